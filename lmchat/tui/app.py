@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from traceback import format_tb
 from typing import Any, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -36,7 +36,7 @@ from lmchat.tui.line_filters import ascii_filters
 from lmchat.tui.messages import AppMessage, RunCommand, ShowChat, bindings
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.key_queue import Typed, is_text
-from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported, LooksReported
+from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported, LooksReported, Paste
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES, fitted, theme_named
@@ -167,8 +167,8 @@ class LMChatApp(PatchedApp):
             return None
         is_dialog = isinstance(screen, ModalScreen)
         is_page = not is_dialog and screen is not chat_screen
-        if isinstance(event, events.Paste):
-            is_taken = is_page and len(event.text.split()) <= 1  # it may be an address
+        if isinstance(event, Paste):  # a word that is marked as one may be an address
+            is_taken = is_page and event.is_marked and len(event.text.split()) <= 1
         elif is_dialog:
             is_taken = not screen.has_class("-unasked")
         elif event.key == "slash":  # it begins a command, but in the list it opens the filter

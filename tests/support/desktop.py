@@ -48,6 +48,7 @@ from lmchat.terminal.clipboard import terminal_copy
 from lmchat.terminal.programs import Editor
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -220,7 +221,7 @@ class Desktop:
             await asyncio.sleep(0)
 
     async def paste(self, text: str) -> None:
-        event = events.Paste(text)
+        event = Paste(text)
         event.set_sender(self.app)
         self.app._driver.send_message(event)
         await self.pilot.pause()

@@ -4,10 +4,10 @@ import asyncio
 from hashlib import sha256
 
 import pytest
-from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.quirks.keys import Paste
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
@@ -24,7 +24,7 @@ def garden(tmp_path, monkeypatch):
 
 
 async def attach(desk):
-    desk.prompt_input.post_message(events.Paste(f"{desk.folder}/garden.png"))
+    desk.prompt_input.post_message(Paste(f"{desk.folder}/garden.png"))
     await desk.until(lambda: desk.prompt_input.text.startswith("[garden.png"), "the image")
 
 

@@ -4,12 +4,12 @@ import asyncio
 import os
 
 import pytest
-from textual import events
 from textual.widgets import Static
 
 from lmchat.sessions.message import FilePart
 from lmchat.sessions.prompts import file_line, split_draft
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image, pdf
@@ -30,7 +30,7 @@ def made(folder, *names):
 
 
 def paste(desk, text: str) -> None:
-    desk.prompt_input.post_message(events.Paste(text))
+    desk.prompt_input.post_message(Paste(text))
 
 
 async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path):

@@ -4,8 +4,6 @@ import asyncio
 import re
 from pathlib import Path
 
-from textual import events
-
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable
@@ -16,6 +14,7 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
@@ -192,7 +191,7 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
     await desk.prompt_is(" edited")
     text = "/var/x is full, why?"
     desk.prompt_input.put("")
-    desk.prompt_input.post_message(events.Paste(text))
+    desk.prompt_input.post_message(Paste(text))
     await desk.prompt_is(text)
     await desk.press("enter")
     await desk.answered()

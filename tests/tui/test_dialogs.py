@@ -18,6 +18,7 @@ from lmchat.tui.dialogs.ask_dialog import (
 )
 from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups, item_of
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.quirks.keys import Paste
 from tests.support.programs import until
 from tests.support.scripted_backend import probed
 from tests.support.tui_host import Host, confirm, drawn, screen_text
@@ -45,7 +46,7 @@ async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken
 async def test_a_paste_into_a_line_loses_no_word_and_cannot_write_to_the_terminal():
     async with drawn(Host(screen=lambda: AskDialog("Title", value="old "))) as (app, pilot):
         app.focused.post_message(
-            events.Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\r\n\nof\u2028all\rlines\n")
+            Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\r\n\nof\u2028all\rlines\n")
         )
         await pilot.pause()
         assert "old n␛]52;c;aGk=␇e" in screen_text(app)

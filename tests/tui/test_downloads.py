@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from textual import events
-
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import PullProgress
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, ready_desktop, shown
@@ -111,7 +110,7 @@ async def test_a_server_without_a_model_gets_its_first_one_from_the_welcome_page
         await shown(desk, "Or press Enter to download one.")
         await desk.press("enter", leads_to=ModelPicker)
         await desk.press("escape", leads_to=WelcomeScreen)
-        desk.app.screen.post_message(events.Paste(ENDPOINT.netloc))  # its address does the same
+        desk.app.screen.post_message(Paste(ENDPOINT.netloc))  # its address does the same
         await desk.on(AskDialog)
         await desk.press("enter", leads_to=ModelPicker)
         await shown(desk, "No models found. Type the name of one, and ^D downloads it.")

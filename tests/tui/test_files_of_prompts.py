@@ -7,12 +7,12 @@ import os
 from contextlib import asynccontextmanager
 
 import pytest
-from textual import events
 
 from lmchat.errors import FileRefused
 from lmchat.sessions.prompts import split_draft
 from lmchat.storage.store import Store
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import (
@@ -93,7 +93,7 @@ async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
             await desk.say("/paste")
 
         async def pasted() -> None:
-            desk.prompt_input.post_message(events.Paste(str(tmp_path / "leaf.md")))
+            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
             await desk.until(lambda: desk.prompt_input.text != "", "the path")
 
         async def run() -> None:
@@ -295,7 +295,7 @@ async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_pat
         async with desk.app.run_test(size=(120, 40)) as pilot:
             desk.pilot = pilot
             await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
-            desk.prompt_input.post_message(events.Paste(str(tmp_path / "leaf.md")))
+            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
             await pilot.pause()
             desk.prompt_input.insert(" what?")
             await pilot.press("enter")
@@ -339,7 +339,7 @@ async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_p
     monkeypatch.chdir(work)
     async with ready_desktop(tmp_path) as desk:
         outside = str(tmp_path / "leaf.md")
-        desk.prompt_input.post_message(events.Paste(outside))
+        desk.prompt_input.post_message(Paste(outside))
         await desk.until(lambda: desk.prompt_input.text == outside, "the path")
         desk.prompt_input.submit()
         await desk.on(ConfirmDialog)
@@ -353,7 +353,7 @@ async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_p
 
 async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.post_message(events.Paste("/var/x is full, why?"))
+        desk.prompt_input.post_message(Paste("/var/x is full, why?"))
         await desk.until(lambda: desk.prompt_input.text != "", "the text")
         desk.prompt_input.submit()
         await desk.answered()

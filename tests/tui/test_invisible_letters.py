@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from textual import events
-
+from lmchat.tui.quirks.keys import Paste
 from tests.support.desktop import ready_desktop, sent
 from tests.support.hostile import OBEYED
 from tests.support.scripted_backend import answer_steps
@@ -17,7 +16,7 @@ CODE = "pass\u200bword"
 async def test_they_are_in_no_cell_and_in_requests_and_copies(tmp_path):
     answer = f"{SAID} end\n\n```\n{CODE}\n```\n"
     async with ready_desktop(tmp_path, answer_steps(answer)) as desk:
-        desk.prompt_input.post_message(events.Paste(f"{SAID} \x1b[2J"))
+        desk.prompt_input.post_message(Paste(f"{SAID} \x1b[2J"))
         await desk.until(lambda: f"{SEEN} ␛[2J" in desk.text, "the paste")
         await desk.press("enter")
         await desk.answered()

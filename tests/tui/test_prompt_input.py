@@ -5,11 +5,11 @@ import gc
 
 import pytest
 from msgspec.structs import replace
-from textual import events
 from textual.pilot import Pilot
 
 from lmchat.sessions.message import FilePart
 from lmchat.sessions.prompts import file_line
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.programs import until
 from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
@@ -104,7 +104,7 @@ async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot) -> None:
     assert prompt.text == written
     prompt.put("\ncress")
     await pilot.press("up")
-    prompt.post_message(events.Paste("peas\nbeans"))
+    prompt.post_message(Paste("peas\nbeans"))
     await pilot.press("a", "ctrl+z", "b", "ctrl+z", "c", "ctrl+z", "ctrl+z")
     assert prompt.text == "\ncress"
     assert prompt.wrapped_document.height == 2
@@ -188,7 +188,7 @@ async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(
 async def test_a_paste_commands_no_terminal_and_replaces_the_selection(app, pilot) -> None:
     await write(pilot, "old")
     app.prompt_area.input.select_all()
-    app.prompt_area.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
+    app.prompt_area.input.post_message(Paste("a\x1b[31m\u202eb\r\nc\tt"))
     await pilot.pause()
     assert app.prompt_area.input.text == "a\u241b[31m\u202eb\nc\tt"
     assert not set("\x1b\u202e") & set(screen_text(app))
@@ -208,13 +208,13 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert sent(app) == [f"{block}Read this please"]
 
     text = "words and words\n" * 10_000
-    prompt.post_message(events.Paste(text))
+    prompt.post_message(Paste(text))
     await pilot.pause()
     assert prompt.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
     await pilot.press("enter")
     assert sent(app)[1:] == [text.rstrip()]
     await write(pilot, "so:")
-    prompt.post_message(events.Paste("a" * 160_000))
+    prompt.post_message(Paste("a" * 160_000))
     await pilot.pause()
     assert prompt.text == "so:\n[pasted, 1 line, 160\u00a0kB]\n"
     prompt.put("[pasted, 10001 lines, 160\u00a0kB]\n")
@@ -283,7 +283,7 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
     assert app.commands == ["stop"]
     for text in ("a /s", "/model x", "/etc/passwd", "/s\nx"):  # offer nothing
         app.prompt_area.input.put("")
-        app.prompt_area.input.post_message(events.Paste(text))
+        app.prompt_area.input.post_message(Paste(text))
         await pilot.pause()
         assert not app.prompt_area.input.completion.rows, text
 
@@ -332,7 +332,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
     prompt.earlier.remember_newest(line)
 
     async def paste() -> None:
-        prompt.post_message(events.Paste(line))
+        prompt.post_message(Paste(line))
         await pilot.pause()
 
     async def recall() -> None:
@@ -367,7 +367,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
 
 async def test_several_lines_never_run(app, pilot) -> None:
     await pilot.press("exclamation_mark")
-    app.prompt_area.input.post_message(events.Paste("ls\nrm x"))
+    app.prompt_area.input.post_message(Paste("ls\nrm x"))
     await pilot.pause()
     assert SHELL not in screen_text(app)
     await pilot.press("enter")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from textual import events
-
 from lmchat.config.settings import Preset
 from lmchat.servers.events import StreamFinished, TextDelta
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, llama
@@ -34,7 +33,7 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
 
         await desk.press("alt+up", "E", sees=NOTE)
         (tmp_path / "beds.md").write_text("Two beds.", encoding="utf-8")
-        desk.prompt_input.post_message(events.Paste(str(tmp_path / "beds.md")))
+        desk.prompt_input.post_message(Paste(str(tmp_path / "beds.md")))
         await desk.on(ConfirmDialog)
         await desk.confirm()
         await desk.until(lambda: "[beds.md" in desk.prompt_input.text, "the file")

@@ -8,6 +8,7 @@ from textual import events
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, shown
@@ -59,7 +60,7 @@ async def asked_for(folder, backend, address):
     async with desktop(folder, backend) as desk:
         desk.workspace.search_pause_s = 0.05
         await desk.on(WelcomeScreen)
-        desk.app.screen.post_message(events.Paste(address))
+        desk.app.screen.post_message(Paste(address))
         await desk.on(AskDialog)
         await desk.press("enter")
         yield desk
@@ -95,7 +96,7 @@ async def test_an_address_can_be_typed_while_a_model_is_in_use(tmp_path):
         assert desk.target.endpoint != NEAR
         await desk.say("/servers")
         await desk.on(WelcomeScreen)
-        desk.app.screen.post_message(events.Paste("localhost:9000"))
+        desk.app.screen.post_message(Paste("localhost:9000"))
         await desk.on(AskDialog)
         await desk.press("enter")
         await desk.on(ChatScreen)

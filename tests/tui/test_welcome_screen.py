@@ -4,12 +4,12 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
-from textual import events
 from textual.screen import Screen
 
 from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.installed import Installed
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.welcome.server_rows import LocalSetup, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.look_data import PLACES, place
@@ -53,7 +53,7 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
 
 async def test_a_pasted_word_is_an_address():
     async with page() as (app, pilot):
-        app.screen.post_message(events.Paste("http://localhost:9\n"))
+        app.screen.post_message(Paste("http://localhost:9\n"))
         await pilot.pause()
         wishes = [(wish.choice, wish.typed) for wish in app.of(WelcomeScreen.Chosen)]
         assert wishes == [("address", "http://localhost:9")]

@@ -30,7 +30,7 @@ from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.console_keys import mend_console_keys
-from lmchat.tui.quirks.keys import ASK_KITTY, KeyParser
+from lmchat.tui.quirks.keys import ASK_KITTY, KeyParser, Paste
 from lmchat.tui.quirks.widths import with_sure_widths
 
 try:
@@ -349,7 +349,7 @@ class TerminalDriver(LinuxDriver):
     def _post_messages(self, messages: Iterable[Message]) -> None:
         """Keys wait until widgets are mounted."""
         for message in messages:
-            if isinstance(message, events.Key | events.Paste):
+            if isinstance(message, events.Key | Paste):
                 self._early_keys.append(message)
             else:
                 self.process_message(message)

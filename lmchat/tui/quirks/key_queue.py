@@ -21,11 +21,13 @@ from textual.message_pump import MessagePump
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
+from lmchat.tui.quirks.keys import Paste
+
 LONGEST_S = 2.0  # a handler may wait for the user
 _LOOK_AGAIN_S = 0.01  # interval of the checks whether keys are held
 _MOST_PASSES = 20  # for a key: while an answer streams, a queue may never be empty
 
-Typed = events.Key | events.Paste
+Typed = events.Key | Paste
 
 
 class _Delivered:
@@ -135,4 +137,4 @@ class KeyQueue:
 
 
 def is_text(event: Typed) -> bool:
-    return isinstance(event, events.Paste) or event.is_printable
+    return isinstance(event, Paste) or event.is_printable

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
+from itertools import groupby
 from time import monotonic
 
 from textual import constants, events
@@ -44,8 +45,17 @@ _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}
 # A whole sequence; `ESC [ [` starts one on the Linux console. Mouse events and reports of modes are
 # no keys.
 _WHOLE = r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]"
-# all of a sequence but its ESC, and nothing else but another sequence
-_LATE_REST = r"\A(?:\[\[?[0-?]*[ -/]*[@-~]|O[!-~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))(?=\x1b|\Z)"
+# all of a sequence but its ESC, of a form that no word has, and nothing else but another sequence
+_LATE_REST = (
+    r"\A(?:\[\[?[A-HP-SZ]|\[[<?]?\d[\d;:]*[ -/]*[A-Za-z~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))"
+    r"(?=\x1b|\Z)"
+)
+# Esc, and text behind it that begins no sequence; behind ESC, one character is Alt with it
+_ESCAPE_AND_TEXT = r"\x1b(?![][]|O[A-FHMP-SXl]|P[\d>!]|_G)(?=[^\x00-\x1f\x7f]{2})"
+_BLANK_KEYS = {"enter": "\r", "ctrl+j": "\n", "tab": "\t"}  # keys that may be text
+_BLANKS = "".join(_BLANK_KEYS.values())
+_TEXT = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+"  # without controls, but with these
+_CUT_AT = 1000  # characters of a read, from which a system may have cut a paste in pieces
 _KITTY_FLAGS = r"\x1b\[\?(\d{1,3})u"  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
 _REPLY = r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)"
@@ -88,6 +98,15 @@ def mend_typing() -> None:
     setattr(events.Key, "is_printable", property(is_printable))  # noqa: B010 - for mypy
 
 
+class Paste(events.Paste):
+    """Text that came together; Textual finds handlers by the name of this class."""
+
+    def __init__(self, text: str, *, is_marked: bool = True) -> None:
+        """Line ends are CR, as from a terminal; `is_marked` is whether it called this a paste."""
+        super().__init__(with_line_feeds(text.replace("\x00", "")))
+        self.is_marked = is_marked
+
+
 class BackgroundReported(Message):
     """The terminal has answered `ASK_BACKGROUND`."""
 
@@ -110,6 +129,10 @@ class KeyParser(XTermParser):
     in which a line end would send the prompt. Each wait is limited, and Esc or Ctrl+C in a read of
     its own ends it. A lone ESC is no key in the protocol of kitty, where Esc is `ESC [27u`;
     elsewhere, what has the form of its rest is dropped if nothing else came between.
+
+    Characters that come in one read are a piece of text, with the Enter and Tab in front of and
+    between them: a paste without marks, or what was typed over a slow network. A character that
+    comes alone is a key, and so are Enter and Tab at the end of one line.
     """
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
@@ -123,6 +146,7 @@ class KeyParser(XTermParser):
         self._is_escape = False  # the end of `_held` is Esc, if nothing follows it at once
         self._has_kitty = False  # the terminal has told that it uses the protocol of kitty
         self._follows_escape = False  # the wait for the rest of an ESC has ended
+        self._is_cut = False  # the last read may have been a part of a paste without marks
 
     def tick(self) -> Iterator[Message]:
         """End a wait that has been too long: an ESC is a key, a paste is text, all else nothing."""
@@ -135,14 +159,34 @@ class KeyParser(XTermParser):
         if paste is not None:
             self._lacks_mark = True
             paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
-            yield _pasted(paste)
+            yield Paste(paste.getvalue())
         elif held == "\x1bO" and not self._has_kitty:
-            yield from self._keys_of(held)
+            yield from self._sequence_to_key_events("\x1b[111;4u")
         self._follows_escape = self._is_escape or held == _ESCAPE
         if self._is_escape:
             yield events.Key("escape", _ESCAPE)
 
     def feed(self, data: str) -> Iterator[Message]:
+        found = [*self._fed(data)]
+        chars = sum(len(_text_of(one).strip(_BLANKS + "\ufffd")) for one in found)
+        for is_text, group in groupby(found, lambda one: bool(_text_of(one))):
+            run: list[Message | str] = [*group]
+            text = "".join(map(_text_of, run)) if is_text else ""
+            line = text.rstrip(_BLANKS)
+            if line and (self._is_cut or re.search("[\r\n]", line)):
+                line = text
+            if line and max(chars, len(line)) > 1:
+                yield Paste(line, is_marked=False)
+                run = [text[len(line) :]]
+            for one in run:
+                if isinstance(one, Message):
+                    yield one
+                elif one:  # "" would end Textual's parser
+                    yield from super().feed(one)
+        self._is_cut = len(data) >= _CUT_AT
+
+    def _fed(self, data: str) -> Iterator[Message | str]:
+        """Yield characters that are no part of a sequence as texts."""
         # An ESC that was read before starts a sequence with `[` or `O`, even if they come late.
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
@@ -178,7 +222,7 @@ class KeyParser(XTermParser):
                     pasted = pasted.removesuffix(self._held)
                 self._paste.write(pasted)
                 if end or self._paste.tell() > MOST_PASTED:
-                    yield _pasted(self._paste)
+                    yield Paste(self._paste.getvalue())
                     self._paste = None if end else StringIO()
         self._read_s = self._now()
         is_waiting = self._held or self._paste is not None
@@ -195,7 +239,7 @@ class KeyParser(XTermParser):
         keys = [key.key for key in self._sequence_to_key_events(data)]
         return keys in (["ctrl+c"], ["escape"])
 
-    def _keys_of(self, typed: str) -> Iterator[Message]:
+    def _keys_of(self, typed: str) -> Iterator[Message | str]:
         """Yield keys and answers of the terminal; what is unfinished is typed."""
         if match := re.search(_BACKGROUND, typed):
             brightness = sum(int(digit, 16) for digit in match.groups())
@@ -206,11 +250,20 @@ class KeyParser(XTermParser):
             yield LooksReported()
         # what is before and behind an answer is no sequence; "" would end Textual's parser
         for part in filter(None, re.split(_REPLY, re.sub(_BROKEN_OFF, "", typed))):
-            keys = re.sub(_ALT_DELETE, "\x1b[\\1;3~", re.sub(_ALT_ARROW, "\x1b[1;3\\1", part))
-            yield from super().feed(re.sub(_LONG_TEXT, _one_by_one, keys))
-            if self._timeout_time is not None:  # no more of this sequence comes
-                self._timeout_time = 0.0
-                yield from super().tick()
+            for number, keys in enumerate(re.split(_ESCAPE_AND_TEXT, part)):
+                if number:
+                    yield events.Key("escape", _ESCAPE)
+                yield from self._parsed(keys)
+
+    def _parsed(self, keys: str) -> Iterator[Message | str]:
+        if not keys or re.fullmatch(_TEXT, keys):
+            yield keys
+            return
+        keys = re.sub(_ALT_DELETE, "\x1b[\\1;3~", re.sub(_ALT_ARROW, "\x1b[1;3\\1", keys))
+        yield from super().feed(re.sub(_LONG_TEXT, _one_by_one, keys))
+        if self._timeout_time is not None:  # no more of this sequence comes
+            self._timeout_time = 0.0
+            yield from super().tick()
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
@@ -236,9 +289,13 @@ class KeyParser(XTermParser):
         return [events.Key(key.key, None) for key in keys] if alt else keys  # Alt types nothing
 
 
-def _pasted(paste: StringIO) -> events.Paste:
-    """Terminals send line ends as CR."""
-    return events.Paste(with_line_feeds(paste.getvalue().replace("\x00", "")))
+def _text_of(found: Message | str) -> str:
+    """Return the text that a part of a read may be, or ""."""
+    if isinstance(found, str):
+        return found
+    if not isinstance(found, events.Key):
+        return ""
+    return _BLANK_KEYS.get(found.key) or (found.character or "" if found.is_printable else "")
 
 
 def _one_by_one(key: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from textual.worker import WorkerFailed
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.frames import DrawnRows, PlacedStrip, RowsUpdate
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
-from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
+from lmchat.tui.quirks.keys import Paste, mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import patch_cuts
 
 CATCH_UP_S = 0.03  # interval of the checks of a slow terminal
@@ -84,7 +84,7 @@ class PatchedApp(App[None]):
         """
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
-        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+        if isinstance(event, events.Key | Paste) and not event.is_forwarded:
             await self.key_queue.put(event)
         else:
             await super().on_event(event)

@@ -27,6 +27,7 @@ from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
 from lmchat.sessions.prompts import PendingPrompt, position_of_files
 from lmchat.tui.messages import AppMessage
+from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.prompt_editor import PromptEditor
@@ -298,7 +299,7 @@ class PromptInput(PromptEditor):
             event.stop()
             event.prevent_default()
 
-    def on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
         If a shorter one starts like a path, also post `FileNamed`, unless a command is typed:
@@ -318,7 +319,7 @@ class PromptInput(PromptEditor):
         else:
             has_command = self._command_words.startswith(("/", "!"))
             self.insert_at_cursor(text)
-            if re.match(_LIKE_PATH, text) and not has_command:
+            if event.is_marked and re.match(_LIKE_PATH, text) and not has_command:
                 self._post_to_parent(self.FileNamed(text.strip(), "", self.prompt))
 
     @on(TextArea.Changed)
