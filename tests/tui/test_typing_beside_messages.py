@@ -42,6 +42,9 @@ async def test_pastes_and_letters_without_a_command_go_to_the_prompt_in_order(tm
                 assert desk.app.focused is desk.prompt_input
                 assert not desk.chat_screen.has_class("-sessions-over")
                 desk.prompt_input.put("")
+        await desk.press("a", "tab", "b", "shift+tab")
+        await desk.prompt_is("a\tb")
+        desk.prompt_input.put("")
         await desk.press("ctrl+b", "slash", *"on", sees="Enter open")  # its own field
         await desk.paste("e")
         assert desk.prompt_input.text == ""

@@ -1,0 +1,85 @@
+"""What is typed at a terminal is text: behind the mouse, a dialog, and under the card of a tool."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from tests.support.lmchat_screen import LMChatScreen, leave, prompts_sent, ready_screen
+from tests.support.programs import FUNCTIONS
+from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp
+
+PRODUCT = llama_cpp
+
+ALT_UP, F7 = "\x1b[1;3A", "\x1b[18~"
+SENTENCES = ("delete old rows", "y is it so", "also e and R, please")
+
+
+def mouse(screen: LMChatScreen, words: str, *, times: int = 1, to: int = 0) -> None:
+    """Click the beginning of some words, or drag from there over `to` cells."""
+    rows = screen.screen()
+    y = next(y for y, row in enumerate(rows) if words in row)
+    x = rows[y].index(words) + 2
+    for _ in range(times):
+        screen.type(f"\x1b[<0;{x};{y + 1}M")
+        if to:
+            screen.type(f"\x1b[<32;{x + to};{y + 1}M")
+        screen.type(f"\x1b[<0;{x + to};{y + 1}m")
+
+
+def details(screen: LMChatScreen) -> None:
+    screen.type(ALT_UP, sees="d delete")
+    screen.type("i", sees="Details")
+    screen.type("\x1b[27u", hides="Details")
+
+
+WAYS = {
+    "a click": lambda screen: mouse(screen, "Hello there"),
+    "a double click": lambda screen: mouse(screen, "Hello there", times=2),
+    "a drag": lambda screen: mouse(screen, "Hello there", to=4),
+    "Tab": lambda screen: screen.type("\t"),
+    "details, left": details,
+}
+
+
+@pytest.mark.timeout(120)
+def test_a_sentence_behind_the_mouse_or_a_dialog_is_in_the_prompt(tmp_path, server):
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Hello?", answers=1)
+        for way, go in WAYS.items():
+            for sentence in SENTENCES:
+                go(screen)
+                screen.wait_taken()
+                for letter in sentence:
+                    screen.type(letter)
+                    screen.wait_taken()
+                screen.wait_until(lambda words=sentence: screen.prompt_text == words, way)
+                screen.type("\x15\x1b[27u", hides=sentence)
+        assert prompts_sent(server) == ["Hello?"]
+        assert "Hello there." in screen.text
+        leave(screen)
+
+
+@pytest.mark.timeout(120)
+def test_a_sentence_leaves_the_card_and_a_key_or_a_click_answers_it(tmp_path, server):
+    folder = tmp_path / "lmchat"
+    folder.mkdir(exist_ok=True)
+    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+    call = calling(("python__add", '{"a": 3}'))
+    server.on(CHAT, call, chat_reply("It is 5."), call, chat_reply("Again 5."))
+    with ready_screen(tmp_path, server.url) as screen:
+        for answer in ("a key", "a click"):
+            screen.put("How much?")
+            screen.type("\r", sees="wants to run")
+            for sentence in ("yes", "so be it", "always", "no"):
+                screen.put(sentence)
+                screen.type("\x15", hides=f"▌ {sentence}")
+            if answer == "a key":
+                screen.type(F7, sees="It is 5.")
+            else:
+                mouse(screen, "F7 once")
+                screen.wait_for("Again 5.")
+        leave(screen)
+    state = tomllib.loads((folder / "state.toml").read_text(encoding="utf-8"))
+    assert state.get("allowed_tools", {}) == {}
