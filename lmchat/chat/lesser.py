@@ -62,8 +62,9 @@ def _lesser_ones(
     is_unclear = error.kind in _UNCLEAR_KINDS and error.status in _UNCLEAR_STATUSES
     if is_unclear or error.kind in ("no_vision", "too_large"):
         yield without_other_images(request)
-    tokens, max_tokens = selection_of(request).tokens, request.sampling.max_tokens
-    if (max_tokens or 0) >= tokens:  # it is the largest part
+    first_tokens, tokens = selection_of(sent[0]).tokens, selection_of(request).tokens
+    max_tokens = request.sampling.max_tokens
+    if (max_tokens or 0) >= first_tokens:  # it is the largest part
         return
     if error.kind in _LENGTH_KINDS:
         room = math.inf
@@ -72,7 +73,7 @@ def _lesser_ones(
         for share in _SHARES[len(sent) - 1 :]:
             yield _fitting(request, min(share * tokens, room))
     # once: if that is refused, too, it was not the length
-    elif is_unclear and tokens >= selection_of(sent[0]).tokens:
+    elif is_unclear and tokens >= first_tokens:
         taken = estimator.memory_of(target).taken
         for size in (taken, tokens / 2) if taken < tokens else ():
             less = _fitting(request, size)

@@ -142,8 +142,8 @@ DONE_WELL = (AnswerState.COMPLETE, "")
 
 async def test_a_session_goes_on_after_an_overflow_in_any_words(store):
     for (name, refuse), window in zip(OVERFLOWS.items(), cycle(WINDOWS), strict=False):
-        chat = Chat(store, Server(window, refuse))
-        await chat.open_import(*talk(window // 100))
+        chat = Chat(store, Server(window, refuse), max_tokens=2 * window)
+        await chat.open_import(*talk(window // 60))
         requests = await chat.ask("And now?")
         assert (chat.end, 1 < len(requests) <= 4) == (DONE_WELL, True), name
         for before, after in pairwise(requests):
