@@ -159,8 +159,7 @@ class LMChatApp(PatchedApp):
         """Return the prompt for text if no other field has the focus.
 
         A paste is text, and so is a letter that is no command of what has the focus. In a dialog,
-        letters belong to the dialog, unless it came by itself. A page or a list over the chat is
-        closed.
+        letters belong to the dialog, unless it came by itself. A page over the chat is closed.
         """
         screen, focused, chat_screen = self.screen, self.focused, self.chat_screen
         if isinstance(focused, Input | TextArea) or not is_text(event):
@@ -178,7 +177,6 @@ class LMChatApp(PatchedApp):
             is_taken = is_blank or event.key in screen.active_bindings
         if is_taken:
             return None
-        chat_screen.remove_class("-sessions-over")
         if is_page:
             self.post_message(ShowChat(is_typed=True))
         return chat_screen.widgets.prompt_input

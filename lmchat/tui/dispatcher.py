@@ -256,6 +256,7 @@ class Dispatcher:
         controllers = self.controllers
         if self.ui.widgets.prompt_input.is_being_written:
             self.ui.widgets.log.is_marked = False
+            self.ui.screen.remove_class("-sessions-over")  # the list may cover the prompt
         controllers.status.show_line()
         controllers.hints.show()
         controllers.session_view.show_calls()

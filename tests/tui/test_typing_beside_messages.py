@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -39,10 +40,16 @@ async def test_pastes_and_letters_without_a_command_go_to_the_prompt_in_order(tm
                 if way[1:]:
                     await desk.press("escape", leads_to=ChatScreen)
                 await desk.prompt_is(f"{text}{letters}!")
+                await desk.until(
+                    lambda: not desk.chat_screen.has_class("-sessions-over"), "no list"
+                )
                 assert desk.app.focused is desk.prompt_input
-                assert not desk.chat_screen.has_class("-sessions-over")
                 desk.prompt_input.put("")
-        await desk.press("a", "tab", "b", "shift+tab")
+        await desk.press("ctrl+b")
+        await desk.pilot.click(SessionList, offset=(2, 1))
+        await desk.press("d")
+        await desk.until(lambda: not desk.chat_screen.has_class("-sessions-over"), "no list")
+        await desk.press("backspace", "a", "tab", "b", "shift+tab")
         await desk.prompt_is("a\tb")
         desk.prompt_input.put("")
         await desk.press("ctrl+b", "slash", *"on", sees="Enter open")  # its own field
