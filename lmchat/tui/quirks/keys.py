@@ -55,6 +55,7 @@ _ESCAPE_AND_TEXT = r"\x1b(?![][]|O[A-FHMP-SXl]|P[\d>!]|_G)(?=[^\x00-\x1f\x7f]{2}
 _BLANK_KEYS = {"enter": "\r", "ctrl+j": "\n", "tab": "\t"}  # keys that may be text
 _BLANKS = "".join(_BLANK_KEYS.values())
 _TEXT = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+"  # without controls, but with these
+_ENTERS = ("\r", "\x1b[13u")
 _CUT_AT = 1000  # characters of a read, from which a system may have cut a paste in pieces
 _KITTY_FLAGS = r"\x1b\[\?(\d{1,3})u"  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
@@ -127,8 +128,10 @@ class KeyParser(XTermParser):
 
     Textual would type the rest of a sequence that comes late, and the text after an ESC in a paste,
     in which a line end would send the prompt. Each wait is limited, and Esc or Ctrl+C in a read of
-    its own ends it. A lone ESC is no key in the protocol of kitty, where Esc is `ESC [27u`;
-    elsewhere, what has the form of its rest is dropped if nothing else came between.
+    its own ends it. Until the mark at the end of a paste comes, all text is part of it, and Enter,
+    too, unless it comes alone and nothing follows in time. A lone ESC is no key in the protocol of
+    kitty, where Esc is `ESC [27u`; elsewhere, what has the form of its rest is dropped if nothing
+    else came between.
 
     Characters that come in one read are a piece of text, with the Enter and Tab in front of and
     between them: a paste without marks, or what was typed over a slow network. A character that
@@ -142,7 +145,7 @@ class KeyParser(XTermParser):
         self._read_s = 0.0
         self._held = ""  # of a sequence, or of the mark that ends the paste
         self._paste: StringIO | None = None  # the paste that arrives
-        self._lacks_mark = False  # the last paste has ended without its mark
+        self._lacks_mark = False  # the mark at the end of the last paste has not come
         self._is_escape = False  # the end of `_held` is Esc, if nothing follows it at once
         self._has_kitty = False  # the terminal has told that it uses the protocol of kitty
         self._follows_escape = False  # the wait for the rest of an ESC has ended
@@ -160,10 +163,14 @@ class KeyParser(XTermParser):
             self._lacks_mark = True
             paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
             yield Paste(paste.getvalue())
+        elif held in _ENTERS:
+            self._lacks_mark = False
+            yield events.Key("enter", "\r")
         elif held == "\x1bO" and not self._has_kitty:
             yield from self._sequence_to_key_events("\x1b[111;4u")
         self._follows_escape = self._is_escape or held == _ESCAPE
         if self._is_escape:
+            self._lacks_mark = False
             yield events.Key("escape", _ESCAPE)
 
     def feed(self, data: str) -> Iterator[Message]:
@@ -173,9 +180,10 @@ class KeyParser(XTermParser):
             run: list[Message | str] = [*group]
             text = "".join(map(_text_of, run)) if is_text else ""
             line = text.rstrip(_BLANKS)
-            if line and (self._is_cut or re.search("[\r\n]", line)):
+            is_rest = is_text and self._lacks_mark
+            if is_rest or (line and (self._is_cut or re.search("[\r\n]", line))):
                 line = text
-            if line and max(chars, len(line)) > 1:
+            if is_rest or (line and max(chars, len(line)) > 1):
                 yield Paste(line, is_marked=False)
                 run = [text[len(line) :]]
             for one in run:
@@ -199,18 +207,24 @@ class KeyParser(XTermParser):
         if is_lone and self._has_kitty and not data.startswith(_AFTER_ESCAPE):
             self._held = ""
         alone = data.removeprefix("\ufffd")  # half a character before it
-        if self.wait_s is not None and self._is_stop(alone):
+        if (self.wait_s is not None or self._lacks_mark) and self._is_stop(alone):
             yield from self.end_wait()
-        elif self._lacks_mark and len(alone) > 1 and not alone.startswith(_ESCAPE):
-            self._paste = StringIO()  # its rest, in which a line end must not send the prompt
-        self._lacks_mark = False
+            self._lacks_mark = False
         text = self._held + data
         self._held = ""
+        if self._lacks_mark and self._paste is None:
+            pasted, end, rest = text.partition(PASTE_END)
+            if end:
+                self._lacks_mark = False
+                yield Paste(pasted)
+                text = rest
+            elif (enter := text.removeprefix("\ufffd")) in _ENTERS:
+                self._held, text = enter, ""  # of the paste, or the user's, if nothing follows it
         while text:  # what was typed, and the paste behind it
             if self._paste is None:
                 typed, start, text = text.partition(PASTE_START)
                 if start:
-                    self._paste = StringIO()
+                    self._paste, self._lacks_mark = StringIO(), False
                 elif unfinished := re.search(_UNFINISHED, typed):
                     self._held = unfinished[0]
                     typed = typed.removesuffix(self._held)
