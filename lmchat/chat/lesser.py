@@ -63,8 +63,9 @@ def _lesser_ones(
     if is_unclear or error.kind in ("no_vision", "too_large"):
         yield without_other_images(request)
     first_tokens, tokens = selection_of(sent[0]).tokens, selection_of(request).tokens
-    max_tokens = request.sampling.max_tokens
-    if (max_tokens or 0) >= first_tokens:  # it is the largest part
+    max_tokens, taken = request.sampling.max_tokens, estimator.memory_of(target).taken
+    # it is the largest part, and nothing shows that the server takes so many
+    if not taken and (max_tokens or 0) >= first_tokens:
         return
     if error.kind in _LENGTH_KINDS:
         room = math.inf
@@ -74,7 +75,6 @@ def _lesser_ones(
             yield _fitting(request, min(share * tokens, room))
     # once: if that is refused, too, it was not the length
     elif is_unclear and tokens >= first_tokens:
-        taken = estimator.memory_of(target).taken
         for size in (taken, tokens / 2) if taken < tokens else ():
             less = _fitting(request, size)
             # an answer without its context is worse than an error

@@ -150,9 +150,11 @@ async def test_a_session_goes_on_after_an_overflow_in_any_words(store):
             assert len(after["messages"]) < len(before["messages"])
             assert texts(after) == texts(before)[-len(after["messages"]) :], "the oldest go"
         assert all(re.search(r"Sent without \d+ oldest messages\.$", note) for note in chat.notes)
-        assert len(await chat.ask("And then?")) == 1, name
+        # the room is first taken for the middle of what was refused and what was taken
+        assert len(await chat.ask("And then?")) <= 2, name
         assert chat.end == DONE_WELL
         assert "The context window is full:" in chat.notes[0]
+        assert len(await chat.ask("And at last?")) == 1, name
 
 
 async def test_words_that_name_no_length_lead_to_one_request_of_half_the_size(store):
