@@ -235,8 +235,8 @@ class Setup(Struct, frozen=True, kw_only=True):
         sessions. Raises `ConfigError`.
         """
         settings = self.loaded.require_valid().settings
-        warning = await run_abandonable(self.keys.load)
-        if warning and warning not in {one.sentence for one in self.loaded.notes}:
+        told = ("", *(one.sentence for one in self.loaded.notes))
+        if (warning := await run_abandonable(self.keys.load)) not in told:
             note(warning)
         state = await self.saved_state()
         backend, engine = self.make_backend(settings, state, reads_per_second=reads_per_second)

@@ -410,15 +410,13 @@ _REASONS = {
 }
 
 
-def refusal_to_write(*places: Path) -> OSError | None:
-    """Return the error of a change of the first that exists and may not be changed."""
-    for place in places:
-        if os.path.lexists(place) and not os.access(place, os.W_OK):
-            is_read_only = False
-            with suppress(OSError, AttributeError):  # the latter on Windows
-                is_read_only = bool(os.statvfs(place).f_flag & os.ST_RDONLY)
-            return system_error(errno.EROFS if is_read_only else errno.EACCES, place)
-    return None
+def refusal_to_write(place: Path) -> OSError | None:
+    """Return the error of who would change a file or a folder that is there; None without one."""
+    if not os.path.lexists(place) or os.access(place, os.W_OK):
+        return None
+    # Windows has no `statvfs`
+    is_read_only = os.name != "nt" and os.statvfs(place).f_flag & os.ST_RDONLY
+    return system_error(errno.EROFS if is_read_only else errno.EACCES, place)
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:

@@ -19,27 +19,27 @@ def left_files(paths: Paths) -> list[str]:
     There is one, too, for a folder that cannot be looked into, unless the sessions are there: who
     opens them says it.
     """
-    unseen: list[str] = []
-
-    def seen(folder: Path, pattern: str) -> list[Path]:
-        try:
-            return files_in(folder, pattern)
-        except OSError as error:
-            unseen.append(explain_system_error(error, folder).message_with_next_step)
-            return []
-
-    damaged = [
-        file
-        for path in (paths.sessions_file, paths.state_file)
-        for file in seen(Path(os.path.realpath(path)).parent, f"{path.name}.damaged*")
-        if not file.name.endswith(OF_SQLITE)
-    ]
-    said = [*unseen]
-    edits = seen(paths.editor_dir, "lmchat-*")
-    edited = [file for edit in edits for file in seen(edit, "*.md") if not _is_held(file)]
-    unsaved = seen(paths.state_dir, UNSAVED_NAME.format("*"))
+    damaged: list[Path] = []
+    unsaved: list[Path] = []
+    edited: list[Path] = []
+    told_elsewhere = unseen = ""
+    try:
+        damaged += (
+            file
+            for path in (paths.sessions_file, paths.state_file)
+            for file in files_in(Path(os.path.realpath(path)).parent, f"{path.name}.damaged*")
+            if not file.name.endswith(OF_SQLITE)
+        )
+    except OSError as error:
+        told_elsewhere = explain_system_error(error, Path()).message_with_next_step
+    try:
+        unsaved += files_in(paths.state_dir, UNSAVED_NAME.format("*"))
+        for folder in files_in(paths.editor_dir, "lmchat-*"):
+            edited += (file for file in files_in(folder, "*.md") if not _is_held(file))
+    except OSError as error:
+        unseen = explain_system_error(error, Path()).message_with_next_step
     return [
-        *dict.fromkeys(sentence for sentence in unseen if sentence not in said),
+        *([unseen] if unseen not in ("", told_elsewhere) else ()),
         *(
             f"The end of a session could not be saved. Import {file}, then delete it."
             for file in sorted(unsaved)

@@ -139,11 +139,14 @@ class FileJournal:
         self._thread = JobThread("lmchat-answers")
         self._files: dict[str, LineFile] = {}  # by the ids of the messages
 
-    async def start(self, session_id: str, message: ChatMessage) -> None:
+    async def start(
+        self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
+    ) -> None:
         """Create and lock the file; a failure is ignored, since `add` tries again."""
         # without the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = LineFile(answer_path(self._database_path, message.message_id), head)
+        file.has_prompt = has_prompt
         self._files[message.message_id] = file
         entries = call_entries(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # such as a full disk
@@ -165,10 +168,11 @@ class FileJournal:
         if file is not None:
             await self._thread.run(file.remove)
 
-    @property
-    def message_ids(self) -> frozenset[str]:
-        """Those of answers that are not in the tables."""
-        return frozenset(self._files)
+    async def drop(self, *, with_saved_prompts: bool) -> None:
+        """Remove the files of answers that are not in the tables."""
+        for message_id, file in tuple(self._files.items()):
+            if with_saved_prompts or not file.has_prompt:
+                await self.end(message_id)
 
     async def aclose(self) -> None:
         """Leave the files for `recovery`: their answers are not in the tables."""
@@ -187,6 +191,7 @@ class LineFile:
     def __init__(self, path: Path, head: FileHead | None = None) -> None:
         self._path = path
         self._head_line = _json_line(to_builtins(head))
+        self.has_prompt = True  # in the tables
         self._size_bytes = 0  # of complete lines; 0 before the head is written
         self._descriptor: int | None = None  # None before the file is created, and once closed
 

@@ -28,6 +28,7 @@ from lmchat.files.disk import (
     refusal_to_write,
     status_of,
 )
+from lmchat.files.left_files import OF_SQLITE
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
@@ -183,21 +184,17 @@ def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection
         raise refusal
     file = real_file(path)
     mode = "immutable=1"  # else SQLite would create a log
-    logs = [status_of(companion(file, ending)) for ending in ("-wal", "-journal")]
-    if any(log.st_size for log in logs if log is not None):
+    logs = [companion(file, ending) for ending in ("-wal", "-journal")]
+    if any(log.stat().st_size for log in logs if status_of(log)):
         mode = _ALONE if os.access(file, os.W_OK) else _ALONE_UNLOCKED
     try:
         connection = _open(path, mode, busy_s=0.0)
-        try:
-            connection.execute("pragma locking_mode = exclusive")
-            if version_of(connection) != newest_version():
-                with closing(connection) as older:
-                    connection = connect_in_memory(older)
-                connection.execute(TRIGRAM_LIST)
-                connection.execute("pragma query_only = on")  # a write would be lost
-        except BaseException:
-            connection.close()
-            raise
+        connection.execute("pragma locking_mode = exclusive")
+        if version_of(connection) != newest_version():
+            with closing(connection) as older:
+                connection = connect_in_memory(older)
+            connection.execute(TRIGRAM_LIST)
+            connection.execute("pragma query_only = on")  # a write would be lost
     except DATABASE_ERRORS as error:  # damage cannot be mended there
         raise refusal from error
     connection.execute("pragma temp_store = memory")
@@ -213,8 +210,7 @@ def real_file(path: Path) -> Path:
     real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
         status = status_of(file)
-        is_there = status is not None or os.path.lexists(file)
-        if is_there and (status is None or not stat.S_ISREG(status.st_mode)):
+        if os.path.lexists(file) and not (status and stat.S_ISREG(status.st_mode)):
             raise StoreUnavailable(
                 f"{file} is a folder, a device or a broken link, not a file.",
                 next_step="Move it away, or connect the disk that it leads to.",
@@ -229,8 +225,7 @@ def companion(file: Path, ending: str) -> Path:
 def _was_emptied(file: Path) -> bool:
     """SQLite would take an empty file, or a single byte, for a new database, and remove its log."""
     return file.stat().st_size <= 1 and (
-        status_of(companion(file, "-wal")) is not None
-        or bool(files_in(file.parent, f"{file.name}.backup-*"))
+        bool(status_of(companion(file, "-wal")) or files_in(file.parent, f"{file.name}.backup-*"))
     )
 
 
@@ -383,9 +378,10 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 
 
 def _refusal_to_write(path: Path) -> OSError | None:
+    """Ask the system, as SQLite has several names for its refusals."""
     file = Path(os.path.realpath(path))
-    logs = (companion(file, ending) for ending in ("-wal", "-shm", "-journal"))
-    return refusal_to_write(file, file.parent, *logs)
+    companions = (companion(file, ending) for ending in OF_SQLITE)
+    return next(filter(None, map(refusal_to_write, (file, file.parent, *companions))), None)
 
 
 def name_of(error: BaseException) -> str:

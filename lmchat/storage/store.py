@@ -130,7 +130,6 @@ class Store:
                 path, self._open_file, restore=lambda: backup.restore(path, clock())
             )
         self._journal = FileJournal(self._path)
-        self._without_prompt: set[str] = set()  # ids of answers whose prompts were not saved
 
     # The database
 
@@ -467,10 +466,8 @@ class Store:
         Else the messages above could not be written, as on a full disk.
         """
         if not self._is_temporary:
-            await self._journal.start(session_id, message)
-        if not has_prompt:
-            self._without_prompt.add(message.message_id)
-        else:
+            await self._journal.start(session_id, message, has_prompt=has_prompt)
+        if has_prompt:
             await self.database.write(
                 lambda connection: message_records.start_answer(
                     connection, session_id, message, self._clock()
@@ -497,9 +494,7 @@ class Store:
 
         Else the next start makes sessions of those whose prompts are not saved.
         """
-        ids = self._journal.message_ids
-        for message_id in ids if with_saved_prompts else ids & self._without_prompt:
-            await self._journal.end(message_id)
+        await self._journal.drop(with_saved_prompts=with_saved_prompts)
 
     @reading
     def token_probabilities(

@@ -17,9 +17,8 @@ from lmchat.cli.setup.local_servers import find_installed
 from lmchat.cli.setup.wiring import setup_of
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
-from lmchat.errors import StoreUnavailable
 from lmchat.extras import install_command
-from lmchat.files.disk import PERMISSION, explain_system_error, files_in, status_of
+from lmchat.files.disk import files_in, refusal_to_write, status_of
 from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.left_files import left_files
 from lmchat.files.locks import has_locks
@@ -28,11 +27,10 @@ from lmchat.leaves.doctor.finding import Check, Finding, Findings, Grade, Group,
 from lmchat.leaves.doctor.report import report_text, summary
 from lmchat.leaves.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.processes.background import in_thread, run_abandonable
-from lmchat.processes.environment import IS_WINDOWS, command_line
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.local.installed import engine_command
 from lmchat.servers.protocols import ServerClient
-from lmchat.storage.opening import check_file, companion
+from lmchat.storage.opening import check_file
 from lmchat.tools.calls import ToolServer, ToolServerState
 from lmchat.tui.workspace import Report
 
@@ -149,42 +147,33 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
 
 
 def folder_findings(folder: Path) -> list[Finding]:
-    """Check the folder of lmchat's files, which is made at the first start."""
-    try:
-        files_in(folder, "")
-    except OSError as error:
-        return [_unseen(FOLDER, error, folder)]
+    """Check the folder of lmchat's files, which is made at the first start. Raises `OSError`."""
+    files_in(folder, "")
     # its nearest existing parent, if it is not made yet
     existing = next(place for place in (folder, *folder.parents) if place.exists())
-    if os.access(existing, os.W_OK | os.X_OK):
-        if not has_locks(existing):
-            cause = f"The disk of {existing} has no file locks, as some network disks."
-            # no fault: SQLite has other means on some systems
-            return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
-        return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
-    step = PERMISSION
-    if not IS_WINDOWS and existing.stat().st_uid == os.getuid():
-        chmod = command_line(["chmod", "u+rwx", str(existing)])
-        step = f"{chmod}, or set LMCHAT_HOME to another folder"
-    return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
+    if refusal := refusal_to_write(existing):
+        raise refusal
+    if not has_locks(existing):
+        cause = f"The disk of {existing} has no file locks, as some network disks."
+        # no fault: SQLite has other means on some systems
+        return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
+    return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
 
 
 def store_findings(path: Path) -> list[Finding]:
-    """Check every page of `sessions.db`: this blocks as long as reading it takes."""
-    try:
-        if status_of(path) is None and not path.is_symlink():
-            return [STORE.row(Grade.OK, "No session is saved yet.")]
-        file_format, fault = check_file(path)
-        # until SQLite moves it, what was saved last is in the log beside the file
-        parts = filter(None, map(status_of, (path, companion(path, "-wal"))))
-        size = units.breakable(units.size_text(sum(part.st_size for part in parts)))
-    except OSError as error:
-        return [_unseen(STORE, error, path)]
-    except StoreUnavailable as error:
-        return [STORE.row(Grade.FAULT, error.message, error.next_step)]
+    """Check every page of `sessions.db`: this blocks as long as reading it takes.
+
+    Raises `StoreUnavailable`, and `OSError` if it cannot be seen.
+    """
+    if status_of(path) is None and not path.is_symlink():
+        return [STORE.row(Grade.OK, "No session is saved yet.")]
+    file_format, fault = check_file(path)
     if fault:
         step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+    # until SQLite moves it, what was saved last is in the log beside the file
+    parts = (path, *files_in(path.parent, f"{path.name}-wal"))
+    size = units.breakable(units.size_text(sum(part.stat().st_size for part in parts)))
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 
@@ -214,20 +203,12 @@ def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
 
 def kept_prompt_findings(folder: Path) -> list[Finding]:
     """Return no row without kept prompts."""
-    try:
-        kept = kept_prompts(folder)
-    except OSError as error:
-        return [_unseen(KEPT_PROMPTS, error, folder)]
+    kept = kept_prompts(folder)
     if not kept:
         return []
     size = f"{sum(one.size_bytes for one in kept) / 1e6:.1f} MB"
     sessions = units.counted(len({one.message_id for one in kept}), "session")
     return [KEPT_PROMPTS.row(Grade.OK, f"{size} of {sessions}, in {folder}.")]
-
-
-def _unseen(check: Check, error: OSError, path: Path) -> Finding:
-    explained = explain_system_error(error, path)
-    return check.row(Grade.FAULT, explained.message, explained.next_step)
 
 
 def version_findings(log_file: Path) -> list[Finding]:

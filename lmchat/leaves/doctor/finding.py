@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from itertools import chain
+from pathlib import Path
 
 from msgspec import Struct
 
 from lmchat.errors import LMChatError, log_bug
+from lmchat.files.disk import explain_system_error
 
 _LIMIT_S = 15.0  # finding servers takes up to 5 s, tool servers have 8 s
 
@@ -91,6 +93,9 @@ async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findi
     except TimeoutError:
         cause = f"The check did not finish within {limit_s:g} s."
         step = "Check the disk, network folder or program it waits for"
+    except OSError as error:
+        explained = explain_system_error(error, Path(error.filename or ""))
+        cause, step = explained.message, explained.next_step
     except LMChatError as error:
         cause, step = error.message, error.next_step or "lmchat config check"
     except Exception as error:  # noqa: BLE001 - a report with one row less is better than none

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, WrongUse
-from lmchat.files.disk import expanded_path, status_of, unreadable
+from lmchat.files.disk import expanded_path
 from lmchat.files.folder_walk import folders_below
 from lmchat.matching import closest_word
 from lmchat.servers.endpoint import Endpoint
@@ -252,11 +252,7 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
         )
     next_step = "`lmchat models --local` lists the model files."
     if name_or_path.lower().endswith(_SUFFIX):
-        problem = f"There is no file {path}."
-        try:
-            status_of(path)
-        except OSError as error:
-            problem = unreadable(path, error).message
+        problem = f"{path} does not exist, or cannot be read."
         raise WrongUse(problem, next_step=next_step)
     suggestion = closest_word(name_or_path, tuple(model.name for model in models))
     if suggestion:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 import pytest
 
 from lmchat.leaves.doctor.checks import (
+    FOLDER,
     folder_findings,
     kept_prompt_findings,
     locale_findings,
     store_findings,
 )
-from lmchat.leaves.doctor.finding import Grade
+from lmchat.leaves.doctor.finding import Grade, run_checks
+from lmchat.processes.background import in_thread
 from tests.support.faults import no_root, open_folder
 
 
@@ -21,7 +24,7 @@ def test_before_the_first_start_all_is_well_and_nothing_is_made(tmp_path):
 
 
 @pytest.mark.posix
-def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
+async def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
     with open_folder() as folder:
         (folder / "file").write_text("", encoding="utf-8")
         (folder / "fixed").mkdir(mode=0o555)
@@ -29,19 +32,16 @@ def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
         with no_root():
             for name, words in (
                 ("file", "file is a file, not a folder."),
-                ("fixed", "cannot write to"),
+                ("fixed", "fixed cannot be used: writing is not permitted"),
                 ("closed", "closed cannot be entered: it belongs to "),
                 ("closed/in", "closed cannot be entered: it belongs to "),
             ):
-                (row,) = folder_findings(folder / name)
+                find = in_thread(partial(folder_findings, folder / name))
+                (row,) = await run_checks(((FOLDER, find),))
                 assert (row.grade, words in row.cause) == (Grade.FAULT, True)
-                if name != "closed":
-                    continue
-                for find in (store_findings, kept_prompt_findings):
-                    assert [one.cause for one in find(folder / name / "in")] == [row.cause]
-            (folder / "own").mkdir(mode=0o555)
-            (row,) = folder_findings(folder / "own")
-            assert row.next_step.startswith(f"chmod u+rwx {folder}/own, or ")
+            for other in (store_findings, kept_prompt_findings):
+                find = in_thread(partial(other, folder / "closed" / "in"))
+                assert [one.cause for one in await run_checks(((FOLDER, find),))] == [row.cause]
 
 
 @pytest.mark.posix

@@ -4,8 +4,9 @@ import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
 
-from lmchat.leaves.doctor.checks import kept_prompt_findings, store_findings
-from lmchat.leaves.doctor.finding import Finding, Grade
+from lmchat.leaves.doctor.checks import STORE, kept_prompt_findings, store_findings
+from lmchat.leaves.doctor.finding import Finding, Grade, run_checks
+from lmchat.processes.background import in_thread
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import newest_version
 from lmchat.storage.store import Store
@@ -21,8 +22,8 @@ async def filled(path: Path) -> Path:
     return path
 
 
-def checked(path: Path) -> Finding:
-    [row] = store_findings(path)
+async def checked(path: Path) -> Finding:
+    [row] = await run_checks(((STORE, in_thread(lambda: store_findings(path))),))
     assert row.next_step or row.grade is Grade.OK
     return row
 
@@ -32,7 +33,7 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
 ):
     path = await filled(tmp_path / "sessions.db")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    row = checked(path)
+    row = await checked(path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert row.grade is Grade.OK
     assert f"format {newest_version()}." in row.cause
@@ -41,13 +42,13 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
         open_file.execute("CREATE TABLE notes (text)")
         open_file.execute("INSERT INTO notes VALUES (zeroblob(?))", (10 * size,))
         open_file.commit()
-        row = checked(path)
+        row = await checked(path)
         assert row.grade is Grade.OK
         assert ": 1 MB," in row.cause, "what is in the log beside the file counts"
 
 
-def test_nothing_saved_yet_is_no_fault(tmp_path):
-    assert checked(tmp_path / "lmchat" / "sessions.db").grade is Grade.OK
+async def test_nothing_saved_yet_is_no_fault(tmp_path):
+    assert (await checked(tmp_path / "lmchat" / "sessions.db")).grade is Grade.OK
     assert not (tmp_path / "lmchat").exists()
 
 
@@ -59,7 +60,7 @@ async def test_damage_in_the_middle_and_what_is_no_database_are_found_and_left_a
     damaged[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
     for data in (damaged, b"this is no database " * 300):
         path.write_bytes(data)
-        assert checked(path).grade is Grade.FAULT
+        assert (await checked(path)).grade is Grade.FAULT
         assert path.read_bytes() == data
 
 
@@ -67,7 +68,7 @@ async def test_a_file_of_another_version_names_both_versions(tmp_path):
     path = await filled(tmp_path / "sessions.db")
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"pragma user_version = {newest_version() + 7}")
-    row = checked(path)
+    row = await checked(path)
     assert row.grade is Grade.FAULT
     assert f"format {newest_version() + 7}; this one reads up to {newest_version()})." in row.cause
 

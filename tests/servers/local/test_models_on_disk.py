@@ -152,7 +152,7 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
     for named, words in [
         ("qwen3-9b", "Did you mean qwen3-8b?"),
         ("nothing like it", "lmchat models --local"),
-        ("nowhere.gguf", "There is no file"),
+        ("nowhere.gguf", "nowhere.gguf does not exist, or"),
         ("https://me:secret@a.example/b.gguf", "An address cannot be a model."),
         (str(tmp_path / "half-00001-of-00002.gguf"), "is not a complete model file"),
         (str(tmp_path), "There is no model"),
