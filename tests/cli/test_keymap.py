@@ -16,7 +16,7 @@ def _told(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "key", ["f9", "ctrl+y", "alt+left", "ctrl+shift+f2", "left_curly_bracket", "é"]
+    "key", ["f10", "ctrl+y", "alt+left", "ctrl+shift+f2", "left_curly_bracket", "é"]
 )
 def test_a_key_that_there_is_may_be_given(tmp_path, key):
     assert _told(tmp_path, f'[keys]\nfile = "{key}"') == []
@@ -29,7 +29,7 @@ def test_a_key_that_another_command_has_is_told(tmp_path):
 
 
 def test_a_key_that_the_prompt_needs_is_told(tmp_path):
-    told = _told(tmp_path, '[keys]\nfind = "enter,f9"\nnew = "x"\n"message.copy" = "x"')
+    told = _told(tmp_path, '[keys]\nfind = "enter,f10"\nnew = "x"\n"message.copy" = "x"')
     assert told == [
         'config.toml, line 2: keys.find: uses "enter", which the prompt needs',
         'config.toml, line 3: keys.new: uses "x", which the prompt needs',

@@ -128,7 +128,12 @@ def test_a_part_of_the_answer_that_may_be_missing_is_told(cli, server):
         True,
     )
     *_, last = map(json.loads, cli("ask", "--stream-json", "hi").stdout.splitlines())
-    assert last == {"done": True, "finish_reason": "stop", "part_missing": True}
+    assert last == {
+        "done": True,
+        "finish_reason": "stop",
+        "part_missing": True,
+        "notes": ["A part of the answer may be missing."],
+    }
 
 
 def test_a_limit_that_cut_the_answer_is_told_kept_and_gone_on_after(cli, server):

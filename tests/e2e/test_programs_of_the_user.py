@@ -151,8 +151,11 @@ def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path
     with PtyProgram(cli.argv(), home=cli.home, size=(100, 30), env=env) as screen:
         screen.wait_for("tiny")
         screen.type("Hi\r", sees="Beans.")
-        for keys in ("\x07", "\x1b[1;3Ao", "!$EDITOR\r"):  # the editor, the pager, the shell
+        for keys in ("\x07", "\x1b[1;3Ao", "!"):  # the editor, the pager, the shell
             screen.type(keys)
+            if keys == "!":
+                screen.wait_for("Enter runs it")
+                screen.type("$EDITOR\r")
             wait_until(told.exists, "the program")
             text = told.read_text()
             assert "OF_THE_USER=kept" in text

@@ -110,10 +110,13 @@ def test_a_paste_without_its_end_mark_leaves_no_key_dead_and_sends_nothing(tmp_p
         leave(screen)
 
 
-def test_lines_that_are_typed_but_come_in_one_read_are_sent_one_by_one(tmp_path, server):
+def test_lines_that_come_in_one_read_are_one_prompt_which_a_further_enter_sends(tmp_path, server):
     with ready_screen(tmp_path, server.url) as screen:
-        screen.type("a\rb\r")  # as over a slow line, or by `tmux send-keys a Enter b Enter`
-        screen.wait_until(lambda: prompts_sent(server) == ["a", "b"], "two prompts")
+        screen.type("sow\rwater\r")  # a paste without marks, as of tmux
+        screen.wait_for("water")
+        assert prompts_sent(server) == []
+        screen.type("\r")
+        screen.wait_until(lambda: prompts_sent(server) == ["sow\nwater"], "the prompt")
 
 
 def test_ctrl_s_and_ctrl_q_reach_lmchat_on_a_terminal(tmp_path, server):

@@ -79,7 +79,7 @@ def test_a_closed_window_keeps_the_answer(streaming):
 
 
 def test_an_error_of_a_key_is_a_notice_and_one_in_the_app_ends_it_and_keeps_the_answer(streaming):
-    streaming.type("\x1b[19~", sees="internal error (id")
+    streaming.type("\x1bOS", sees="internal error (id")
     assert "ValueError" in streaming.log_text
     streaming.type("more", sees="more")
     streaming.type("\x1b[23~")

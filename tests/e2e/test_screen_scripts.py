@@ -24,7 +24,7 @@ LINES = {
 }
 """Markdown around the words; most of it starts a colour right before them."""
 _SAMPLES = {"plain": "plain words", **SCRIPTS}
-_CLEAR_PROMPT = "\x1b[18~\x7f"  # F7 selects all of it
+_CLEAR_PROMPT = "\x1b[1;5F\x1b[1;6H\x7f"  # the end, all before it, Backspace
 
 
 def tag_of(place: str, name: str) -> str:

@@ -45,7 +45,7 @@ def test_keys_are_served_and_esc_stops_an_answer_while_a_lexer_hangs(tmp_path, s
         screen.wait_for("LAST")
         screen.wait_ready()
         screen.put("typed while all of it waits for colours")
-        screen.type("\x1b[18~\x7f", hides="typed while")
+        screen.type("\x1b[1;5F\x1b[1;6H\x7f", hides="typed while")
         for count, (language, code) in enumerate(_WORST.items(), 2):
             text = f"```{language}\n{code}\n"
             server.on(CHAT, sse(*words(text), delta(f"AFTER {language}"), Gate()))

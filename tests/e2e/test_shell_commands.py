@@ -28,7 +28,14 @@ def configured_shell(cli):
 def numbered(folder: Path, command: str) -> tuple[str, Path]:
     """Return a command that says that it has started, writes the number of its shell into a file, and goes on."""
     file = folder / "number"
-    return f"!echo begun; echo $$ > {file}; {command}\r", file
+    return f"echo begun; echo $$ > {file}; {command}", file
+
+
+def run(screen, command: str, sees: str = "") -> None:
+    """Type a command of the shell: what comes together with its `!` may be a paste."""
+    screen.type("!", sees="Enter runs it")
+    screen.type(command)
+    screen.type("\r", sees=sees)
 
 
 def number_in(file: Path) -> int:
@@ -39,14 +46,14 @@ def number_in(file: Path) -> int:
 def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_them(
     screen, server, tmp_path
 ):
-    screen.type(f"!{_ESCAPES}\r")
+    run(screen, _ESCAPES)
     screen.wait_until(lambda: " B)]" in screen.prompt_text, "the block")
     assert ALTERNATE_SCREEN in screen.private_modes
     assert "evil" not in screen.title
-    screen.type(f"!{_ASKS}\r")
+    run(screen, _ASKS)
     screen.wait_until(lambda: screen.prompt_text.count(" B)]") == 2, "the next block")
     typed, file = numbered(tmp_path, "trap '' TERM; yes & while :; do sleep 1; done")
-    screen.type(typed, sees="Running:")
+    run(screen, typed, sees="Running:")
     number = number_in(file)
     screen.put("Still")
     screen.type("\x1b", hides="Running:")
@@ -68,7 +75,7 @@ def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_
 
 def test_a_running_command_ends_with_lmchat(screen, tmp_path):
     typed, file = numbered(tmp_path, _HOLDS_ON)
-    screen.type(typed, sees="Running:")
+    run(screen, typed, sees="Running:")
     pid = number_in(file)
     leave(screen)
     assert screen.left_behind() == []
@@ -86,7 +93,7 @@ def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(start, server, c
     talk.type(f"!{_ESCAPES}; echo ${{BASH_VERSION:+bash}}; exit 3\r", sees="exit code 3 (")
     talk.wait_prompt()
     typed, file = numbered(tmp_path, "sleep 600")
-    talk.type(typed, sees="Running. Ctrl+C stops it.")
+    talk.type(f"!{typed}\r", sees="Running. Ctrl+C stops it.")
     number = number_in(file)
     talk.type("\x03", sees="stopped (")
     talk.wait_for("Stopped.\nYou:")

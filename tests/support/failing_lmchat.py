@@ -42,7 +42,7 @@ class BreakingApp(LMChatApp):
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
         ("f10", "start_no_thread", ""),
-        ("f8", "fail", ""),
+        ("f4", "fail", ""),
         ("f9", "save_for_ever", ""),
         ("f11", "fail_later", ""),
         ("f12", "hang", ""),

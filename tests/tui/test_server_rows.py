@@ -116,7 +116,11 @@ OFFERED = (
     (("empty", "timeout", "server_error", "refuses_path"), NAMES, False),
     (("not_an_llm", "other_path", "dropped"), NAMES, False),
     (("host_blocked", "certificate", "password", "moved", "slash"), "", False),
-    (("server_off", "unreachable", "offline", "far_offline", "no_route", "insecure"), "", False),
+    (
+        ("server_off", "unreachable", "offline", "far_offline", "no_route", "insecure", "config"),
+        "",
+        False,
+    ),
 )
 
 

@@ -10,7 +10,13 @@ from textual.widgets import Input
 
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.quirks.keys import TEXTUAL_IS_PRINTABLE, KeyParser, is_typed_text, mend_typing
+from lmchat.tui.quirks.keys import (
+    TEXTUAL_IS_PRINTABLE,
+    KeyParser,
+    Paste,
+    is_typed_text,
+    mend_typing,
+)
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop, sent
 
@@ -30,7 +36,9 @@ def typed(*reads: str) -> str:
     parser = KeyParser()
     keys = [event for data in reads for event in parser.feed(data)]
     return "".join(
-        key.character or "" for key in keys if isinstance(key, events.Key) and key.is_printable
+        key.text if isinstance(key, Paste) else key.character or ""
+        for key in keys
+        if isinstance(key, Paste) or (isinstance(key, events.Key) and key.is_printable)
     )
 
 

@@ -68,8 +68,8 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     (row,) = value["data"]
     assert list(row) == [
         *("file", "outcome", "id", "title", "created_at", "updated_at", "deleted_at", "model"),
-        *("endpoint", "messages", "pinned", "archived", "tags", "forked_from", "beside"),
-        "skipped",
+        *("endpoint", "messages", "pinned", "archived", "tags", "forked_from"),
+        *("sampling", "beside", "skipped"),
     ]
     assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
     (left_out,) = row["skipped"]
