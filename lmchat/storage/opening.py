@@ -210,7 +210,8 @@ def real_file(path: Path) -> Path:
     real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
         status = status_of(file)
-        if os.path.lexists(file) and not (status and stat.S_ISREG(status.st_mode)):
+        is_file = stat.S_ISREG(status.st_mode) if status else not os.path.islink(file)  # noqa: PTH114
+        if not is_file:
             raise StoreUnavailable(
                 f"{file} is a folder, a device or a broken link, not a file.",
                 next_step="Move it away, or connect the disk that it leads to.",

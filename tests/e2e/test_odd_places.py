@@ -66,7 +66,10 @@ def test_a_home_that_may_not_be_written_costs_only_what_is_saved(inside, tmp_pat
         assert inside("ask", "--save", "hi", LMCHAT_HOME=str(home)).returncode == 1
 
 
-def test_a_folder_that_may_not_be_entered_is_named_with_its_owner_and_costs_what_is_in_it(server):
+def test_a_folder_that_may_not_be_entered_is_named_with_its_owner_and_costs_what_is_in_it(
+    server, monkeypatch
+):
+    monkeypatch.chdir("/")  # others may not enter that of the tests
     used, needed = ["ask hi", "config show", "models"], ["sessions", "export last", "ask --save hi"]
     with open_folder() as home:
         url = plain(server, "tiny").on(CHAT, repeat).url

@@ -137,9 +137,8 @@ class ChunkParser:
         chunk = chunk_of(value, data)
         fields = dict_or_empty(value)
         self._is_of_template = (
-            b'"predicted_n":0' in data
-            and dict_or_empty(fields.get("timings")).get("predicted_n") == 0
-        )
+            b'"predicted_n":0' in data or b'"predicted_n": 0' in data
+        ) and dict_or_empty(fields.get("timings")).get("predicted_n") == 0
         self._read_fields(fields, may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
         self._is_unknown |= chunk.is_unknown
