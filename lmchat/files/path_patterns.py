@@ -22,11 +22,11 @@ _CLASSES = {  # in a set; as in git, of ASCII alone
     "[:blank:]": " \t",
     "[:cntrl:]": "\0-\x1f\x7f",
     "[:digit:]": "0-9",
-    "[:graph:]": "!-~",
+    "[:graph:]": '"-~!',  # a first `!` would negate the set
     "[:lower:]": "a-z",
     "[:print:]": " -~",
-    "[:punct:]": "!-.:-@[-`{-~",
-    "[:space:]": "\t-\r ",
+    "[:punct:]": '"-.:-@[-`{-~!',
+    "[:space:]": "\t\n\r ",
     "[:upper:]": "A-Z",
     "[:xdigit:]": "0-9A-Fa-f",
 }

@@ -42,7 +42,18 @@ RULES = {
             "!",
         ),
         *("*a*a*a*a*a*b", "", "/", "f/", "//", "[", "\\", "e/**/f", "!e/**/f/g"),
-        *("n[[:digit:]].t", "p[![:alpha:]_]", "k/***", "l[/]m", "l[n/o]p", "*.u", "![!a].u"),
+        *(
+            "n[[:digit:]].t",
+            "p[![:alpha:]_]",
+            "q*[[:punct:]]",
+            "s[[:graph:]]",
+            "t[![:punct:]]",
+            "k/***",
+            "l[/]m",
+            "l[n/o]p",
+            "*.u",
+            "![!a].u",
+        ),
     ],
 }
 FILES = [
@@ -67,7 +78,17 @@ FILES = [
     *("odd/a--b", "odd/x/deep/z", "odd/x/deep/zz", "odd/in/z", "odd/aaaaab", "odd/f"),
     *("odd/x/f/g", "odd/e/f", "odd/e/x/f/g"),
     *("odd/n1.t", "odd/n12.t", "odd/nx.t", "odd/pa", "odd/p1", "odd/p_", "odd/k/x/y", "odd/l/m"),
-    *("odd/lnp", "odd/lmp", "odd/b.u", "odd/é.u"),
+    *(
+        "odd/lnp",
+        "odd/lmp",
+        "odd/q1_",
+        "odd/q1a",
+        "odd/sx",
+        "odd/t-",
+        "odd/tx",
+        "odd/b.u",
+        "odd/é.u",
+    ),
 ]
 
 
