@@ -417,7 +417,7 @@ def test_the_start_tells_what_was_damaged_and_up_brings_back_no_command_of_a_she
     assert cli("import", "-", stdin=json.dumps(prompts)).returncode == 0
     talk = start()
     talk.type("\x1b[A", sees="Peas?")
-    talk.type("\x03", sees="Ctrl+D quits.")
+    press_ctrl_c(talk, "Ctrl+D quits.")
     talk.leave()
 
 
