@@ -75,8 +75,9 @@ class Sessions:
         return await self._store.open_session(await self._store.find_id(word))
 
     async def add(self, session: Session) -> bool:
-        """Save a session; return False if there is one with its id, which stays as it is."""
-        return await self._store.import_session(session) is None
+        """Save a session, or the messages that one with its id lacks; return whether any came."""
+        imported = await self._store.import_session(session)
+        return imported.is_new or imported.message_count > 0
 
     async def rename(self, word: str, title: str) -> None:
         """Change the title; a blank one becomes the beginning of the first prompt."""

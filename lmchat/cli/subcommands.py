@@ -619,7 +619,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument("--yes", "without FILE: do not ask"),
     ),
     notes="An export of lmchat, or a list of {role, content}, is imported, too.\n"
-    "A session that already exists is not imported again.\n"
+    "A chat that is there gets the messages that it lacks.\n"
     "The last line on stdout lists the session ids.\n"
     "Exit codes: 0 everything was imported,\n1 a file was rejected.",
     group="Your chats",

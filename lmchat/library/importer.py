@@ -1,6 +1,6 @@
 """Import of chats from files into the store, and words for its outcome.
 
-A session is imported whole or not at all. One that the store has is not changed.
+A session is imported whole or not at all. One that the store has gets the messages that it lacks.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from lmchat.formats.reading import files_below
 from lmchat.safe_text import safe_line
 from lmchat.servers.sampling_options import STORED, left_out_notes, stored_options
 from lmchat.sessions.session import Session, SessionHeader, Skipped
+from lmchat.storage.importing import Imported
 from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
 from lmchat.units import counted
 
 _TITLE_CHARS = 80  # in a sentence; the rest is cut
 _MAX_LISTED = 50  # one by one
-Outcome = Literal["imported", "would be imported", "present", "in trash"]
+Outcome = Literal[
+    "imported", "continued", "would be imported", "would be continued", "present", "in trash"
+]
 
 
 class ChatPlace(NamedTuple):
@@ -50,6 +53,8 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     """Header in the store if the session was there, else in the file."""
     outcome: Outcome
+    new_messages: int  # that the store did not have
+    is_shown: bool = True  # the newest of them is on the shown path
     branch_messages: int = 0  # in the file, not on the path
     skipped: tuple[Skipped, ...] = ()
 
@@ -110,6 +115,7 @@ class Importer:
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
                 known |= {header.session_id: header for header in headers}
+        seen: set[str] = set()
         started_s = time.monotonic()
 
         def report() -> None:
@@ -131,7 +137,7 @@ class Importer:
                 for file, content in files.items():
                     try:
                         async with aclosing(reader.read(file, content, wanted=source)) as chats:
-                            await self._import_chats(file, chats, outcome, known, report)
+                            await self._import_chats(file, chats, outcome, known, seen, report)
                     except FormatUnknown as error:
                         unknown.append(error)
                     except LMChatError as error:
@@ -153,11 +159,13 @@ class Importer:
         chats: AsyncIterator[Session | Skipped],
         outcome: ImportOutcome,
         known: dict[str, SessionHeader],
+        seen: set[str],
         report: Callable[[], None],
     ) -> None:
         """Raises the errors of `ChatReader.read`, and `StoreUnavailable`.
 
-        In a trial, `known` has the headers that the store has, or would have by now, by id.
+        In a trial, `known` has the headers that the store has, or would have by now, by id, and
+        `seen` the ids of messages that it would have got.
         """
         async for found in chats:
             if isinstance(found, Skipped):
@@ -168,13 +176,21 @@ class Importer:
             header = replace(found.header, sampling=sent)
             try:
                 if outcome.is_trial:
-                    known_header = known.get(header.session_id)
-                    known.setdefault(header.session_id, header)
+                    session_id = header.session_id
+                    new_ids = await self._store.lacking_ids(found) - seen
+                    imported = Imported(
+                        known.get(session_id, header),
+                        is_new=session_id not in known,
+                        message_count=len(new_ids),
+                        is_shown=True,
+                    )
+                    known.setdefault(session_id, header)
+                    seen |= new_ids
                 else:
                     # first, as messages refer to them; the daily check removes unused ones
                     for content in found.files.values():
                         await self._store.files.save(content)
-                    known_header = await self._store.import_session(replace(found, header=header))
+                    imported = await self._store.import_session(replace(found, header=header))
             except LMChatError as error:
                 if isinstance(error, StoreUnavailable):
                     raise error_about(file, error) from error
@@ -184,10 +200,12 @@ class Importer:
             lost = [Skipped(where=where, reason=note[:-1]) for note in left_out_notes(options)]
             chat = ImportedChat(
                 file=file,
-                header=known_header or header,
-                outcome=_word_for(known_header, is_trial=outcome.is_trial),
+                header=imported.header,
+                outcome=_word_for(imported, is_trial=outcome.is_trial),
+                new_messages=imported.message_count,
+                is_shown=imported.is_shown,
                 branch_messages=len(found.branch_messages),
-                skipped=() if known_header else (*found.skipped, *lost),
+                skipped=(*found.skipped, *lost) if imported.is_new else (),
             )
             outcome.chats.append(chat)
             report()
@@ -215,15 +233,19 @@ def _files_of(name: str) -> dict[str, Path]:
     return {name: path.absolute()}
 
 
-def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:
-    if known is None:
+def _word_for(imported: Imported, *, is_trial: bool) -> Outcome:
+    if imported.header.deleted_at is not None:
+        return "in trash"
+    if imported.is_new:
         return "would be imported" if is_trial else "imported"
-    return "present" if known.deleted_at is None else "in trash"
+    if imported.message_count:
+        return "would be continued" if is_trial else "continued"
+    return "present"
 
 
 def _counts(chats: Sequence[ImportedChat]) -> str:
     """Write `2 chats, 1 message`."""
-    messages = sum(chat.header.message_count for chat in chats)
+    messages = sum(chat.new_messages for chat in chats)
     return f"{counted(len(chats), 'chat')}, {counted(messages, 'message')}"
 
 
@@ -233,12 +255,17 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
     lines: list[str] = []
     for chat in chats if len(chats) <= _MAX_LISTED else ():
         short_id = chat.header.session_id[:SHORT_ID]
-        brought = counted(chat.header.message_count, "message")
+        brought = counted(chat.new_messages, "message")
+        more = counted(chat.new_messages, "new message")
+        if not chat.is_shown:
+            more += " on another branch"
         if options := ", ".join(chat.header.sampling):
             brought += f", with {options}"
         text = {
             "imported": f"is imported, {brought}",
             "would be imported": f"would be imported, {brought}",
+            "continued": f"is continued by {more}",
+            "would be continued": f"would be continued by {more}",
             "present": f"already exists, as {short_id}.",
             "in trash": f"is in the trash; `lmchat sessions restore {short_id}` restores it.",
         }[chat.outcome]
@@ -246,7 +273,7 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
         lines.append(f"{chat.file}: “{title}” {text}")
     if len(chats) > 1:
         new = [chat for chat in chats if chat.outcome not in ("present", "in trash")]
-        text = f"{_counts(new)} {_word_for(None, is_trial=outcome.is_trial)}"
+        text = f"{_counts(new)} {'would be imported' if outcome.is_trial else 'imported'}"
         if len(new) < len(chats):
             text += f", {len(chats) - len(new)} already existed"
         lines.append(f"{text}.")

@@ -47,6 +47,8 @@ MIGRATIONS: list[tuple[str, ...]] = [
                 where number = new.number;
         end""",
     ),
+    # the last message of the path that an import brought
+    ("alter table sessions add column imported_leaf text",),
 ]
 """For each later format, the statements that bring a file of the format before it there.
 

@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.prompts import draft_of
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage import backup, message_records, search
+from lmchat.storage import backup, importing, message_records, search
 from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import (
     BELOW,
@@ -54,6 +54,7 @@ from lmchat.storage.branch_queries import (
     whole_path,
 )
 from lmchat.storage.database import Database, reading, writing
+from lmchat.storage.importing import Imported
 from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_records import (
     make_leaf,
@@ -358,6 +359,13 @@ class Store:
         )
 
     @reading
+    def lacking_ids(self, connection: Connection, session: Session) -> set[str]:
+        """Return the ids that the messages would get which an import would bring."""
+        messages = importing.messages_here(connection, session).values()
+        ids = {message.message_id for message in messages}
+        return {one for one in ids if number_of(connection, one) is None}
+
+    @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
         """Whether all are saved, in sessions outside the trash."""
         return all(connection.execute(VISIBLE, (one,)).fetchone() for one in message_ids)
@@ -385,33 +393,9 @@ class Store:
         return session_id
 
     @writing
-    def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:
-        """Return the header of a session that has its id; nothing is written then.
-
-        A message whose parent is not in `session` becomes a root.
-        """
-        session_id = session.header.session_id
-        query = "select 1 from sessions where session_id = ?"
-        if connection.execute(query, (session_id,)).fetchone():
-            return header(connection, session_id)
-
-        put_session(connection, session.header)
-        messages = session.tree or session.messages  # without a tree, only the path is known
-        # by the ids in `session`; the parent of a root is None, which is no key
-        unused_ids: dict[str | None, str] = {}
-        for message in messages:
-            is_used = number_of(connection, message.message_id) is not None
-            unused_ids[message.message_id] = new_id() if is_used else message.message_id
-        for message in messages:
-            with_unused_ids = replace(
-                message,
-                message_id=unused_ids[message.message_id],
-                parent_id=unused_ids.get(message.parent_id),
-            )
-            put_message(connection, session_id, with_unused_ids)
-        leaf_id = unused_ids[session.messages[-1].message_id] if session.messages else None
-        set_columns(connection, session_id, leaf_id=leaf_id)
-        return None
+    def import_session(self, connection: Connection, session: Session) -> Imported:
+        """Add a session, or to one with its id the messages that it lacks."""
+        return importing.import_session(connection, session)
 
     @reading
     def search(

@@ -127,6 +127,46 @@ async def test_what_is_imported_is_found_and_gone_on_with_and_known_again(
     assert (await store.open_session(session_id)).header.message_count == 5
 
 
+def grown(session, *texts, after=-1):
+    """Return a session as another machine has it, with prompts and answers behind a message."""
+    messages = [*session.messages[: len(session.messages) + 1 + after]]
+    for number, text in enumerate(texts):
+        make = answer if number % 2 else prompt
+        messages.append(make(text, parent=messages[-1]))
+    tree = tuple({one.message_id: one for one in (*session.messages, *messages)}.values())
+    return replace(session, messages=MessagePath(messages), tree=tree)
+
+
+async def test_an_import_brings_what_a_chat_has_got_since(tmp_path, store, importer):
+    first = chat("Which vegetables?", "Lettuce.", title="Garden")
+    name = file_of(tmp_path, to_json(first))
+    (one,) = await import_all(importer, name)
+    session_id = one.header.session_id
+
+    second = grown(first, "And fruit?", "Plums.")
+    file_of(tmp_path, to_json(second))
+    trial = ImportOutcome(is_trial=True)
+    await importer.import_files([name, name], trial)
+    assert [(one.outcome, one.new_messages) for one in trial.chats] == [
+        ("would be continued", 2),
+        ("present", 0),
+    ]
+    outcome = await outcome_of(importer, name)
+    assert result_lines(outcome) == [f"{name}: “Garden” is continued by 2 new messages"]
+    assert (await store.open_session(session_id)).messages[-1].text == "Plums."
+    assert [one.outcome for one in await import_all(importer, name)] == ["present"]
+
+    mine = await store.open_session(session_id)
+    asked = await say(store, mine.header, "Mine?", mine.messages[-1])
+    file_of(tmp_path, to_json(grown(second, "And herbs?", "Dill.")))
+    outcome = await outcome_of(importer, name)
+    line = f"{name}: “Garden” is continued by 2 new messages on another branch"
+    assert result_lines(outcome) == [line]
+    assert (await store.open_session(session_id)).messages.leaf_id == asked.message_id
+    assert {one.text for one in await store.tree(session_id)} >= {"Mine?", "Dill."}
+    assert (await outcome_of(importer, name)).chats[0].outcome == "present"
+
+
 async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
     names = [file_of(tmp_path, name=name) for name in ("one.json", "two.json")]
     for is_trial in (True, False):

@@ -245,6 +245,6 @@ async def test_ids_that_an_older_lmchat_has_purged_can_be_used_again(tmp_path):
         ids = [session.header.session_id, *(one.message_id for one in session.messages)]
         raw.executemany("insert into purged (id) values (?)", [(one,) for one in ids])
     async with aclosing(store_at(tmp_path)) as store:
-        assert await store.import_session(session) is None
+        assert (await store.import_session(session)).is_new
         stored = await store.open_session(session.header.session_id)
         assert [one.text for one in stored.messages] == [one.text for one in session.messages]

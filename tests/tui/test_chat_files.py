@@ -5,6 +5,7 @@ import os
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.formats.json_sessions import to_json
@@ -20,9 +21,11 @@ from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
-def exported(folder, *texts, name="talk.json"):
+def exported(folder, *texts, name="talk.json", session_id=None):
     path, title = folder / name, texts[0] if texts else "Which vegetables?"
     session = chat(*(texts or (title, "Lettuce grows.")), title=title)
+    if session_id is not None:
+        session = replace(session, header=replace(session.header, session_id=session_id))
     path.write_text(to_json(session), encoding="utf-8")
     return path
 
@@ -156,6 +159,9 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     await desk.say("/import talk.json", sees="already exists")
     await shown(desk, "Lettuce grows.")
     assert len(await desk.store.list_sessions()) == 1
+    exported(tmp_path, "Which trees?", "Larches.", session_id=desk.session_id)
+    await desk.say("/import talk.json", sees="Larches.")
+    await shown(desk, "“Which vegetables?” is continued by 2 new messages")
 
     odd = exported(tmp_path, "Which herbs?", name="odd.json")
     odd.write_text(f"[{odd.read_text(encoding='utf-8')}, 5]", encoding="utf-8")

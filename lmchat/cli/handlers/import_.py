@@ -108,8 +108,9 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
 def _outcome_json(outcome: ImportOutcome) -> dict[str, object]:
     """Return the document of `--json`: chats, and files that were not imported.
 
-    The chats are new ones and known ones. `beside` counts messages on other branches than the shown
-    one. `skipped` lists what could not be read.
+    The chats are new ones and known ones. `new_messages` counts those that were not there, and
+    `beside` those of the file on other branches than its shown one. `skipped` lists what could not
+    be read.
     """
     chats = [
         {
@@ -117,6 +118,7 @@ def _outcome_json(outcome: ImportOutcome) -> dict[str, object]:
             "outcome": chat.outcome,
             **header_json(chat.header),
             "sampling": chat.header.sampling,
+            "new_messages": chat.new_messages,
             "beside": chat.branch_messages,
             "skipped": chat.skipped,
         }

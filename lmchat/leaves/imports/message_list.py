@@ -1,6 +1,6 @@
 """Import of a JSON list of `{"role", "content"}`, the format of chat APIs.
 
-A chat `{"title", "messages"}` may also have a model and times, `created_at`.
+A chat `{"title", "messages"}` may also have a model, times (`created_at`) and an `id`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _fits(record: Record) -> bool:
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
     """Make the session of one record with a list, or of records that are messages.
 
-    Its id is made of its content, so that the same list is imported only once.
+    Without an id of the chat, one is made of its content: the same list is imported only once.
     """
     head = records[0] if "messages" in records[0] else {}  # around the messages
     title, model = text_at(head, "title"), text_at(head, "model")
@@ -72,7 +72,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
             created_at=time_of(at(record, "created_at")),
             model=record_model,
         )
-    chat.key = digest.hexdigest()
+    chat.key = text_at(head, "id") or digest.hexdigest()
     return chat.session(now, source="")
 
 

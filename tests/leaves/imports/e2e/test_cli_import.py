@@ -69,7 +69,7 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     assert list(row) == [
         *("file", "outcome", "id", "title", "created_at", "updated_at", "deleted_at", "model"),
         *("endpoint", "messages", "pinned", "archived", "tags", "forked_from"),
-        *("sampling", "beside", "skipped"),
+        *("sampling", "new_messages", "beside", "skipped"),
     ]
     assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
     (left_out,) = row["skipped"]
