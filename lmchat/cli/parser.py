@@ -24,7 +24,9 @@ from lmchat.matching import closest_word
 from lmchat.safe_text import os_text, safe_line, shell_word
 from lmchat.terminal.output import Output
 
-_FILES = ("FILE", "DIR")  # in a help text
+# in a help text
+_FILES = ("FILE", "DIR")
+_NAMES = (*_FILES, "ID", "MODEL", "NAME", "SERVER/TOOL", "URL")
 # Behind each word that ends with `--`, but for the first `--`: before Python 3.13, argparse may
 # remove it, and a value as in `--model=--`. No argument can have a NUL.
 _MARK = "\0"
@@ -176,13 +178,12 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     options.handler = line.command.handler
     options.names_left_files = line.command.names_left_files
     options.json |= line.command.json_help == ALWAYS_JSON
-    names_of_files = {action.dest for action in parser.arguments if action.metavar in _FILES}
+    kinds = {action.dest: action.metavar for action in parser.arguments}
     for name, value in [*vars(options).items()]:
-        is_file = name in names_of_files
         if isinstance(value, str):
-            setattr(options, name, _typed(value, is_file=is_file))
+            setattr(options, name, _typed(value, kinds.get(name)))
         elif isinstance(value, list):
-            setattr(options, name, [_typed(word, is_file=is_file) for word in value])
+            setattr(options, name, [_typed(word, kinds.get(name)) for word in value])
     return options
 
 
@@ -222,14 +223,15 @@ def _unknown_command(line: CommandLine) -> WrongUse:
     return WrongUse(message, next_step=next_step)
 
 
-def _typed(word: str, *, is_file: bool) -> str:
-    """Return a word as it was typed: a name of a file by its bytes, others as UTF-8."""
+def _typed(word: str, kind: object) -> str:
+    """Return a word as it was typed: a name of a file by its bytes, others as UTF-8.
+
+    `kind` stands for it in the help text. Raises `WrongUse` for a blank name.
+    """
     word = word.removesuffix(_MARK)
-    if is_file and not word:  # as a path, it would be the current folder
-        raise WrongUse(
-            "The name of a file is empty.", next_step="Is a variable of your script unset?"
-        )
-    if is_file:
+    if kind in _NAMES and not word.strip():
+        raise WrongUse(f"{kind} is empty.", next_step="Is a variable of your script unset?")
+    if kind in _FILES:
         with suppress(UnicodeEncodeError):  # surrogates that stand for no bytes
             os.fsencode(word)
             return word

@@ -105,13 +105,6 @@ def port_number(word: str) -> int:
     return 0 if word == "0" else positive_number(word)
 
 
-def session_id(word: str) -> str:
-    """Refuse an empty word: a script with an unset variable does not mean to leave the id out."""
-    if not word.strip():
-        raise ArgumentTypeError("the session id is empty")
-    return word
-
-
 def _effort(word: str) -> str:
     if effort := effort_of(word):
         return effort
@@ -550,7 +543,6 @@ _SESSIONS = Subcommand(
                     "session id; without it: everything in the trash, and all deleted messages, "
                     "but not what another lmchat has open",
                     nargs="?",
-                    type=session_id,
                 ),
                 argument("--yes", "do not ask"),
             ),
@@ -579,7 +571,7 @@ lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
 lmchat export --all backup --format json""",
     (
-        argument("id ID", "session id; default: `last`", nargs="?", type=session_id),
+        argument("id ID", "session id; default: `last`", nargs="?"),
         argument("-o --output FILE", "write to a file, or - for stdout"),
         argument(
             "--format",
@@ -692,8 +684,10 @@ _ALL: tuple[Subcommand, ...] = (
     Subcommand(
         "completion",
         "print a script that completes words in your shell",
-        "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
+        "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat\n"
+        "lmchat completion fish > ~/.config/fish/completions/lmchat.fish",
         (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
+        notes="For zsh, write into ~/.zshrc, behind compinit: source <(lmchat completion zsh)",
         json_help="",
         group="Look after it",
         handler="completion:completion",

@@ -128,6 +128,20 @@ def test_a_value_of_dashes_is_that_value():
     assert (options.system_prompt, options.models, options.allowed_hosts) == ("--", ["--"], ["--"])
 
 
+def test_a_blank_name_is_refused():
+    for words in (
+        ["models", "pull", ""],
+        ["models", "rm", " "],
+        ["ask", "-m", "", "hi"],
+        ["--endpoint", "", "ask", "hi"],
+        ["sessions", "rename", "", "Garden"],
+        ["tools", "call", ""],
+    ):
+        with pytest.raises(WrongUse, match="is empty"):
+            parse(words)
+    assert parse(["ask", "--system", "", ""]).system_prompt == ""
+
+
 def test_options_without_a_command_open_the_chat_screen():
     options = parse(["-m", "m", "-r", "last", "--system", "s"])
     assert (options.handler, options.model, options.resume, options.system_prompt) == (

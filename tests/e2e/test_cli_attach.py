@@ -62,7 +62,7 @@ def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server
         assert done.stderr.count("\n") == 2
     done = cli("ask", "--yes", "-f", "", "What is this?")  # not the current folder
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lmchat: The name of a file is empty.\n")
+    assert done.stderr.startswith("lmchat: FILE is empty.\n")
     assert not server.seen(CHAT)
 
 

@@ -197,11 +197,13 @@ def test_the_scripts_for_shells_complete(cli):
     ):
         assert completed(cli, typed) == f"{offered}\n"
     require("zsh")
-    script = cli.home / "zsh"
+    script = cli.home / "_lmchat"
     script.write_text(cli("completion", "zsh").stdout)
-    start = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
-    ask = f"{start}; source {script}; whence -w _shtab_lmchat"
-    assert "_shtab_lmchat: function" in run(["zsh", "-c", ask], home=cli.home).stdout
+    start = f"fpath+=({cli.home}); autoload -U compinit; compinit -u -d {cli.home}/dump"
+    for line in (":", f"eval \"$(cat '{script}')\"", f"source <(cat '{script}')"):
+        told = run(["zsh", "-c", f"{start}; {line}; echo $_comps[lmchat]"], home=cli.home)
+        function = "_lmchat" if line == ":" else "_shtab_lmchat"
+        assert (told.stdout, told.stderr) == (f"{function}\n", "")
 
 
 def completed(cli, typed):

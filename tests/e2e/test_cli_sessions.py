@@ -155,7 +155,7 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
     for words in (("sessions", "purge", "--yes", ""), ("export", "")):
         done = cli(*words)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("lmchat: ID: the session id is empty.\n")
+        assert done.stderr.startswith("lmchat: ID is empty.\n")
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
     told = cli("sessions", "purge", "--yes").stdout
     assert told == f"Deleted permanently: {ids[0][:8]} “Plan a garden”.\n"

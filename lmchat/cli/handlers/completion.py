@@ -68,6 +68,9 @@ def completion(context: Context) -> int:
     script = shtab.complete(parser, shell=shell)
     if shell == "bash":  # its words end at colons, which models may have
         script += _WHOLE_WORDS_IN_BASH
+    if shell == "zsh":  # else `source` would call the function, which only a completion may
+        is_autoload = "$zsh_eval_context[-1] != loadautofunc"
+        script = script.replace("$zsh_eval_context[-1] == eval", is_autoload)
     context.output.print_text(script)
     return 0
 

@@ -104,7 +104,7 @@ def test_wrong_use_is_told(empty):
     for words in ((), ("--temporary", "x.md"), ("--what", "x.md"), ("--dry-run", "")):
         done = empty("import", *words)
         assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lmchat: The name of a file is empty.\n")  # not this folder
+    assert done.stderr.startswith("lmchat: FILE is empty.\n")  # not this folder
 
 
 def test_names_and_words_of_a_file_do_no_harm(empty):
