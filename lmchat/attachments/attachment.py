@@ -101,18 +101,19 @@ async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
     )
 
 
-async def read_attachment(path: Path) -> Attachment:
-    """Raises `FileRefused`."""
-    data = await _read(path)
+async def read_attachment(path: Path, *, may_stream: bool = False) -> Attachment:
+    """Raises `FileRefused`, also for a pipe or device unless it `may_stream`."""
+    data = await _read(path, may_stream=may_stream)
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
     return await attachment_of(name, data, language=language_of(name))
 
 
 @in_thread
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, may_stream: bool) -> bytes:
     """Raises `FileRefused`."""
     try:
-        return read_plain(existing_path(path), max_bytes=MAX_READ_BYTES)
+        path = existing_path(path)
+        return read_plain(path, max_bytes=MAX_READ_BYTES, may_stream=may_stream)
     except OSError as error:
         raise unreadable(path, error, max_bytes=MAX_READ_BYTES) from error
 

@@ -29,7 +29,7 @@ def named_files(text: str) -> tuple[Path, ...]:
     """
     if len(text) > _MOST_PASTED_CHARS:
         return ()
-    with suppress(ValueError, LMChatError):  # an open quote, or an unknown home folder
+    with suppress(ValueError, LMChatError):  # an open quote, or no current folder
         one_file = _absolute_files([text.strip()])  # one name may have spaces
         return one_file or _absolute_files(command_words(text))
     return ()
@@ -44,7 +44,7 @@ def mentioned_files(text: str, attached: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for mention in islice(re.finditer(_MENTION, text), _MOST_MENTIONS):
         name = mention[2] or mention[3]
-        with suppress(ValueError, LMChatError):  # an unknown home folder
+        with suppress(ValueError, LMChatError):  # no current folder
             path = expanded_path(name)
             is_known = path.name in known or is_on_network(str(path))
             if not is_known and os.path.isfile(path):  # noqa: PTH113 - Path may raise

@@ -88,13 +88,14 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
         start = "" if path.rstrip("/") == "." else f"{path.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
     steps = path.split("/")
-    has_signs = [not _SIGNS.isdisjoint(step) for step in steps]
-    if not any(has_signs) or os.path.lexists(full_path):
-        return None
-    first = has_signs.index(True)
-    start = "".join(f"{step}/" for step in steps[:first])
-    base = existing_path(folder / expanded_path(start or "."))
-    return SetName(typed=name, start=start, folder=base, pattern=tuple(steps[first:]))
+    start, base = "", existing_path(folder / expanded_path("."))
+    for number, step in enumerate(steps):
+        longer = f"{start}{step}/"
+        next_base = existing_path(folder / expanded_path(longer))
+        if not _SIGNS.isdisjoint(step) and not os.path.lexists(next_base):
+            return SetName(typed=name, start=start, folder=base, pattern=tuple(steps[number:]))
+        start, base = longer, next_base
+    return None
 
 
 @in_thread

@@ -38,6 +38,7 @@ from lmchat.terminal.output import (
 )
 
 _STDIN = "stdin"  # name of what is piped in
+_STDIN_NAMES = ("-", "/dev/stdin")  # of `--file`
 _QUIET_S = 2.0  # then a line says what is waited for
 
 
@@ -71,7 +72,7 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
-    if not prompt and not options.files and not files:
+    if not prompt and not {*options.files} - {*_STDIN_NAMES} and not files:
         next_step = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
         raise WrongUse("The prompt is empty.", next_step=next_step)
     return prompt
@@ -125,10 +126,15 @@ async def read_given_files(
     files: list[Attachment] = []
     sets: list[FileSet] = []
     for name in options.files:
+        if name in _STDIN_NAMES:  # `prompt_of` reads it
+            if not has_piped_input():
+                raise WrongUse("Nothing is piped in.", next_step="Name a file.")
+            continue
         if is_page_address(name):
             file = await pages.attachment(name, "", refuse_host)
         elif (set_name := await parse_set_name(name, Path())) is None:
-            file = await read_attachment(expanded_path(name))
+            is_opened = name.startswith("/dev/fd/")  # by the shell, as `<(git diff)`
+            file = await read_attachment(expanded_path(name), may_stream=is_opened)
         else:
             found = await read_set(set_name)
             note(f"lmchat: {name}: {found.label}.")

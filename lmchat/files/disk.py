@@ -106,12 +106,8 @@ def expanded_path(name: str) -> Path:
     if address := re.match(_FILE_ADDRESS, name):
         start = address.end() + (os.name == "nt")  # as of `file:///C:/beds`
         name = unquote(name[start:], errors="surrogateescape")
-    try:
-        path = Path(name).expanduser()
-    except RuntimeError as error:
-        raise FileRefused(
-            f"{name} names an unknown home folder.", next_step="Type the path."
-        ) from error
+    # as in a shell, `~.txt` is a name unless somebody is called `.txt`
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - `Path.expanduser` raises then
     if os.name == "nt" and ":" in path.name:  # a hidden stream of a file, which no folder lists
         problem = f"{name} has a colon, which names of files on Windows must not have."
         raise FileRefused(problem, next_step="Choose another name.")

@@ -14,7 +14,7 @@ from tests.support.hostile_files import deep_folder
 
 FILES = (
     "a.py", "b.txt", "src/c.py", "src/d.md", "src/deep/e.py", "src/deep/f.txt", "build/g.py",
-    ".hidden.py", ".git/h.py", "src/.cache/i.py", "odd[1].py",
+    ".hidden.py", ".git/h.py", "src/.cache/i.py", "odd[1].py", "[slug]/j.tsx", "l/k.tsx",
 )  # fmt: skip
 
 
@@ -49,7 +49,9 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder):
         ("src/", of_src),
         (f"src{os.sep}", of_src),
         (f"src{os.sep}deep{os.sep}*.py", "src/deep/e.py"),
-        (".", f"a.py b.txt odd[1].py {of_src}"),
+        (".", f"[slug]/j.tsx a.py b.txt l/k.tsx odd[1].py {of_src}"),
+        ("[slug]/*.tsx", "[slug]/j.tsx"),
+        ("[l-m]/*.tsx", "l/k.tsx"),
         (f"{folder}/src/*.py", f"{folder.as_posix()}/src/c.py"),
     ):
         assert await names(folder, name) == found.split(), name

@@ -46,6 +46,22 @@ def test_a_picture_that_the_next_model_cannot_see_is_told(cli, server, tmp_path)
     assert f"lmchat: {told}\n" in shown.stderr
 
 
+def test_what_a_shell_pipes_in_is_read_once(cli, server, tmp_path):
+    cli.cwd = tmp_path
+    (tmp_path / "~.txt").write_text("Kale.")
+    for name in ("-", "/dev/stdin"):
+        assert cli("ask", "-f", name, "Sum up", stdin="Peas.").returncode == 0
+        assert server.seen(CHAT)[-1].json["messages"][0]["content"] == "Sum up\n\nPeas."
+    source, end = os.pipe()
+    os.write(end, b"Leeks.")
+    os.close(end)
+    cli("ask", "-f", f"/dev/fd/{source}", "-f", "~.txt", "Sum up")
+    os.close(source)
+    sent = server.seen(CHAT)[-1].json["messages"][0]["content"]
+    assert "Leeks." in sent
+    assert "Kale." in sent
+
+
 def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").mkdir()
