@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 
@@ -23,11 +24,11 @@ _MOST_NOTE_CHARS = 1000  # of what the text lacks: names in a PDF have any lengt
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
 _NO_COMMENTS = ("/Link", "/Popup")  # a popup shows the comment of another one
-# codes that fonts of TeX give for letters without a name, and halves of characters
-_NO_LETTERS = dict.fromkeys(
+# Codes that fonts of TeX give for letters without a name, and halves of characters; ligatures.
+_LETTERS = dict.fromkeys(
     {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {*b"\t\n"},
     "\N{REPLACEMENT CHARACTER}",
-)
+) | {code: normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 
 
 class PdfText(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def _read(reader: Any) -> PdfText:
     """Raises any error if no page can be read."""
     page_count = len(reader.pages)
     texts: list[str] = []
-    char_count = 0
+    char_count = unknown_letters = 0
     without_text: list[int] = []
     as_images: list[int] = []
     unreadable: list[int] = []
@@ -80,16 +81,18 @@ def _read(reader: Any) -> PdfText:
     for number in range(1, page_count + 1):
         try:
             page = reader.pages[number - 1]
-            text = page.extract_text().translate(_NO_LETTERS)
+            text = page.extract_text().translate(_LETTERS)
         except Exception:  # a parser may raise anything
             unreadable.append(number)
             if len(unreadable) == page_count:
                 raise
             continue
         visible = "".join(text.split())
-        if 2 * visible.count("\N{REPLACEMENT CHARACTER}") >= len(visible):
+        unknown = visible.count("\N{REPLACEMENT CHARACTER}")
+        if 2 * unknown >= len(visible):
             without_text.append(number)
         else:
+            unknown_letters += unknown
             texts.append(text.rstrip())
             char_count += len(text)
             if len(visible) < _FEW_CHARS and _has_image(page):
@@ -106,6 +109,7 @@ def _read(reader: Any) -> PdfText:
         _pages(as_images, page_count, "is an image with few words", "are images with few words"),
         _pages(unreadable, page_count, "cannot be read", "cannot be read"),
         _pages(with_unread_comments, page_count, "has unreadable notes", "have unreadable notes"),
+        f"{counted(unknown_letters, 'letter')} unknown" if unknown_letters else "",
     ]
     try:
         form = _value(reader.root_object.get("/AcroForm")) or {}
@@ -232,7 +236,7 @@ def _text(reference: Any) -> str:
     # a state starts with a slash, as `/Yes`; a text may, too
     is_name = type(value).__name__ == "NameObject"
     text = str(value).removeprefix("/") if is_name else str(value)
-    return with_line_feeds(text).translate(_NO_LETTERS)
+    return with_line_feeds(text).translate(_LETTERS)
 
 
 def _value(reference: Any) -> Any:

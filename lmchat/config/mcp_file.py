@@ -66,16 +66,22 @@ def servers_of(entries: Mapping[str, Any]) -> ServersFile:
 
 def _server(name: str, entry: Any) -> McpSettings:
     """Raises `ValidationError`."""
-    known = dict(convert(entry, dict[str, Any]))
+    known = {
+        key: value for key, value in convert(entry, dict[str, Any]).items() if value is not None
+    }
+    if known.get("type") == "sse":
+        raise ValidationError("the type sse is not supported; many servers have /mcp, too")
     known["url"] = next((known[key] for key in _URL_KEYS if key in known), "")
-    if isinstance(env := known.get("env"), dict):  # numbers, and null for a variable to leave out
-        known["env"] = {
-            key: value if isinstance(value, str) else json.dumps(value)
-            for key, value in env.items()
-            if value is not None
-        }
+    if isinstance(env := known.get("env"), dict):  # null for a variable to leave out
+        known["env"] = {key: _text(value) for key, value in env.items() if value is not None}
+    if isinstance(args := known.get("args"), list):
+        known["args"] = [*map(_text, args)]
     fields = {key: known[key] for key in McpSettings.__struct_fields__ if key in known}
     return convert(fields | {"name": name}, McpSettings)
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str | None) else json.dumps(value)
 
 
 def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: str = "") -> None:
@@ -121,7 +127,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
         text = json_text(data)
         plain = re.sub(_COMMENTS, lambda found: found[1] or "\n" * found[0].count("\n"), text)
         plain = re.sub(_LAST_COMMAS, lambda found: found[1] or "", plain)
-        content = json.loads(plain)
+        content = json.loads(plain) if plain.strip() else {}
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}: {error.msg}"
     except UnicodeDecodeError:
@@ -129,6 +135,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
     except (ValueError, RecursionError):  # a number of 5,000 digits
         reason = "a number in it is too long, or it is nested too deep"
     else:
+        if content == {}:  # nothing is in it yet
+            content[_TABLES[0]] = {}
         for key in _TABLES:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
                 return content, content[key], plain == text

@@ -26,6 +26,7 @@ from lmchat.files.disk import open_plain, unreadable
 from lmchat.formats.programs import AUTO, OWN, Program, program_names
 from lmchat.formats.reading import (
     BAD_VALUE_ERRORS,
+    PACKED,
     ZIP_HEAD,
     Format,
     Record,
@@ -39,6 +40,7 @@ from lmchat.sessions.session import Session, Skipped
 STDIN = "-"  # in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _OWN_MODULE = "lmchat.formats.json_sessions"
+_GZIP_HEAD = b"\x1f\x8b"
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # to find out the format; some may be broken
@@ -148,6 +150,11 @@ def _chats(
     file.seek(0)
     if head.startswith(ZIP_HEAD):
         for member, source in zip_sources(file):
+            if member.lower().endswith(PACKED):
+                yield Skipped(
+                    where=member, reason="it is packed: unpack it, and import what is in it"
+                )
+                continue
             try:
                 for found in _text_chats(source, now, formats):
                     if isinstance(found, Session):
@@ -158,6 +165,8 @@ def _chats(
                 continue
             except FileRefused as error:
                 yield Skipped(where=member, reason=error.message.rstrip("."))
+    elif head.startswith(_GZIP_HEAD):
+        raise FormatUnknown("It is packed by gzip.", next_step="Unpack it, and import that.")
     elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
         yield from _text_chats(Source("", file), now, formats)
     elif head != _SQLITE_HEAD:

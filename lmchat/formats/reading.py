@@ -52,6 +52,7 @@ _ID_CHARS = 16
 
 ZIP_HEAD = b"PK\x03\x04"
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
+PACKED = (".zip", ".gz", ".tgz")  # endings of files that hold others
 # of files that may have chats
 _ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
 THREAD = "thread.json"  # of Jan, read with a chat, and has none
@@ -198,7 +199,12 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
     Raises `FileRefused` for a file that is encrypted or damaged.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        archive = zipfile.ZipFile(file)
+    except _BROKEN_ZIP as error:  # its list of files is its end
+        message = "It ends too early, as a download that broke off."
+        raise FileRefused(message, next_step="Download it again.", details=repr(error)) from error
+    try:
+        with archive:
             folders: dict[str, Files] = defaultdict(list)
             for info in archive.infolist():
                 folder, _, name = info.filename.rpartition("/")
@@ -206,7 +212,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                     folders[folder].append((name, partial(archive.read, info)))
             for member in archive.namelist():
                 folder, _, name = member.rpartition("/")
-                if name.lower().endswith(_TEXT_ENDINGS) and name != THREAD:
+                if name.lower().endswith((*_TEXT_ENDINGS, *PACKED)) and name != THREAD:
                     # each thread of Jan has a folder with files of the same names
                     files = partial(chain, [folders[folder]], folders.values())
                     with archive.open(member) as text:

@@ -46,7 +46,9 @@ def test_pages_forms_and_comments_of_four_programs_are_read():
     texts = {
         "latex": PdfText("The first fine flowers affect the field.\n\nBean 12\nPea 7"),
         # the ligatures have codes of which nobody knows the letters
-        "latex-bitmap": PdfText("The �rst �ne �owers a�ect the �eld.\n\nBean 12\nPea 7"),
+        "latex-bitmap": PdfText(
+            "The �rst �ne �owers a�ect the �eld.\n\nBean 12\nPea 7", "5 letters unknown"
+        ),
         "libreoffice": PdfText(
             "Bed for the fair of März\nI agree\n\nComment: Too early?\n\n"
             "Form fields:\ngardener: Ada\nagree: Yes",
@@ -90,7 +92,8 @@ def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it():
         (("One",), "<< /XFA (x) /Fields [] >>", "One", "its form cannot be read (XFA)"),
         (("One",), "<< /Fields [5] >>", "One", "its form cannot be read"),
         (("One",), f"<< /Fields [101 0 R] >>\n{deep}", "One", "its form cannot be read"),
-        (("One\\000\\001\\377two",), "", "One��ÿtwo", ""),  # letters without a name
+        # letters without a name
+        (("One\\000\\001\\377two",), "", "One��ÿtwo", "2 letters unknown"),
         (("One", "\\001\\002a"), "", "One", "1 of 2 pages has no text: 2"),
     ):
         assert pdf_text(pdf(*pages, form=form)) == PdfText(text, left_out)

@@ -98,7 +98,7 @@ BY_HAND = """// mine
   "mcpServers": {
     /* two
        lines */
-    "garden": {"command": "./serve", "cwd": "~", "env": {"N": 3, "OFF": null}, "disabled": true,},
+    "garden": {"command": "./serve", "args": ["-n", 3], "cwd": null, "env": {"N": 3, "OFF": null}, "disabled": true,},
     "beds": {"httpUrl": "http://127.0.0.1:1/mcp", "timeout_s": 9, "approve": "always",}, // last
   },
 }
@@ -176,7 +176,7 @@ FILES = {
             {
                 "name": "garden",
                 "command": "./serve",
-                "cwd": "~",
+                "args": ("-n", "3"),
                 "env": {"N": "3"},
                 "disabled": True,
             },
@@ -227,7 +227,8 @@ def test_variables_are_put_in_everywhere_and_those_without_a_value_are_told():
 WRONG = {
     "neither": ({}, "needs command or url, but not both."),
     "both": ({"command": "a", "url": "http://a"}, "needs command or url, but not both."),
-    "number": ({"command": "a", "args": [3]}, "args[0]: expected text, got a whole number."),
+    "null": ({"command": "a", "args": [None]}, "args[0]: expected text, got nothing."),
+    "sse": ({"type": "sse", "url": "http://a/sse"}, "the type sse is not supported; many servers"),
     "text": ("uvx time", "expected a table, got text."),
     "a/b": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "python": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
@@ -235,6 +236,16 @@ WRONG = {
     "path": ({"command": "C:\new"}, "command: expected a path without control characters; write"),
     "headers": ({"url": "http://a", "headers": ["A"]}, "headers: expected a table, got a list."),
 }
+
+
+@pytest.mark.parametrize("text", ["", " \n", "{}", "// none yet\n{}"])
+def test_an_empty_file_has_no_servers(tmp_path, text):
+    file = put(tmp_path, text)
+    assert read_servers(file).servers == {}
+    assert load(tmp_path / "config.toml", {}).notes == ()
+    if "//" not in text:
+        write_servers(file, [TIME])
+        assert list(read_servers(file).servers) == ["time"]
 
 
 def test_a_server_that_lmchat_cannot_use_costs_itself_alone_and_is_told(tmp_path):
@@ -251,7 +262,6 @@ def test_a_server_that_lmchat_cannot_use_costs_itself_alone_and_is_told(tmp_path
 
 TOO_MUCH = "a number in it is too long, or it is nested too deep"
 OTHERS = {
-    "": "line 1: Expecting value",
     "[]": "it has no mcpServers or servers or context_servers",
     '{"mcpServers": []}': "it has no mcpServers or",
     '{\n"mcpServers": {"a": }}': "line 2: Expecting value",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import sqlite3
@@ -125,14 +126,21 @@ def test_an_older_chat_of_open_webui_has_a_list_of_messages():
 
 
 def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
-    for name, data in (
-        ("a.zip", b"PK\x03\x04 no zip"),
-        ("a.db", b"SQLite format 3\0 cut"),
-        ("a.json", b'{"versions": 1}'),
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.writestr("inner.zip", "PK")
+    packed = (tmp_path / "outer.zip").read_bytes()
+    for name, data, words in (
+        ("a.zip", b"PK\x03\x04 no zip", "It ends too early, as a download that broke off."),
+        ("a.db", b"SQLite format 3\0 cut", "cannot be read: "),
+        ("a.json", b'{"versions": 1}', "no chat in a format that lmchat knows"),
+        ("b.json", b"", "It is empty."),
+        ("a.json.gz", gzip.compress(b"[]"), "It is packed by gzip."),
+        ("b.zip", packed, "(inner.zip: it is packed: unpack it"),
     ):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(FileRefused):
+        with pytest.raises(FileRefused) as caught:
             read_file(tmp_path / name)
+        assert words in caught.value.message
 
 
 def test_a_list_of_many_chats_takes_the_memory_of_one_of_them(tmp_path):
