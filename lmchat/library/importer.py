@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import home_folder
-from lmchat.formats.programs import AUTO, Program
+from lmchat.formats.programs import AUTO, OWN, Program
 from lmchat.formats.reader import STDIN, error_about
 from lmchat.formats.reader_child import ChatReader
 from lmchat.formats.reading import files_below
+from lmchat.library.own_database import exports_of
 from lmchat.safe_text import safe_line
 from lmchat.servers.sampling_options import STORED, left_out_notes, stored_options
 from lmchat.sessions.session import Session, SessionHeader, Skipped
@@ -136,7 +137,7 @@ class Importer:
                 unknown: list[FormatUnknown] = []
                 for file, content in files.items():
                     try:
-                        async with aclosing(reader.read(file, content, wanted=source)) as chats:
+                        async with aclosing(_chats(reader, file, content, source)) as chats:
                             await self._import_chats(file, chats, outcome, known, seen, report)
                     except FormatUnknown as error:
                         unknown.append(error)
@@ -209,6 +210,25 @@ class Importer:
             )
             outcome.chats.append(chat)
             report()
+
+
+async def _chats(
+    reader: ChatReader, file: str, content: Path | bytes, source: str
+) -> AsyncGenerator[Session | Skipped, None]:
+    """Raises the errors of `ChatReader.read`."""
+    is_own = False
+    if isinstance(content, Path) and source in (AUTO, OWN):
+        with suppress(OSError):  # the reader says so
+            async with aclosing(exports_of(content)) as exports:
+                async for text in exports:
+                    is_own = True
+                    async with aclosing(reader.read(file, text)) as chats:
+                        async for found in chats:
+                            yield found
+    if not is_own:
+        async with aclosing(reader.read(file, content, wanted=source)) as chats:
+            async for found in chats:
+                yield found
 
 
 def _chat_places(programs: Sequence[Program], environ: Mapping[str, str]) -> list[ChatPlace]:

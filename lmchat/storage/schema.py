@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from unicodedata import unidata_version
 
 from lmchat.errors import StoreUnavailable
@@ -242,6 +243,15 @@ def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"pragma user_version = {last}")
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a file is a database of lmchat, of any format."""
+    names: set[str] = set()
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+        query = "select name from sqlite_master where type = 'table'"
+        names = {name for (name,) in connection.execute(query)}
+    return names.issuperset(TABLES)
 
 
 def version_of(connection: sqlite3.Connection) -> int:

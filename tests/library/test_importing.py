@@ -22,6 +22,7 @@ from tests.support.chats import (
     prompt,
     reply,
     say,
+    start_session,
     store_at,
 )
 from tests.support.faults import no_room, no_root, open_folder
@@ -165,6 +166,24 @@ async def test_an_import_brings_what_a_chat_has_got_since(tmp_path, store, impor
     assert (await store.open_session(session_id)).messages.leaf_id == asked.message_id
     assert {one.text for one in await store.tree(session_id)} >= {"Mine?", "Dill."}
     assert (await outcome_of(importer, name)).chats[0].outcome == "present"
+
+
+async def test_the_sessions_of_another_database_are_imported(tmp_path, store, other, importer):
+    session, asked = await start_session(other, "Which herbs?")
+    told = await reply(other, session, "Dill.", asked)
+    thrown, _ = await start_session(other, "Which weeds?")
+    await Library(other).delete(thrown.session_id)
+    database = other.database.path
+    (chat,) = await import_all(importer, str(database))
+    assert (chat.outcome, chat.header.session_id) == ("imported", session.session_id)
+    assert await store.tree(session.session_id) == await other.tree(session.session_id)
+    await say(other, session, "And fruit?", told)
+    copy = tmp_path / "sessions (conflicted copy).db"
+    await other.aclose()
+    copy.write_bytes(database.read_bytes())
+    (chat,) = await import_all(importer, str(copy))
+    assert (chat.outcome, chat.new_messages) == ("continued", 1)
+    assert copy.read_bytes() == database.read_bytes()
 
 
 async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
