@@ -98,6 +98,8 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     Those of the commands in scripts.md come where the guide names them.
     """
     guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    guide, _, following = guide.partition("## Another machine")  # test_another_machine runs it
+    guide += following.partition("\n## ")[2]
     scripts = (ROOT / "docs/scripts.md").read_text(encoding="utf-8")
     _, heading, details = scripts.partition("## What the commands do")
     guide = guide.replace("## Configuration", f"{heading}{details}## Configuration")
