@@ -16,7 +16,8 @@ from lmchat.api import (
 
 def approve(question: ToolQuestion) -> Decision:
     call = question.message.tool_calls[0]
-    is_yes = input(f"Run {question.name} with {safe_text(call.arguments)}? [y/n] ") == "y"
+    asked = safe_text(f"Run {question.name} with {call.arguments}? [y/n] ")
+    is_yes = input(asked) == "y"
     return Decision(choice=ApprovalScope.ONCE if is_yes else ApprovalScope.NO)
 
 

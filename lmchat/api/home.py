@@ -16,13 +16,14 @@ from lmchat.answers.repetition import Repetition
 from lmchat.api.clients import Client, Options, checked_options, chosen_model
 from lmchat.api.runtime import Runtime, Setup
 from lmchat.attachments.attachment import read_attachment
+from lmchat.chat.answering import check_start
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, TurnListener
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import SamplingLayers
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.load import Flags, load
-from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
 from lmchat.files.paths import Paths
 from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.library.library import ExportAs, Library
@@ -71,11 +72,14 @@ class Sessions:
         return await self._store.search(words, limit=limit)
 
     async def read(self, word: str) -> Session:
-        """Return a session with the messages of its shown path, oldest first."""
-        return await self._store.open_session(await self._store.find_id(word))
+        """Return a session with its shown path, oldest first, all branches, and files."""
+        session = await self._store.open_session(await self._store.find_id(word))
+        return await self._library.with_files(await self._library.with_branches(session))
 
     async def add(self, session: Session) -> bool:
         """Save a session, or the messages that one with its id lacks; return whether any came."""
+        for content in session.files.values():  # first, as messages refer to them
+            await self._store.files.save(content)
         imported = await self._store.import_session(session)
         return imported.is_new or imported.message_count > 0
 
@@ -106,11 +110,13 @@ class Sessions:
 class Tools:
     """The user's tool servers, and the functions of his `tools.py` as the server `python`."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, require_open: Callable[[], None] = lambda: None) -> None:
         self._toolbox = toolbox
+        self._require_open = require_open
 
     async def start(self) -> tuple[ToolServer, ...]:
         """Start the servers, and return them when each is ready or has failed."""
+        self._require_open()
         return await self._toolbox.host.start_servers()
 
     async def call(
@@ -158,6 +164,7 @@ class Home:
         self._profile = profile
         self._is_temporary = is_temporary
         self._stack = AsyncExitStack()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         """Read the configuration; raises `ConfigError`."""
@@ -174,6 +181,7 @@ class Home:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop running turns, save them, and end tool servers."""
+        self._is_closed = True
         await self._stack.aclose()
 
     def _find_setup(self) -> Setup:
@@ -206,18 +214,22 @@ class Home:
             stats_store=runtime.stats_store,
             layers=SamplingLayers.of(setup.loaded, self._profile, {}),
         )
+        self._chat.drafts.is_kept = False  # a prompt of a program is no draft of the user
         self._turns = _Turns()
         self._chat.reporter.listener = self._turns
         named = configured_endpoints(runtime.settings)
         self.client = Client.sharing(runtime.backend, self._finder, *named)
         self.sessions = Sessions(runtime.store)
-        self.tools = Tools(self._toolbox)
+        self.tools = Tools(self._toolbox, self._require_open)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise WrongUse("This home is closed.", next_step="Use it within `async with`.")
 
     async def _close_chat(self) -> None:
         for session in self._chat.open_sessions.running:
             await self._chat.stop_and_wait(session)
         await self._chat.close()
-        await self._chat.drafts.write()
         await self._setup.keep_unsaved(self._chat, _logger.error)
 
     async def model(self, name: str = "") -> ModelInfo:
@@ -301,6 +313,7 @@ class Home:
                 replaced or continued, or as `model` does.
             StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
         """
+        self._require_open()
         chat, store = self._chat, self._runtime.store
         has_prompt = bool(prompt.strip() or files)
         if continues and (has_prompt or system is not None):
@@ -311,72 +324,94 @@ class Home:
         attached = [await read_attachment(path) for path in files]
         for file in attached:
             await store.files.save(file.data)
-        if session_id:
-            found = await chat.open_sessions.find_or_load(await store.find_id(session_id))
-            session = chat.open_sessions.switch_to(found)
-            session.require_idle()
-        else:
-            session = chat.open_sessions.switch_to_new()
-        await session.load_older()
-        old = None
-        if message_id := continues or replaces:
-            old = session.messages.find(message_id)
-            roles = [Role.USER] if has_prompt else [Role.USER, Role.ASSISTANT]
-            if old is None or not (is_continuable(old) if continues else old.role in roles):
-                raise RequestInvalid(
-                    "This message cannot be replaced or continued in this way.",
-                    next_step="Pass a prompt of the shown branch, or an answer without a prompt.",
-                )
-        if system is not None:
-            await session.set_system_prompt(system)
-        chat.turn_options.use_target(Target.of(chosen))
-        values = self._values(chosen, session.session_sampling, options)
-        settings = chat.turn_options.settings({})
-        settings = replace(
-            settings,
-            sampling=Sampling().with_options(values),
-            toolbox=None if approve is None else self._toolbox,
-        )
-        events = self._turns.follow(session, approve)
-        sent = Prompt(prompt, tuple(file.part for file in attached))
-        if old is None:
-            chat.send_now(session, sent, settings)
-        elif has_prompt:
-            chat.edit(session, old.message_id, sent, settings=settings)
-        elif continues:
-            chat.continue_answer(session, old, settings=settings)
-        else:
-            chat.regenerate(session, old, settings=settings)
+        session_id = await store.find_id(session_id) if session_id else ""
+        # from here to the reservation, no `await`: another turn may begin with each
+        new = None if session_id else chat.open_sessions.switch_to_new()
+        session_id = new.session_id if new else session_id
+        running = self._turns.start(session_id, approve)
         try:
-            while not isinstance(event := await events.get(), TurnEnded):
+            session = new or await chat.open_sessions.find_or_load(session_id)
+            await session.load_older()
+            old = session.messages.find(continues or replaces)
+            if continues or replaces:
+                roles = [Role.USER] if has_prompt else [Role.USER, Role.ASSISTANT]
+                if old is None or not (is_continuable(old) if continues else old.role in roles):
+                    message = "This message cannot be replaced or continued in this way."
+                    step = "Pass a prompt of the shown branch, or an answer without a prompt."
+                    raise RequestInvalid(message, next_step=step)
+            chat.turn_options.use_target(Target.of(chosen))
+            values = self._values(chosen, session.session_sampling, options)
+            settings = chat.turn_options.settings({})
+            settings = replace(
+                settings,
+                sampling=Sampling().with_options(values),
+                toolbox=None if approve is None else self._toolbox,
+            )
+            sent = Prompt(prompt, tuple(file.part for file in attached))
+            if system is not None:  # a refused turn leaves none behind
+                start = chat.turn_options.prompt_start(sent, "")(session.messages)
+                check_start(start, settings, chat.context_window.estimator)
+                await session.set_system_prompt(system)
+            chat.open_sessions.switch_to(session)
+            if old is None:
+                chat.send_now(session, sent, settings)
+            elif has_prompt:
+                chat.edit(session, old.message_id, sent, settings=settings)
+            elif continues:
+                chat.continue_answer(session, old, settings=settings)
+            else:
+                chat.regenerate(session, old, settings=settings)
+            try:
+                while not isinstance(event := await running.events.get(), TurnEnded):
+                    if isinstance(event, BaseException):
+                        raise event
+                    yield event
+                if event.error is not None:
+                    self._finder.forget()
+                await chat.wait(session)  # raises what no answer shows
                 yield event
-            if event.error is not None:
-                self._finder.forget()
-            await chat.wait(session)  # raises what no answer shows
-            yield event
+            finally:
+                await chat.stop_and_wait(session)
         finally:
-            await chat.stop_and_wait(session)
+            self._turns.end(session_id)
         if chat.save_queue.warning is not None:
             raise chat.save_queue.warning
 
 
+class _RunningTurn:
+    """Turn of a session: what its caller gets, an error of the front end, too."""
+
+    def __init__(self, approve: Approve | None) -> None:
+        self.approve = approve
+        self.events: asyncio.Queue[TurnEvent | BaseException] = asyncio.Queue()
+
+
 class _Turns(TurnListener):
-    """Front end of all turns: passes the events of each session to its caller."""
+    """Front end of all turns: passes the events of each to its caller."""
 
     def __init__(self) -> None:
-        # by the id of the session
-        self._events: dict[str, asyncio.Queue[TurnEvent]] = {}
-        self._approvals: dict[str, Approve] = {}
+        self._running: dict[str, _RunningTurn] = {}  # by the id of the session
 
-    def follow(self, session: OpenSession, approve: Approve | None) -> asyncio.Queue[TurnEvent]:
-        if approve is not None:
-            self._approvals[session.session_id] = approve
-        events = self._events[session.session_id] = asyncio.Queue()
-        return events
+    def start(self, session_id: str, approve: Approve | None) -> _RunningTurn:
+        """Reserve a session; raises `RequestInvalid` while it has a turn."""
+        if session_id in self._running:
+            raise StillAnswering
+        running = self._running[session_id] = _RunningTurn(approve)
+        return running
+
+    def end(self, session_id: str) -> None:
+        del self._running[session_id]
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, TurnEvent):
-            self._events[session.session_id].put_nowait(event)
+            self._running[session.session_id].events.put_nowait(event)
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        return await self._approvals[session.session_id](question)
+        running = self._running[session.session_id]
+        try:
+            return await cast(Approve, running.approve)(question)  # without it, there are no tools
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - its caller gets it as it is
+            running.events.put_nowait(error)
+            return await asyncio.Future()  # until the caller has stopped the turn

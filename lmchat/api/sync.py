@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import Future
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
 from lmchat.answers.repetition import Repetition
 from lmchat.api.clients import Client, ClientOptions, Options, RequestOptions
 from lmchat.api.home import Home, Sessions, Tools, TurnEvent
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.errors import WrongUse
-from lmchat.processes.background import end_tasks
+from lmchat.processes.background import end_tasks, run_abandonable
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.sessions.given_messages import Messages
@@ -26,6 +26,19 @@ S = TypeVar("S")  # class with coroutine methods
 T = TypeVar("T")  # result of a method
 P = ParamSpec("P")  # parameters of a method, without `self`
 _CLOSED = "This client is closed."
+
+
+class _Exit(NamedTuple):
+    """What would end the loop, and is raised in the thread of the caller."""
+
+    error: KeyboardInterrupt | SystemExit
+
+
+async def _with_exits(work: Coroutine[Any, Any, T]) -> T | _Exit:
+    try:
+        return await work
+    except (KeyboardInterrupt, SystemExit) as error:
+        return _Exit(error)
 
 
 class LoopThread:
@@ -42,20 +55,40 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread of the loop, and wait for it.
 
-        Raises `WrongUse` if `close` was called before, or is called while the coroutine runs. If
-        the wait is interrupted, for example by Ctrl+C, the coroutine is cancelled.
+        Raises `WrongUse` if `close` was called before, or is called while the coroutine runs, and
+        in a child that was forked since. If the wait is interrupted, for example by Ctrl+C, the
+        coroutine is cancelled.
         """
+        tasks: list[asyncio.Task[T | _Exit]] = []
+        ended: Future[None] = Future()
+
+        def start() -> None:
+            tasks.append(self._loop.create_task(_with_exits(work)))
+            tasks[0].add_done_callback(lambda _: ended.set_result(None))
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
         with self._start_lock:
-            if self._loop.is_closed():
+            if self._loop.is_closed() or not self._thread.is_alive():
                 work.close()
-                raise WrongUse(_CLOSED)
-            running = asyncio.run_coroutine_threadsafe(work, self._loop)
+                raise WrongUse(_CLOSED, next_step="Make one in each process, and use it there.")
+            self._loop.call_soon_threadsafe(start)
         try:
-            return running.result()
-        except CancelledError:
-            raise WrongUse(_CLOSED) from None
+            ended.result()
+        except BaseException:  # Ctrl+C: what is cancelled has ended before the caller goes on
+            self._loop.call_soon_threadsafe(cancel)
+            ended.result()
+            raise
         finally:
-            running.cancel()  # changes nothing if the coroutine has ended
+            if ended.done():
+                work.close()  # if it was cancelled before its first step
+        if tasks[0].cancelled():
+            raise WrongUse(_CLOSED)
+        result = tasks[0].result()
+        if isinstance(result, _Exit):
+            raise result.error
+        return result
 
     def each(self, events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield what a generator yields; leaving the loop early closes it."""
@@ -76,7 +109,7 @@ class LoopThread:
     def close(self, end: Callable[[], Awaitable[object]]) -> None:
         """Stop what runs, await `end`, and end the thread."""
         with self._start_lock:  # meanwhile, `run` starts nothing in the loop
-            if self._loop.is_closed():
+            if self._loop.is_closed() or not self._thread.is_alive():
                 return
             asyncio.run_coroutine_threadsafe(self._stop_tasks(end), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -246,7 +279,7 @@ class SyncHome(Blocking[Home]):
                 model=model,
                 approve=None
                 if approve is None
-                else lambda question: asyncio.to_thread(approve, question),
+                else lambda question: run_abandonable(partial(approve, question)),
                 **options,
             )
         )

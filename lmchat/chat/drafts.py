@@ -114,8 +114,13 @@ class Drafts(SessionTexts):
 
     def __init__(self, store: Store, open_sessions: OpenSessions) -> None:
         super().__init__(store.draft, self._save_draft)
+        self.is_kept = True  # but in a program
         self._store = store
         self._open_sessions = open_sessions
+
+    def write_soon(self) -> None:
+        if self.is_kept:
+            super().write_soon()
 
     async def write(self) -> bool:
         """Write also for sessions where only a prompt waits."""

@@ -141,24 +141,31 @@ class Library:
         """JSON has branches in any case."""
         form = export_as.form or "md"  # there is no name to go by
         if export_as.with_branches or form == "json":
-            with suppress(LMChatError):  # a session that could not be saved has no branches
-                stored = await self.store.tree(session.header.session_id)
-                # messages in memory may be newer
-                messages = {message.message_id: message for message in (*stored, *session.messages)}
-                session = replace(session, tree=tuple(messages.values()))
+            session = await self.with_branches(session)
         if form in _FORMS_WITH_FILES:
-            files: dict[str, bytes] = {}
-            for message in (*session.messages, *session.tree):
-                for part in message.files:
-                    with suppress(StoreUnavailable):  # removed, or damaged
-                        files[part.digest] = await self.store.files.read(part.digest)
-            session = replace(session, files=files)
+            session = await self.with_files(session)
         html_by_id: dict[str, str] = {}
         if form == "html":
             async with aclosing(MarkdownConverter()) as converter:
                 html_by_id = await converter.html_of(session)
         options = WriteOptions(with_reasoning=export_as.with_reasoning, html_by_id=html_by_id)
         return await asyncio.to_thread(render, session, form, options)
+
+    async def with_branches(self, session: Session) -> Session:
+        with suppress(LMChatError):  # a session that could not be saved has no branches
+            stored = await self.store.tree(session.header.session_id)
+            # messages in memory may be newer
+            messages = {message.message_id: message for message in (*stored, *session.messages)}
+            session = replace(session, tree=tuple(messages.values()))
+        return session
+
+    async def with_files(self, session: Session) -> Session:
+        files: dict[str, bytes] = {}
+        for message in (*session.messages, *session.tree):
+            for part in message.files:
+                with suppress(StoreUnavailable):  # removed, or damaged
+                    files[part.digest] = await self.store.files.read(part.digest)
+        return replace(session, files=files)
 
 
 def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:

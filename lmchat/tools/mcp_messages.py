@@ -92,6 +92,8 @@ def _make_readable(result: dict[str, Any]) -> None:
         name = fields.get("name")
         if not isinstance(name, str) or not name:
             unusable[f"number {number}"] = "it has no name"
+        elif not name.isprintable():  # it would draw its own question
+            unusable[safe_line(name)] = "its name has control characters"
         elif fault := _schema_fault(fields.get("inputSchema")):
             unusable[name] = fault
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
+import sys
 from contextlib import aclosing, closing
 
 import pytest
@@ -32,7 +34,7 @@ from lmchat.api import (
 from lmchat.config.state import State, change_state
 from lmchat.servers import models
 from tests.support.chats import chat
-from tests.support.programs import FUNCTIONS, Cli
+from tests.support.programs import FUNCTIONS, Cli, run
 from tests.support.recorded_server import RecordedServer
 from tests.support.scripted_products import (
     CHAT,
@@ -275,6 +277,160 @@ async def test_turns_of_two_sessions_run_at_once_and_a_session_has_one(configure
         server.on(CHAT, chat_reply("Done."))
         await _turn(home, "Continue.", min(ids))
         assert len((await home.sessions.read(min(ids))).messages) == 4
+
+
+async def test_of_two_turns_that_begin_together_one_is_refused_and_changes_nothing(
+    configure, server
+):
+    router(server, small="loaded")
+    async with Home(configure(server.url, "[limits]\n")) as home:
+        saved = chat(*(f"{number}?" for number in range(70)))
+        await home.sessions.add(saved)
+        sid = saved.header.session_id
+        for options in ({}, {"system": "Answer in verse."}):
+            async with asyncio.timeout(10):
+                first, second = await asyncio.gather(
+                    _turn(home, "One?", sid),
+                    _turn(home, "Two?", sid, **options),
+                    return_exceptions=True,
+                )
+            assert isinstance(first[-1], TurnEnded)
+            assert isinstance(second, RequestInvalid)
+        texts = [one.text for one in (await home.sessions.read(sid)).messages]
+        assert texts[70:] == ["One?", "Hello there."] * 2
+        new = await asyncio.gather(_turn(home, "Three?"), _turn(home, "Four?"))
+        assert len({events[0].session_id for events in new}) == 2
+        for word in (sid, ""):
+            for options, error in (
+                ({"temperature": 9}, WrongUse),
+                ({"max_tokens": 5, "replaces": "none"}, RequestInvalid),
+            ):
+                with pytest.raises(error):
+                    await _turn(home, "Five?", word, system="Be a pirate.", **options)
+        assert len(await home.sessions.list()) == 3
+        assert [one.text for one in (await home.sessions.read(sid)).messages] == texts
+
+
+async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, server):
+    folder = configure(server.url)
+    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+    server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 3, chat_reply("Done."))
+
+    async def approve(question):
+        raise ValueError(question.name)
+
+    async with Home(folder) as home:
+        with pytest.raises(ValueError, match="python/add"):
+            await _turn(home, "Add 3.", approve=approve)
+        read = await home.sessions.read("last")
+        assert read.messages[-1].tool_result == ""
+    for leave in (SystemExit, KeyboardInterrupt):
+
+        def decide(_, leave=leave):
+            raise leave
+
+        with SyncHome(folder) as home, pytest.raises(leave):
+            list(home.turn("Add 3.", approve=decide))
+        with SyncHome(folder) as home, pytest.raises(leave):
+            home.client.chat("Hi", show=decide)
+    with SyncHome(folder) as home:
+        assert home.client.chat("Hi").text == "Done."
+
+
+async def test_a_closed_home_starts_nothing(configure, server):
+    folder = configure(server.url)
+    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+    async with Home(folder) as home:
+        model = await home.model()
+        server.on(CHAT, sse("half", Cut()))
+        assert (await _turn(home, "Hi"))[-1].error is not None
+        with pytest.raises(WrongUse, match="has to be looked for again"):
+            home.client.beside(model)
+    for call in (
+        lambda: _turn(home, "Hi"),
+        home.tools.start,
+        lambda: home.tools.call("python/add", {"a": 3}),
+        lambda: home.client.chat("Hi"),
+        home.model,
+    ):
+        async with asyncio.timeout(5):
+            with pytest.raises(WrongUse):
+                await call()
+
+
+async def test_turns_leave_nothing_in_memory_and_no_draft(configure, tmp_path, server):
+    async with Home(configure(server.url)) as home:
+
+        def queues():
+            gc.collect()
+            return sum(isinstance(one, asyncio.Queue) for one in gc.get_objects())
+
+        await _turn(home, "One?")
+        count = queues()
+        for _ in range(5):
+            await _turn(home, "More?")
+        assert queues() == count
+        gate = Gate()
+        server.on(CHAT, sse(gate, "Late.", finish(), DONE))
+        turn = asyncio.create_task(_turn(home, "Slow?"))
+        assert await asyncio.to_thread(gate.reached.wait, 5)
+        await asyncio.sleep(0.5)  # drafts are written after 0.2 s
+        with closing(sqlite3.connect(tmp_path / "lmchat/sessions.db")) as raw:
+            assert raw.execute("select count(*) from drafts").fetchone() == (0,)
+        gate.open()
+        await turn
+
+
+@pytest.mark.posix
+def test_ctrl_c_ends_a_blocking_call_and_a_fork_is_told(configure, server):
+    folder = configure(server.url)
+    server.on(CHAT, sse("one", Hold()), chat_reply("Two."))
+    done = run([sys.executable, "-c", INTERRUPTED, folder])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["interrupted", "stopped", "Two.", "This client is closed."]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from lmchat.api import SyncHome, TextDelta, WrongUse
+
+with SyncHome(Path(sys.argv[1])) as home:
+    try:
+        for event in home.turn("Hi"):
+            if isinstance(event, TextDelta):
+                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(home.sessions.read("last").messages[-1].state)
+    print(home.client.chat("Again").text, flush=True)
+    if not os.fork():
+        try:
+            home.model()
+        except WrongUse as error:
+            print(error.message)
+    else:
+        os.wait()
+"""
+
+
+async def test_a_session_that_is_read_and_added_elsewhere_is_whole(configure, tmp_path, server):
+    note = tmp_path / "beds.txt"
+    note.write_text("Beans.")
+    folder = configure(server.url)
+    async with Home(folder) as home:
+        added, *_, ended = await _turn(home, "What grows?", files=[note])
+        sid = added.session_id
+        await _turn(home, "", sid, replaces=ended.answer.message_id)
+        whole = await home.sessions.read(sid)
+        async with Home(folder, is_temporary=True) as other:
+            assert await other.sessions.add(whole)
+            assert await other.sessions.read(sid) == whole
+            assert await other.sessions.export(sid, "json") == await home.sessions.export(
+                sid, "json"
+            )
+            await _turn(other, "And now?", sid)
+            assert "Beans." in str(server.seen(CHAT)[-1].json["messages"])
 
 
 async def test_what_was_not_sent_is_an_error_and_what_failed_is_an_end(configure, tmp_path, server):

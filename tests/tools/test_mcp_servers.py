@@ -750,6 +750,7 @@ UNUSABLE = {
     "number 5": ({"inputSchema": BED}, "it has no name"),
     "number 6": (tool(""), "it has no name"),
     "number 7": (tool(["a"]), "it has no name"),
+    "wipe␛[2K Run note": (tool("wipe\x1b[2K\rRun note"), "its name has control characters"),
 }
 
 
@@ -797,7 +798,7 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         assert len(set(wire_names)) == len(wire_names)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
         named = ", ".join(f"{name} ({why})" for name, (_, why) in UNUSABLE.items())
-        said = f"The server wiki has 7 tools that cannot be used: {named}."
+        said = f"The server wiki has 8 tools that cannot be used: {named}."
         assert (state.error, state.next_step) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose import (
     Choice,
     choose,
@@ -140,7 +141,10 @@ class ServerFinder:
 
         It raises `WrongUse` if the server had no such model, or it cannot chat.
         """
-        (server,) = (one for one in self.servers if one.endpoint == model.endpoint)
+        server = next((one for one in self.servers if one.endpoint == model.endpoint), None)
+        if server is None:  # a request has failed since
+            message = f"The server of {safe_line(model.model_id)} has to be looked for again."
+            raise WrongUse(message, next_step="Ask for its models again.")
 
         def find(name: str) -> ModelInfo:
             target = self.choice_on(server, name).target
