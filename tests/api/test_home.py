@@ -344,7 +344,7 @@ async def test_a_closed_home_starts_nothing(configure, server):
         model = await home.model()
         server.on(CHAT, sse("half", Cut()))
         assert (await _turn(home, "Hi"))[-1].error is not None
-        with pytest.raises(WrongUse, match="has to be looked for again"):
+        with pytest.raises(WrongUse, match="No server of the last look has tiny"):
             home.client.beside(model)
     for call in (
         lambda: _turn(home, "Hi"),

@@ -143,7 +143,7 @@ class ServerFinder:
         """
         server = next((one for one in self.servers if one.endpoint == model.endpoint), None)
         if server is None:  # a request has failed since
-            message = f"The server of {safe_line(model.model_id)} has to be looked for again."
+            message = f"No server of the last look has {safe_line(model.model_id)}."
             raise WrongUse(message, next_step="Ask for its models again.")
 
         def find(name: str) -> ModelInfo:
