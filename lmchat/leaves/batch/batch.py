@@ -127,7 +127,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
         """Return how many lines are to be answered; None for a pipe, which is read once."""
         if self.source is None or not os.path.isfile(self.source):  # noqa: PTH113 - Path may raise
             return None
-        return sum(not records.is_done(job) for job in self.jobs())
+        return records.count_missing(self.jobs())
 
     def _job(self, line: BatchLine) -> Job:
         options, system_prompt = self.context.options, self.context.settings.chat.system_prompt

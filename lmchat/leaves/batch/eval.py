@@ -78,6 +78,7 @@ async def evaluate(context: Context) -> int:
             open_records = partial(RecordFile, path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
         with records, ExitStack() as stack:
+            records.count_missing(result.job for result in results)
             finished = {record["index"]: record for record in records.finished()}
             for index, result in enumerate(results, 1):
                 if records.is_done(result.job):

@@ -146,8 +146,12 @@ class Records(AbstractContextManager[None]):
     def is_done(self, _job: Job) -> bool:
         return False
 
+    def count_missing(self, jobs: Iterable[Job]) -> int:
+        """Find the records of these jobs, and return how many have none."""
+        return sum(1 for _ in jobs)
+
     def finished(self) -> Iterable[Record]:
-        """Return the records of an earlier run; to be read before the first `add`."""
+        """Return the found records of an earlier run; to be read before the first `add`."""
         return ()
 
     async def add(self, record: Record) -> None:

@@ -145,6 +145,13 @@ def test_answers_in_a_file_are_not_asked_for_again_but_checked_again(cli, server
     assert "belongs to another run" in cli("eval", cases(other), *words).stderr
     evaluated(cli, cases(other), *words, "--force", code=1)
     assert len(server.seen(CHAT)) == 5
+    more = '[[case]]\nname = "new"\nprompt = "Ha"\nexpect = "ha"\n' + other
+    found = evaluated(cli, cases(more), "-m", "small", *words, code=1)
+    assert len(server.seen(CHAT)) == 5 + 4 + 2  # two cases of another model, and a new case
+    passed = {(row["model"], row["name"]): row["passed"] for row in found["cases"]}
+    assert passed == {
+        (model, name): name == "new" for model in ("tiny", "small") for name in ("new", "case 2")
+    }
 
 
 _CASE = '[[case]]\nprompt = "a"\n'
