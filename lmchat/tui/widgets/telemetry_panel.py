@@ -57,29 +57,15 @@ class TextRow(PanelRow, frozen=True):
         return "$warning" in styles or "$error" in styles
 
 
-class MeterRow(PanelRow, frozen=True):
-    """Bar whose used part is a fraction."""
+class BarRow(PanelRow, frozen=True):
+    """A bar, or bars, over the whole width."""
 
-    fraction: float | None  # from 0 to 1
-
-
-class SparkRow(PanelRow, frozen=True):
-    """Bars of the last values."""
-
-    values: tuple[float | None, ...]  # newest last; None for a failure
-    at_least: float = 0.0  # value of a full bar, at least, so that small values look small
+    draw: Callable[[int], StyledTexts]  # in so many cells
 
 
-class GraphRow(PanelRow, frozen=True):
-    """The upper or the lower row of the graph of the speed."""
-
-    values: tuple[float, ...]  # newest last
-    is_upper: bool
-
-
-GivenRow = TextRow | MeterRow | SparkRow | GraphRow
+GivenRow = TextRow | BarRow
 Section = Sequence[GivenRow]
-_DrawnRow = TextRow | SparkRow | GraphRow | StyledTexts  # with texts in place of a meter
+_DrawnRow = TextRow | StyledTexts
 _Rows = Sequence[_DrawnRow]
 
 WARNS_FROM = 0.8  # share of the window
@@ -233,9 +219,9 @@ class TelemetryPanel(Widget):
 
 def _in_width(row: GivenRow, width: int) -> _Rows:
     """Return one row; or two for a long name, cut to them if it is longer still."""
-    if isinstance(row, MeterRow):
-        return (meter(row.fraction, width),)  # changes only if it looks different
-    if not (isinstance(row, TextRow) and row.is_name):
+    if isinstance(row, BarRow):
+        return (row.draw(width),)
+    if not row.is_name:
         return (row,)
     name = on_one_line(row.label)
     room = width - cell_len(row.sign[0])
@@ -257,14 +243,8 @@ def _draw(row: _DrawnRow, width: int) -> Content:
 
     Without room, the value is cut, but to no less than half of the width; then the label.
     """
-    match row:
-        case tuple():
-            return content(row)
-        case SparkRow(values, at_least):
-            return content(spark(values, width, at_least=at_least))
-        case GraphRow(values, is_upper):
-            return content(graph(values, width, is_upper=is_upper))
-        case TextRow():
-            left = content((row.sign, (row.label, row.label_style)))
-            room = max(width - left.cell_length - _GAP, width // 2)
-            return fit([left], cut(styled(row.value, row.style), room), width)
+    if not isinstance(row, TextRow):
+        return content(row)
+    left = content((row.sign, (row.label, row.label_style)))
+    room = max(width - left.cell_length - _GAP, width // 2)
+    return fit([left], cut(styled(row.value, row.style), room), width)
