@@ -11,12 +11,13 @@ from functools import partial
 from io import FileIO
 from itertools import zip_longest
 from pathlib import Path
+from typing import Self
 
 from lmchat.api import strict_json
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.leaves.batch.jobs import Job, Record, Records
+from lmchat.leaves.batch.jobs import Job, Record
 from lmchat.leaves.batch.lines import read_lines
 from lmchat.processes.background import run_abandonable
 from lmchat.terminal.output import to_json
@@ -28,7 +29,7 @@ _RECORD_START = b'{"index": '
 _CUT_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
-class RecordFile(Records):
+class RecordFile:
     """File of records, which one run writes at a time; each is on the disk when `add` returns.
 
     The records of an earlier run without an error are kept. The others are removed before the first
@@ -69,6 +70,9 @@ class RecordFile(Records):
                 next_step = "Name another file with -o."
                 raise WrongUse("The output file is the input file.", next_step=next_step)
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(self, error: object, *_: object) -> None:
         try:
             if error is None:
@@ -93,6 +97,7 @@ class RecordFile(Records):
         return is_done
 
     def count_missing(self, jobs: Iterable[Job]) -> int:
+        """Find the records of these jobs, and return how many have none."""
         return sum(not self._is_found(job) for job in jobs)
 
     def _is_found(self, job: Job) -> bool:
@@ -108,6 +113,7 @@ class RecordFile(Records):
         return [indexes.get(number, 0) for number in range(len(self._kept))]
 
     def finished(self) -> Iterator[Record]:
+        """Yield the records of an earlier run; to be read before the first `add`."""
         records = (record for _, record in self._finished_lines())
         for index, record in zip(self._indexes, records, strict=False):  # none with `--force`
             yield {**record, "index": index}
