@@ -42,13 +42,13 @@ from lmchat.tui.chat_log.log_blocks import (
     end_blocks,
     gap_block,
     marked_code,
-    name_block,
+    name_lines,
     prompt_blocks,
     question_blocks,
     remark_block,
     rule_block,
     shown_plainly,
-    state_block,
+    state_lines,
     thought_block,
     tool_block,
 )
@@ -407,7 +407,7 @@ class Entry(Struct, gc=False):
         if self.name:
             if self.parts and self.parts[0].kind is ReasoningPart and not self.is_source:
                 thought = self._thought()
-            row = name_block(self.name, thought, is_switch=self.is_switch)
+            row = custom_block(partial(name_lines, self.name, thought, self.is_switch))
             blocks.append(self._cached(row, self.name, thought, self.is_switch))
         if self.is_source:
             plain = list(shown_plainly(without_controls(self.source)))
@@ -456,7 +456,8 @@ class Entry(Struct, gc=False):
     def _rows_below(self) -> list[Block]:
         """Return state, stats, or the card of its failure."""
         if self.is_streaming:
-            return [self._cached(state_block(self.live_stats, self.now_s), *_STATE)]
+            row = custom_block(partial(state_lines, self.live_stats, self.now_s))
+            return [self._cached(row, *_STATE)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:
