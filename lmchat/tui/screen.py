@@ -123,9 +123,8 @@ class ChatScreen(PatchedScreen):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
             self.add_class(*reached[-1:])
         self._show_what_fits(app.size.height)
-        has_telemetry = self._state.has_telemetry and self._settings.ui.sidebar
         self.set_class(not self._state.has_sessions, "-sessions-hidden")
-        self.set_class(not has_telemetry, "-telemetry-hidden")
+        self.set_class(not self._state.has_telemetry, "-telemetry-hidden")
         self.widgets.telemetry.shows_all = bool(self._state.has_all_figures)
 
     def on_resize(self, event: events.Resize) -> None:
