@@ -194,19 +194,6 @@ async def test_few_requests_that_are_left_are_told():
     assert "left per min no limit" in words(await shown(unlimited, shows_all=True))
 
 
-async def test_the_bar_warns_where_compact_is_offered():
-    for used, style in ((6553, "meter"), (6554, "warning"), (7782, "warning"), (7783, "error")):
-        async with showing(replace(ANSWERING, used=used)) as (panel, _):
-            bar = next(
-                segment
-                for strip in panel.render_lines(panel.outer_size.region)
-                for segment in strip
-                if "━" in segment.text
-            )
-            colour = panel.app.get_css_variables()[style]
-            assert bar.style.color.get_truecolor().hex == colour.lower(), used
-
-
 async def test_a_long_name_has_two_rows_and_a_remote_one_an_arrow():
     model = replace(QWEN, model_id="Qwen2.5-Coder-14B-Instruct-GGUF", state=LoadState.REMOTE)
     facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(model)))

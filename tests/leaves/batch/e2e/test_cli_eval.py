@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.programs import Inside, wait_until
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, model_list, plain, repeat
 
 Cli = Inside
@@ -156,24 +156,6 @@ def test_answers_in_a_file_are_not_asked_for_again_but_checked_again(cli, server
 
 _CASE = '[[case]]\nprompt = "a"\n'
 _PIRATE = '[[case]]\nmessages = [{ role = "pirate", content = "a" }]\nexpect = "a"'
-
-
-def test_after_kills_each_case_is_asked_once_and_its_answer_stays(cli, server, cases, tmp_path):
-    target = tmp_path / "rows.jsonl"
-    count, kills = 60, 2
-    text = "".join(f'[[case]]\nprompt = "word {n}"\nexpect = "word"\n' for n in range(count))
-    words = ("eval", cases(text), "-m", "tiny", "-o", str(target))
-    for kill in range(kills):
-        running = cli.start(*words)
-        wait_until(lambda wanted=20 * (kill + 1): len(server.seen(CHAT)) >= wanted, "rows")
-        running.kill()
-        running.communicate()
-    whole = [line for line in target.read_bytes().splitlines(keepends=True) if line[-1:] == b"\n"]
-    assert cli(*words).returncode == 0
-    lines = target.read_bytes().splitlines(keepends=True)
-    assert lines[: len(whole)] == whole
-    assert [json.loads(line)["index"] for line in lines] == [*range(1, count + 1)]
-    assert len(server.seen(CHAT)) <= count + kills  # one may be in flight at each kill
 
 
 def test_a_row_of_batch_that_answers_the_same_prompt_counts(cli, server, cases, tmp_path):
