@@ -89,7 +89,7 @@ class ServerSearch:
     async def _search(self) -> None:
         """Search, with pauses, while there is no model or the page is open."""
         if self._workspace.is_local:
-            await self._has_started_engine()
+            await self._use_engine()
         while True:
             self._search_wanted.clear()  # before the search: a wish during it means another one
             pause_s: float | None = None  # None: until a search is wanted
@@ -271,15 +271,6 @@ class ServerSearch:
     def _start_engine(self, name: str) -> None:
         self._ui.start(partial(self._use_engine, name), "engine", is_only=True)
 
-    async def _use_engine(self, name: str) -> None:
-        """Start the engine, and close the page if it serves the model.
-
-        Then search, so that an open page shows the engine as it is now.
-        """
-        if await self._has_started_engine(name):
-            self.close_page()
-        self.search_soon()
-
     def _start_with_file(self, file: ModelFile | None) -> None:
         if file is not None:
             self._start_engine(file.name)
@@ -405,23 +396,23 @@ class ServerSearch:
         if self._page is None and text:
             self._ui.warn(text)
 
-    async def _has_started_engine(self, named: str = "") -> bool:
-        """Start the engine with the named model; return whether it serves the model.
+    async def _use_engine(self, named: str = "") -> None:
+        """Start the engine with the named model, if the user agrees, and close the page.
 
-        If it does not, because of a failure, `problem` says why.
+        Then search, so that a page which stays open shows the engine as it is now.
         """
         if (engine := self._workspace.engine) is None:
-            return False
+            return
         self._show_problem("")
         try:
             model = await self._choose(engine, named)
             if model is not None:
                 self._read_programs()  # the page says where the model is
                 await self._serve(engine, model)
+                self.close_page()
         except LMChatError as error:
             self._show_problem(error.message_with_next_step)
-            return False
-        return model is not None
+        self.search_soon()
 
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if there is none, ask to download the demo model.
