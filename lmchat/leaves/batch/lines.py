@@ -76,7 +76,7 @@ def _refuse_other_file(name: str, begin: Sequence[bytes], *, is_text: bool) -> N
         message = f"{name} has JSON, but not one object on each line."
         next_step = "Write each prompt as a line; for a list: jq -c '.[]' FILE | lmchat batch"
     else:
-        message = f"{name} has lines of text, and no JSON."
+        message = f"{name} has lines of text, and no JSON objects."
         next_step = "To ask each line as a prompt: --text"
     raise WrongUse(message, next_step=next_step)
 

@@ -229,10 +229,6 @@ class Entry(Struct, gc=False):
         return self.message.text
 
     @property
-    def is_excluded(self) -> bool:
-        return self.message.is_excluded
-
-    @property
     def texts(self) -> list[str]:
         """All texts in which hits are counted, with calls that have no messages."""
         if self.is_streaming:
@@ -288,7 +284,7 @@ class Entry(Struct, gc=False):
         if self.left_out:
             text = f"! {counted(self.left_out, 'message')} left out"
             blocks.insert(0, self._cached(rule_block(text, style="warning"), text))
-        if self.is_excluded and not self.is_blank:
+        if self.message.is_excluded and not self.is_blank:
             blocks.append(self._cached(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
         # be in it. An answer whose calls have messages gets one without rows.

@@ -175,8 +175,8 @@ def test_a_file_that_has_no_lines_of_json_is_refused_with_what_it_is(cli, server
     prompts = [{"prompt": "one"}, {"prompt": "two"}]
     several = "has JSON, but not one object on each line."
     for content, sentence in (
-        ("id,prompt\n1,one\n2,two\n", "has lines of text, and no JSON."),
-        ("one\n", "has lines of text, and no JSON."),
+        ("id,prompt\n1,one\n2,two\n", "has lines of text, and no JSON objects."),
+        ("one\n", "has lines of text, and no JSON objects."),
         ("今天天气很好。\n\n一\n".encode("gbk"), "is text in an unknown encoding."),
         (json.dumps(prompts, indent=1), several),
         (json.dumps(prompts), several),
