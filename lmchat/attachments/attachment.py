@@ -36,6 +36,7 @@ _PDF_HEAD = b"%PDF-"
 # beginnings of documents that are not read
 _DOCUMENTS = {
     b"{\\rtf": "a Rich Text document",
+    b"\x1f\x8b": "a gzip file",
     b"PK\3\4": "a ZIP file, as office documents and e-books are",
     b"\xd0\xcf\x11\xe0": "an older office document or mail",
 }

@@ -91,13 +91,14 @@ class TurnPrinter:
             yield
 
     @asynccontextmanager
-    async def events_shown(self) -> AsyncIterator[Show]:
-        """Show the stages of an answer whose events the block passes on."""
+    async def events_shown(self, show: Show) -> AsyncIterator[Show]:
+        """Show the stages of an answer whose events the block passes on; `show` gets them, too."""
         live = LiveStats(model="", started_s=monotonic())
 
         def follow(event: StreamEvent | Repetition) -> None:
             if not isinstance(event, Repetition):
                 live.apply(event, monotonic())
+            show(event)
 
         async with self.stages_shown(lambda: live):
             yield follow

@@ -65,6 +65,7 @@ _RETIRED: tuple[tuple[str, str], ...] = (
     ("chat", "detach"),
     ("chat", "keep_loaded_s"),
     ("tools", "offer_when_unknown"),
+    ("ui", "sidebar"),
     ("keys", "message.compare"),
     ("keys", "message.select"),
     ("keys", "message.select_first"),

@@ -374,7 +374,6 @@ class UiSettings(Table, frozen=True, kw_only=True):
     frames_per_second: Annotated[
         int, setting("maximum screen updates per second while text streams", ge=1, le=120)
     ] = 12
-    sidebar: Annotated[bool, setting("show the telemetry panel if there is room")] = True
     sections: Annotated[
         tuple[PanelSection, ...], setting("sections of the telemetry panel, in this order")
     ] = PANEL_SECTIONS

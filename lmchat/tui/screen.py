@@ -8,7 +8,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
-from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 
@@ -25,7 +24,7 @@ from lmchat.tui.widgets.line import MUTED, LineWidget, styled
 from lmchat.tui.widgets.prompt_area import PromptArea, StatusLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from lmchat.tui.widgets.telemetry_panel import PAIRED_FROM, TelemetryPanel
+from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import LOOKING, server_sign
 
 _LOW, _LOWEST = 7, 3  # rows of the window
@@ -123,19 +122,16 @@ class ChatScreen(PatchedScreen):
         ):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
             self.add_class(*reached[-1:])
-        self._show_what_fits(app.size)
-        has_telemetry = self._state.has_telemetry and self._settings.ui.sidebar
+        self._show_what_fits(app.size.height)
         self.set_class(not self._state.has_sessions, "-sessions-hidden")
-        self.set_class(not has_telemetry, "-telemetry-hidden")
+        self.set_class(not self._state.has_telemetry, "-telemetry-hidden")
         self.widgets.telemetry.shows_all = bool(self._state.has_all_figures)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._show_what_fits(event.size)
+        self._show_what_fits(event.size.height)
 
-    def _show_what_fits(self, size: Size) -> None:
+    def _show_what_fits(self, height: int) -> None:
         """In a very low window, only the prompt stays."""
-        width, height = size
-        self.set_class(width < PAIRED_FROM, "-slim")  # the panel has one column
         self.set_class(height < _LOW, "-low")  # without title and row of messages
         self.widgets.key_bar.display = height > _LOWEST
         self.widgets.log.display = height >= _LOWEST  # its least height is one row

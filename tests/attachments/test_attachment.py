@@ -97,7 +97,7 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
         ("a.rtf", b"{\\rtf1\\ansi hello}", "a.rtf is a Rich Text document."),
         ("b.rtf", b"\xef\xbb\xbf{\\rtf1 hello}", "b.rtf is a Rich Text document."),
         ("a.msg", b"\xd0\xcf\x11\xe0\0", "a.msg is an older office document or mail."),
-        ("a.gz", b"\x1f\x8b\0", "a.gz is neither text nor a PDF nor an image of a known kind."),
+        ("a.gz", b"\x1f\x8b\0", "a.gz is a gzip file."),
         (
             "a.bin",
             b"\xff\xfe\1\0a\0",

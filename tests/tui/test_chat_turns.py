@@ -15,33 +15,8 @@ from lmchat.sessions.message import AnswerState, Role
 from lmchat.tui.quirks.frames import paint_at_once
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.counting import calls_of
-from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
-
-
-async def test_one_types_before_a_server_is_found_and_the_prompt_is_answered_shown_and_saved(
-    tmp_path,
-):
-    backend = ScriptedBackend(answer_steps("Lettuce does well."))
-    gate = hold(backend, "detect")
-    async with desktop(tmp_path, backend) as desk:
-        assert isinstance(desk.app.focused, PromptInput)
-        await desk.press("h", "i")
-        assert "looking for a server" in desk.text
-        assert desk.prompt_input.text == "hi"
-        gate.set()
-        await desk.ready()
-        await shown(desk, "qwen3-8b")
-        assert desk.prompt_input.text == "hi"
-        await desk.press("enter", sees="Lettuce does well.")
-        await desk.answered()
-        await shown(desk, "42.3", "hi")
-        assert sent(backend) == ["hi"]
-        assert [(m.text, m.state) for m in await desk.on_disk()] == [
-            ("hi", AnswerState.COMPLETE),
-            ("Lettuce does well.", AnswerState.COMPLETE),
-        ]
-        assert desk.prompt_input.text == ""
+from tests.support.desktop import gone, half, hold, kept_as, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps
 
 
 async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):

@@ -78,8 +78,8 @@ def test_a_meter_stays_in_its_row_and_tells_by_colour_only_when_room_gets_short(
     assert plain(meter(None, 4)) == "────"
     assert plain(meter(7.0, 4)) == "━━━━"
     assert meter(0.5, 4) == (("━━", "$meter"), ("──", "$text-disabled"))
-    assert meter(0.8, 10)[0][1] == "$warning"
-    assert meter(0.96, 10)[0][1] == "$error"
+    for used, style in ((6553, "$meter"), (6554, "$warning"), (7782, "$warning"), (7783, "$error")):
+        assert meter(used / 8192, 10)[0][1] == style, used
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():

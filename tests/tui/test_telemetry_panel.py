@@ -53,12 +53,6 @@ def squeezed(text: str) -> list[str]:
     ]
 
 
-def columns(text: str) -> str:
-    """The two columns of a panel of 68 cells below each other."""
-    lines = text.split("\n")
-    return "\n".join([line[:34] for line in lines] + [line[34:] for line in lines])
-
-
 def words(text: str) -> list[str]:
     """The rows with words: without bars, meters and the graph."""
     return [line for line in squeezed(text) if any(char.isalnum() for char in line)]
@@ -118,23 +112,12 @@ async def test_all_figures_are_one_key_away():
     assert words(await shown(shows_all=True)) == ALL
 
 
-async def test_over_the_chat_sixty_cells_hold_all_figures_with_their_bars_in_two_columns():
-    for width, size in ((68, (80, 23)), (60, (61, 14))):
+async def test_over_the_chat_the_panel_has_all_figures_with_their_bars_if_they_fit():
+    for size, width in (((80, 23), 44), ((59, 29), 36)):
         text = await shown(size=size, width_over=width)
-        lines = text.rstrip().split("\n")
-        assert len(lines) == 14
-        assert squeezed(lines[0]) == ["● LM Studio ready answering 42.3 tok/s"]
-        assert squeezed(lines[-1]) == ["last weather"]
+        assert words(text) == ALL
         assert "▁" in text
         assert "━" in text
-        if width == 68:
-            assert words(columns(text)) == ALL
-
-
-async def test_over_the_chat_a_narrow_panel_has_one_column():
-    text = await shown(size=(59, 29), width_over=36)
-    assert words(text) == ALL
-    assert "▁" in text
     assert words(await shown(size=(40, 16), width_over=36)) == ALL
 
 
@@ -144,10 +127,10 @@ NOT_SAVED = "nothing is saved: the disk is full"
 WARNINGS = ("→ qwen3-8b", "! 2 messages left out", "/compact makes room", "failed 1")
 
 
-@pytest.mark.parametrize(("width", "chat"), [(28, 120), (36, 160), (68, 80)])
+@pytest.mark.parametrize(("width", "chat"), [(28, 120), (36, 160), (44, 80)])
 @pytest.mark.parametrize("shows_all", [False, True])
 async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, shows_all):
-    more = {"shows_all": shows_all, "width_over": 68 if width == 68 else 0}
+    more = {"shows_all": shows_all, "width_over": 44 if width == 44 else 0}
     for facts, warnings in ((ANSWERING, ()), (WARNING, WARNINGS)):
         async with showing(facts, size=(chat, 90), **more) as (panel, pilot):
             roomy = text_of(panel)
@@ -157,13 +140,11 @@ async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, sh
                 await pilot.resize_terminal(chat, height)
                 await pilot.pause()
                 lows.append(text_of(panel))
-        if width == 68:
-            roomy = columns(roomy)
         for low in lows:
             assert " ".join(squeezed(low)).endswith(f"! {NOT_SAVED}")
             above, _, _ = low.partition("! nothing")
             assert "…" not in above
-            rows = words(columns(above) if width == 68 else above)
+            rows = words(above)
             assert [row for row in words(roomy) if row in rows] == rows
             for warning in warnings:
                 assert any(row.startswith(warning) for row in rows), (warning, low)
@@ -211,19 +192,6 @@ async def test_few_requests_that_are_left_are_told():
     unlimited = replace(ANSWERING, rate_limit=RateLimit(left=0, limit=0))
     assert not [row for row in words(await shown(unlimited)) if row.startswith("Requests")]
     assert "left per min no limit" in words(await shown(unlimited, shows_all=True))
-
-
-async def test_the_bar_warns_where_compact_is_offered():
-    for used, style in ((6553, "meter"), (6554, "warning"), (7782, "warning"), (7783, "error")):
-        async with showing(replace(ANSWERING, used=used)) as (panel, _):
-            bar = next(
-                segment
-                for strip in panel.render_lines(panel.outer_size.region)
-                for segment in strip
-                if "━" in segment.text
-            )
-            colour = panel.app.get_css_variables()[style]
-            assert bar.style.color.get_truecolor().hex == colour.lower(), used
 
 
 async def test_a_long_name_has_two_rows_and_a_remote_one_an_arrow():

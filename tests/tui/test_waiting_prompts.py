@@ -105,7 +105,8 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
         await desk.on(WelcomeScreen)
 
 
-async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path):
+@pytest.mark.parametrize("is_server_ready", [False, True])
+async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path, is_server_ready):
     store = Store(tmp_path / "sessions.db")
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
@@ -113,21 +114,10 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
     gate = hold(store, "open_session")
     async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
         await desk.say("and in shade?", sees="next  and in shade?")
-        gate.set()
-        await shown(desk, "what grows?", "next  and in shade?")
-        backend.gate.set()
-        await desk.answered()
-        assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
-
-
-async def test_a_server_that_is_ready_before_the_session_is_read_answers_in_that_session(tmp_path):
-    store = Store(tmp_path / "sessions.db")
-    old = header("Garden")
-    await store.append(old, prompt("what grows?"))
-    gate = hold(store, "open_session")
-    async with desktop(tmp_path, ScriptedBackend(), store=store, resume_id=old.session_id) as desk:
-        await desk.say("and in shade?", sees="next  and in shade?")
-        gate.set()
+        first, second = (backend.gate, gate) if is_server_ready else (gate, backend.gate)
+        first.set()
+        await shown(desk, "next  and in shade?")
+        second.set()
         await desk.answered()
         assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
 

@@ -1,6 +1,6 @@
 """Servers of this machine that lmchat starts: the built-in engine and installed programs.
 
-On the screen, `ServerStarts` starts both.
+On the screen, `ServerSearch` starts both.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from lmchat.leaves.batch.jobs import (
     Options,
     Progress,
     Record,
-    Records,
     answer_to,
     print_note,
     record_of,
@@ -36,7 +36,7 @@ from lmchat.processes.background import run_abandonable
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.sessions.message import Role, text_message
-from lmchat.terminal.output import Output, has_piped_input, is_terminal, to_json
+from lmchat.terminal.output import has_piped_input, is_terminal, to_json
 from lmchat.units import counted
 
 _MOST_JOBS = 8  # by default, prompts at once, however many slots a server has
@@ -68,24 +68,34 @@ async def batch(context: Context) -> int:
             wanted=wanted,
             preset_text=preset,
         )
-        records: Records = _PrintedRecords(output)
+        records: RecordFile | None = None
         if target_path:
             open_records = partial(RecordFile, target_path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
         elif is_terminal(sys.stdout):
             output.has_progress = False  # the printed records show the progress
-        with records:
+        with records or nullcontext():
             missing = await asyncio.to_thread(lines.count_missing, records)
             progress = Progress(output, missing)
+
+            def jobs() -> Iterator[Job]:
+                for job in lines.jobs():
+                    if records is not None and records.is_done(job):
+                        progress.done_before += 1
+                    else:
+                        yield job
+
+            async def answer(job: Job) -> None:
+                record = await lines.ask(job)
+                if records is not None:
+                    await records.add(record)
+                else:
+                    output.print_safe(to_json(record))
+                progress.count(record, is_failed="error" in record)
+
             try:
-                await run(
-                    lines.jobs(),
-                    lines.ask,
-                    lambda _, record: "error" in record,
-                    records=records,
-                    progress=progress,
-                    at_once=options.jobs or min(home.client.slots(model), _MOST_JOBS),
-                )
+                at_once = options.jobs or min(home.client.slots(model), _MOST_JOBS)
+                await run(jobs(), answer, at_once=at_once)
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and target_path:
                     # with `--force`, the command would start again
@@ -98,14 +108,6 @@ async def batch(context: Context) -> int:
     if failed and target_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0
-
-
-class _PrintedRecords(Records):
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    async def add(self, record: Record) -> None:
-        self._output.print_safe(to_json(record))
 
 
 class _Lines(Struct, frozen=True, kw_only=True):
@@ -123,11 +125,13 @@ class _Lines(Struct, frozen=True, kw_only=True):
     def jobs(self) -> Iterator[Job]:
         return map(self._job, lines_of(self.source, is_text=self.context.options.is_text))
 
-    def count_missing(self, records: Records) -> int | None:
+    def count_missing(self, records: RecordFile | None) -> int | None:
         """Return how many lines are to be answered; None for a pipe, which is read once."""
         if self.source is None or not os.path.isfile(self.source):  # noqa: PTH113 - Path may raise
             return None
-        return sum(not records.is_done(job) for job in self.jobs())
+        return (
+            sum(1 for _ in self.jobs()) if records is None else records.count_missing(self.jobs())
+        )
 
     def _job(self, line: BatchLine) -> Job:
         options, system_prompt = self.context.options, self.context.settings.chat.system_prompt

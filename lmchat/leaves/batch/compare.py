@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.api import Answer, Home, Repetition, Show, StreamEvent
+from lmchat.api import Answer, Home
 from lmchat.cli.context import Context
 from lmchat.cli.home import load_shown, open_home
 from lmchat.cli.read_prompt import prompt_of, sampling_layers
@@ -89,13 +89,9 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
         failure = error
     while failure is None and len(answers) < context.options.runs:
         try:
-            async with printer.events_shown() as follow:
-
-                def show(event: StreamEvent | Repetition, follow: Show = follow) -> None:
-                    follow(event)
-                    if not answers:  # events of later answers are not printed
-                        printer.print_event(event)
-
+            # events of later answers are not printed
+            print_event = (lambda _: None) if answers else printer.print_event
+            async with printer.events_shown(print_event) as show:
                 stuck = context.settings.chat.stuck
                 answers.append(await answer_to(job, home.client, show, stuck=stuck))
         finally:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
-from lmchat.api import Answer, Repetition, Show, StreamEvent
+from lmchat.api import Answer
 from lmchat.cli.context import Context
 from lmchat.cli.home import open_home
 from lmchat.cli.read_prompt import prompt_of, sampling_layers
@@ -62,12 +63,8 @@ async def decide(context: Context) -> int:
             lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
             messages = prompt_messages(prompt, context.settings.chat.system_prompt)
-            async with TurnPrinter(context.output).events_shown() as follow:
-
-                def show(event: StreamEvent | Repetition, follow: Show = follow) -> None:
-                    follow(event)
-                    print_request_note(context.output, event)
-
+            print_note = partial(print_request_note, context.output)
+            async with TurnPrinter(context.output).events_shown(print_note) as show:
                 answer = await home.client.choose(
                     messages, labels, model=model, show=show, more=layers.command_line
                 )

@@ -7,7 +7,7 @@ at a time: two prompts at once would share the speed of the server.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import groupby, product
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.api import Client, ModelInfo
+from lmchat.api import Client
 from lmchat.cli.context import Context
 from lmchat.cli.home import load_shown, open_home
 from lmchat.cli.read_prompt import sampling_layers
@@ -25,10 +25,8 @@ from lmchat.leaves.batch.cases import Case, read_cases
 from lmchat.leaves.batch.jobs import (
     STATS,
     Job,
-    Options,
     Progress,
     Record,
-    Records,
     answer_to,
     print_note,
     record_of,
@@ -70,21 +68,46 @@ async def evaluate(context: Context) -> int:
         if case.wanted and case.wanted.note:
             output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
     async with open_home(context, () if context.is_local else names) as (home, models):
-        evaluation = _Evaluation(context, home.client, models, cases, layers.values)
-        results = evaluation.results
-        records = Records()
+        runs = product(models, cases, range(1, options.runs + 1))
+        results = [
+            _Result(
+                case,
+                Job(
+                    head={"index": index, "id": case.name, "run": number},
+                    model=model,
+                    messages=case.messages,
+                    options=layers.values(case.entry.set, model.model_id),
+                    wanted=case.wanted,
+                    files=case.files,
+                ),
+            )
+            for index, (model, case, number) in enumerate(runs, 1)
+        ]
+        records: RecordFile | None = None
         if options.output:
             path = expanded_path(options.output)
             open_records = partial(RecordFile, path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
-        with records, ExitStack() as stack:
-            finished = {record["index"]: record for record in records.finished()}
-            for index, result in enumerate(results, 1):
-                if records.is_done(result.job):
-                    result.set_record(finished[index])
+        with records or nullcontext(), ExitStack() as stack:
+            if records is not None:
+                records.count_missing(result.job for result in results)
+                finished = {record["index"]: record for record in records.finished()}
+                for result in results:
+                    if records.is_done(result.job):
+                        result.record = finished[result.job.head["index"]]
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result.job for result in results if not result.record]
             progress = Progress(output, len(missing))
+            noted: set[str] = set()  # models that another one has answered for
+
+            async def answer(job: Job) -> None:
+                record = await _ask(context, home.client, noted, job)
+                if records is not None:
+                    await records.add(record)
+                result = results[job.head["index"] - 1]
+                result.record = record
+                progress.count(record, is_failed=bool(result.failures))
+
             # in the order of the models, so each model is loaded once
             for model, group in groupby(missing, lambda job: job.model):
                 load_error: LMChatError | None = None
@@ -92,64 +115,26 @@ async def evaluate(context: Context) -> int:
                     await load_shown(home.load, model, output)
                 except LMChatError as error:
                     load_error = error
-                jobs = iter([replace(job, error=load_error) for job in group])
-                await run(
-                    jobs, evaluation.ask, evaluation.fails, records=records, progress=progress
-                )
+                await run(iter([replace(job, error=load_error) for job in group]), answer)
     return 1 if any(result.failures for result in results) else 0
 
 
-class _Evaluation:
-    """All runs of all cases, in the order of the models."""
-
-    def __init__(
-        self,
-        context: Context,
-        client: Client,
-        models: Sequence[ModelInfo],
-        cases: Sequence[Case],
-        options: Options,
-    ) -> None:
-        self._output = context.output
-        self._stuck = context.settings.chat.stuck
-        self._client = client
-        self._replaced_models: set[str] = set()  # each is noted once
-        runs = product(models, cases, range(1, context.options.runs + 1))
-        self.results = [
-            _Result(
-                case,
-                Job(
-                    head={"index": index, "id": case.name, "run": number},
-                    model=model,
-                    messages=case.messages,
-                    options=options(case.entry.set, model.model_id),
-                    wanted=case.wanted,
-                    files=case.files,
-                ),
-            )
-            for index, (model, case, number) in enumerate(runs, 1)
-        ]
-
-    async def ask(self, job: Job) -> Record:
-        show = partial(print_note, self._output, job)
-        try:
-            answer = await answer_to(job, self._client, show, stuck=self._stuck)
-        except LMChatError as error:
-            return record_of(job, error)
-        record = record_of(job, answer)
-        asked = answer.stats.asked
-        if asked and asked not in self._replaced_models:
-            self._replaced_models.add(asked)
-            self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
-        if answer.error is None:
-            record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-            record["tokens"] = answer.stats.completion_tokens
-        return record
-
-    def fails(self, job: Job, record: Record) -> bool:
-        result = self.results[job.head["index"] - 1]
-        result.set_record(record)
-        return bool(result.failures)
+async def _ask(context: Context, client: Client, noted: set[str], job: Job) -> Record:
+    output = context.output
+    show = partial(print_note, output, job)
+    try:
+        answer = await answer_to(job, client, show, stuck=context.settings.chat.stuck)
+    except LMChatError as error:
+        return record_of(job, error)
+    record = record_of(job, answer)
+    asked = answer.stats.asked
+    if asked and asked not in noted:
+        noted.add(asked)
+        output.note(f"lmchat: {answer.model} answers instead of {asked}.")
+    if answer.error is None:
+        record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+        record["tokens"] = answer.stats.completion_tokens
+    return record
 
 
 class _Result(Struct):
@@ -158,11 +143,11 @@ class _Result(Struct):
     case: Case
     job: Job
     record: Record = {}  # empty: not asked yet
-    failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
 
-    def set_record(self, record: Record) -> None:
-        self.record = record
-        self.failures = self.case.failures(record)
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Checks that the answer fails, each with the reason."""
+        return self.case.failures(self.record)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:

@@ -12,12 +12,10 @@ import json
 from collections.abc import (
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -137,23 +135,6 @@ def print_request_note(output: Output, event: StreamEvent | Repetition) -> None:
         output.note(f"lmchat: {event.note}")
 
 
-class Records(AbstractContextManager[None]):
-    """Records that nobody keeps."""
-
-    def __exit__(self, error: object, *_: object) -> None:
-        pass
-
-    def is_done(self, _job: Job) -> bool:
-        return False
-
-    def finished(self) -> Iterable[Record]:
-        """Return the records of an earlier run; to be read before the first `add`."""
-        return ()
-
-    async def add(self, record: Record) -> None:
-        """Keep a record."""
-
-
 class Progress:
     """Progress of answers on one line of the terminal: done, failed, speed, time left."""
 
@@ -179,18 +160,11 @@ class Progress:
 
 
 async def run(
-    jobs: Iterator[Job],
-    ask: Callable[[Job], Awaitable[Record]],
-    fails: Callable[[Job, Record], bool],
-    *,
-    records: Records,
-    progress: Progress,
-    at_once: int = 1,
+    jobs: Iterator[Job], answer: Callable[[Job], Awaitable[None]], *, at_once: int = 1
 ) -> None:
-    """Ask each job that `records` does not have; a job is not read before it can be sent.
+    """Answer all jobs; a job is not read before it can be sent.
 
-    `fails` gets each new record once it is kept, and returns whether it counts as failed. Raises
-    the first unexpected error, after which the other answers are cancelled.
+    Raises the first unexpected error, after which the other answers are cancelled.
     """
     reading = asyncio.Lock()  # a generator can have only one caller at a time
 
@@ -200,12 +174,7 @@ async def run(
                 job = await run_abandonable(lambda: next(jobs, None))
             if job is None:
                 return
-            if records.is_done(job):
-                progress.done_before += 1
-                continue
-            record = await ask(job)
-            await records.add(record)
-            progress.count(record, is_failed=fails(job, record))
+            await answer(job)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
 from msgspec import Struct
 
 from lmchat.api import SchemaOutput, checked_options, stored_options, strict_json, text_of
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, WrongUse
 from lmchat.files.disk import unreadable
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
@@ -37,7 +38,7 @@ class BatchLine(Struct, kw_only=True):
 def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """Yield the lines that are not blank, of a file, or of stdin if `path` is None.
 
-    With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused`, or `WrongUse` for stdin.
+    With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused` and `WrongUse`.
     """
     name = str(path or "stdin")
     try:
@@ -46,13 +47,38 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
             if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as of PowerShell
                 text_file = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
                 lines = (line.encode() for line in read_lines(text_file, name))
-            for number, data in enumerate(lines, 1):
-                # editors of Windows start files with one
-                text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
-                if text.strip():
-                    yield _line(number, text, is_text=is_text)
+            # editors of Windows start files with a mark
+            texts = (data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") for data in lines)
+            numbered = ((number, text) for number, text in enumerate(texts, 1) if text.strip())
+            begin = [*islice(numbered, 1)]
+            if begin and _line(*begin[0], is_text=is_text).error:
+                begin += islice(numbered, 1)
+                _refuse_other_file(name, [text for _, text in begin], is_text=is_text)
+            for number, text in chain(begin, numbered):
+                yield _line(number, text, is_text=is_text)
     except OSError as error:
         raise (unreadable(path, error) if path else stdin_unreadable(error)) from error
+
+
+def _refuse_other_file(name: str, begin: Sequence[bytes], *, is_text: bool) -> None:
+    """Say what a file is that has no lines of JSON, or none of text.
+
+    `begin` are its first line, which is wrong, and the next one: a JSONL file may have a mistake
+    in a line. Raises `FileRefused` for bytes that are no text, and `WrongUse`.
+    """
+    first, last = begin[0].lstrip(), begin[-1].lstrip()
+    if is_text and b"\0" not in first:
+        return
+    if not is_text and last.startswith(b"{") and not first.startswith(b"["):
+        return
+    text_of(name, first)
+    if first.startswith((b"[", b"{")):
+        message = f"{name} has JSON, but not one object on each line."
+        next_step = "Write each prompt as a line; for a list: jq -c '.[]' FILE | lmchat batch"
+    else:
+        message = f"{name} has lines of text, and no JSON objects."
+        next_step = "To ask each line as a prompt: --text"
+    raise WrongUse(message, next_step=next_step)
 
 
 def read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
@@ -68,8 +94,6 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     """Return a line; a wrong one has an error, so that the others are still answered."""
     line = BatchLine(number=number)
     try:
-        if is_text and b"\0" in data:
-            raise RequestInvalid("it is not text.")
         fields = {"prompt": text_of("it", data)} if is_text else strict_json(data)
         if not isinstance(fields, dict):
             raise RequestInvalid("it is not a JSON object.")
@@ -80,7 +104,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     except LMChatError as error:
         reason = error.message
     except ValueError as error:
-        reason = f"it is not valid JSON: {error}; lines of text need --text."
+        reason = f"it is not valid JSON: {error}."
     else:
         return line
     next_step = "Correct the line, then run it again."

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from io import FileIO
+from itertools import zip_longest
 from pathlib import Path
+from typing import Self
 
 from lmchat.api import strict_json
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.leaves.batch.jobs import Job, Record, Records
+from lmchat.leaves.batch.jobs import Job, Record
 from lmchat.leaves.batch.lines import read_lines
 from lmchat.processes.background import run_abandonable
 from lmchat.terminal.output import to_json
@@ -27,11 +29,12 @@ _RECORD_START = b'{"index": '
 _CUT_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
-class RecordFile(Records):
+class RecordFile:
     """File of records, which one run writes at a time; each is on the disk when `add` returns.
 
     The records of an earlier run without an error are kept. The others are removed before the first
     new record, or at the end: until then the file may turn out to belong to another run.
+    A record is found by its key. At the end, its `index` is that of its job in this run, or 0.
     """
 
     def __init__(self, path: Path, *, source: Path | None, is_forced: bool) -> None:
@@ -41,7 +44,9 @@ class RecordFile(Records):
         another run writes it, or it has anything but records, and `FileRefused`.
         """
         self._path = path
-        self._keys: dict[int, str] = {}  # of kept records, by the index of the job
+        self._kept: list[int] = []  # the `index` of each kept record
+        self._unused: dict[str, list[int]] = {}  # numbers of kept records, by their key
+        self._used: dict[int, int] = {}  # numbers of kept records, by the index of their job
         self._has_others = False  # the file has more than these
         self._adding = asyncio.Lock()  # a pipe may take a record in several parts
         self._file = self._open()
@@ -50,7 +55,9 @@ class RecordFile(Records):
             if is_forced and not is_stream(path):
                 self._has_others = True
             else:
-                self._keys = {record["index"]: record["key"] for record in self.finished()}
+                for number, (_, record) in enumerate(self._finished_lines()):
+                    self._kept.append(record["index"])
+                    self._unused.setdefault(record["key"], []).append(number)
         except LMChatError:
             self._file.close()
             raise
@@ -63,10 +70,15 @@ class RecordFile(Records):
                 next_step = "Name another file with -o."
                 raise WrongUse("The output file is the input file.", next_step=next_step)
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(self, error: object, *_: object) -> None:
         try:
             if error is None:
                 self._remove_others()
+                if self._used and self._indexes != self._kept:
+                    self._replace(self._lines_with_indexes())
         finally:
             with suppress(OSError):  # a full disk; `add` has raised it
                 self._file.close()
@@ -74,25 +86,42 @@ class RecordFile(Records):
     def is_done(self, job: Job) -> bool:
         """Whether an earlier run has done a job.
 
-        Raises `WrongUse` if its key differs: it is of another prompt, model or setting.
+        Raises `WrongUse` if none of the jobs until now is done, but others are.
         """
-        key = self._keys.get(job.head["index"])
-        if key not in (None, job.key):
+        is_done = self._is_found(job)
+        if self._kept and not self._used:
             raise WrongUse(
-                f"{self._path} belongs to another run: the prompt, model or settings "
-                f"of its row with index {job.head['index']} differ.",
+                f"{self._path} belongs to another run: prompts, model or settings differ.",
                 next_step=_REPLACE_STEP,
             )
-        return key is not None
+        return is_done
+
+    def count_missing(self, jobs: Iterable[Job]) -> int:
+        """Find the records of these jobs, and return how many have none."""
+        return sum(not self._is_found(job) for job in jobs)
+
+    def _is_found(self, job: Job) -> bool:
+        index, unused = job.head["index"], self._unused.get(job.key)
+        if index not in self._used and unused:
+            self._used[index] = unused.pop(0)
+        return index in self._used
+
+    @property
+    def _indexes(self) -> list[int]:
+        """What the `index` of each kept record is in this run."""
+        indexes = {number: index for index, number in self._used.items()}
+        return [indexes.get(number, 0) for number in range(len(self._kept))]
 
     def finished(self) -> Iterator[Record]:
-        return (record for _, record in self._finished_lines())
+        """Yield the records of an earlier run; to be read before the first `add`."""
+        records = (record for _, record in self._finished_lines())
+        for index, record in zip(self._indexes, records, strict=False):  # none with `--force`
+            yield {**record, "index": index}
 
     async def add(self, record: Record) -> None:
         """Append a record and wait until it is on the disk; raises `FileRefused`."""
         self._remove_others()
-        # a model may write lone surrogates
-        line = (to_json(record) + "\n").encode("utf-8", "replace")
+        line = _line(record)
         try:
             if is_stream(self._path):  # its reader may pause
                 async with self._adding:
@@ -106,12 +135,10 @@ class RecordFile(Records):
     def _finished_lines(self) -> Iterator[tuple[bytes, Record]]:
         """Yield the lines of records without an error; set `_has_others` if there are more.
 
-        Of several records of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a
-        line that is no record. Only the last line may be half a record: it was cut by a kill, a
-        full disk or a power cut, after which file systems leave NULs. Behind no other record, it
-        must show that it is one.
+        Raises `FileRefused`, and `WrongUse` for a line that is no record. Only the last line may be
+        half a record: it was cut by a kill, a full disk or a power cut, after which file systems
+        leave NULs. Behind no other record, it must show that it is one.
         """
-        seen: set[int] = set()
         for number, line in enumerate(self._lines(), 1):
             is_last = not line.endswith(b"\n")
             self._has_others |= is_last
@@ -128,11 +155,10 @@ class RecordFile(Records):
                     return
                 record = None
             match record:
-                case {"index": int(index), "key": str()}:
-                    if "error" in record or index in seen:  # its job is done again, or was done
+                case {"index": int(), "key": str()}:
+                    if "error" in record:  # its job is done again
                         self._has_others = True
                     else:
-                        seen.add(index)
                         yield text.removesuffix(b"\n") + b"\n", record
                 case _:
                     reason = f"line {number} is not a row."
@@ -148,21 +174,30 @@ class RecordFile(Records):
             raise self._refused(error) from error
 
     def _remove_others(self) -> None:
-        """Replace the content by the kept records; the old file is locked until the new one is.
+        """Replace the content by the kept records."""
+        if self._has_others:
+            # with `--force`, none is kept, and lines may be of anything
+            finished = (line for line, _ in self._finished_lines())
+            self._replace(finished if self._kept else ())
+            self._has_others = False
+
+    def _lines_with_indexes(self) -> Iterator[bytes]:
+        for line, index in zip_longest(self._lines(), self._indexes):
+            yield line if index is None else _line({**strict_json(line), "index": index})
+
+    def _replace(self, lines: Iterable[bytes]) -> None:
+        """Replace the content; the old file is locked until the new one is.
 
         Raises `FileRefused`, and `WrongUse` if another run has opened the new file first.
         """
-        if not self._has_others:
-            return
         replaced = self._file
         if not CAN_RENAME_OPEN_FILES:  # Windows, where record files have no lock
             replaced.close()
-        try:  # with `--force`, no record has a key, and lines may be of anything
-            finished = (line for line, _ in self._finished_lines())
-            write_atomically(self._path, finished if self._keys else ())
+        try:
+            write_atomically(self._path, lines)
         except OSError as error:
             raise self._refused(error) from error
-        self._file, self._has_others = self._open(), False
+        self._file = self._open()
         replaced.close()
 
     def _open(self) -> FileIO:
@@ -193,6 +228,11 @@ class RecordFile(Records):
             f"{self._path} cannot be used: {error.strerror or error}.",
             next_step="When that is mended, the same command does what is missing.",
         )
+
+
+def _line(record: Record) -> bytes:
+    # a model may write lone surrogates
+    return (to_json(record) + "\n").encode("utf-8", "replace")
 
 
 def _write_whole(file: FileIO, data: bytes) -> None:

@@ -92,7 +92,9 @@ class ModelRoutes(Struct, frozen=True):
 
     def find(self, name: str) -> ModelInfo:
         """Raises `WrongUse` if no server has the model, or says why none can be used."""
-        unlisted = self._unlisted(name)
+        # a server that the user has named, and that lists no models, may have it
+        silent = [server for server in self.servers if server.action is Next.NAME]
+        unlisted = unlisted_model(name, silent, State())
         if unlisted is None:
             self.server()  # raises the error to show
         models = tuple(self.aliases.values())
@@ -101,11 +103,6 @@ class ModelRoutes(Struct, frozen=True):
         if model is None:
             raise unknown_model_error(name, models)
         return model
-
-    def _unlisted(self, name: str) -> ModelInfo | None:
-        """Return a model of this name on a server that the user has named, and that lists none."""
-        silent = [server for server in self.servers if server.action is Next.NAME]
-        return unlisted_model(name, silent, State())
 
 
 class ServerWatch(Struct):

@@ -42,13 +42,13 @@ from lmchat.tui.chat_log.log_blocks import (
     end_blocks,
     gap_block,
     marked_code,
-    name_block,
+    name_lines,
     prompt_blocks,
     question_blocks,
     remark_block,
     rule_block,
     shown_plainly,
-    state_block,
+    state_lines,
     thought_block,
     tool_block,
 )
@@ -229,10 +229,6 @@ class Entry(Struct, gc=False):
         return self.message.text
 
     @property
-    def is_excluded(self) -> bool:
-        return self.message.is_excluded
-
-    @property
     def texts(self) -> list[str]:
         """All texts in which hits are counted, with calls that have no messages."""
         if self.is_streaming:
@@ -288,7 +284,7 @@ class Entry(Struct, gc=False):
         if self.left_out:
             text = f"! {counted(self.left_out, 'message')} left out"
             blocks.insert(0, self._cached(rule_block(text, style="warning"), text))
-        if self.is_excluded and not self.is_blank:
+        if self.message.is_excluded and not self.is_blank:
             blocks.append(self._cached(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
         # be in it. An answer whose calls have messages gets one without rows.
@@ -407,7 +403,7 @@ class Entry(Struct, gc=False):
         if self.name:
             if self.parts and self.parts[0].kind is ReasoningPart and not self.is_source:
                 thought = self._thought()
-            row = name_block(self.name, thought, is_switch=self.is_switch)
+            row = custom_block(partial(name_lines, self.name, thought, self.is_switch))
             blocks.append(self._cached(row, self.name, thought, self.is_switch))
         if self.is_source:
             plain = list(shown_plainly(without_controls(self.source)))
@@ -456,7 +452,8 @@ class Entry(Struct, gc=False):
     def _rows_below(self) -> list[Block]:
         """Return state, stats, or the card of its failure."""
         if self.is_streaming:
-            return [self._cached(state_block(self.live_stats, self.now_s), *_STATE)]
+            row = custom_block(partial(state_lines, self.live_stats, self.now_s))
+            return [self._cached(row, *_STATE)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:

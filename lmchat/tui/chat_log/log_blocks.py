@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -58,6 +58,9 @@ _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may
 _MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
 
 
+Draw = Callable[[Page], Iterable[Line]]
+
+
 class Thought(Struct, frozen=True):
     """Words that fold reasoning."""
 
@@ -71,22 +74,15 @@ def rule_block(label: str, *, style: str = "muted") -> Block:
     return custom_block(lambda page: [page.rule([(text, page.styles[style])])])
 
 
-def name_block(model: str, thought: Thought | None, *, is_switch: bool) -> Block:
+def name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page) -> list[Line]:
     """Return the row with the model's name and its first thought; a rule after another model."""
-    limit = None if _is_path(model) else _NAME_CHARS
-    return custom_block(partial(_name_lines, safe_line(model, limit=limit), thought, is_switch))
-
-
-def _is_path(model: str) -> bool:
-    return "/" in model or "\\" in model
-
-
-def _name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page) -> list[Line]:
+    is_path = "/" in model or "\\" in model
+    model = safe_line(model, limit=None if is_path else _NAME_CHARS)
     right = [("  ", _NULL), *_thought_spans(page, thought)] if thought else []
     # on a narrow page, the name is cut: the fold sign is what shows that there is a thought
     room = page.text_width - width_of(right)
     excess = cell_len(model) - min(room, _NAME_CHARS)
-    if excess > 0 and room >= _LEAST_NAME and _is_path(model):  # its end tells models apart
+    if excess > 0 and room >= _LEAST_NAME and is_path:  # its end tells models apart
         model = SIGNS.cut + split_at_cell(model, excess + 1)[1]
     name = [(model, page.styles["name"])]
     if width_of(name) > room >= _LEAST_NAME:
@@ -113,16 +109,13 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
     blocks: list[Block] = []
     for row in rows or plain_blocks(""):  # an empty prompt has a row, too
         timed_message = None if blocks else message
-        if isinstance(row, Block) and row.kind is Kind.GAP:
+        if isinstance(row, FilePart):
+            block = custom_block(
+                partial(_on_panel, "faint", partial(_file_row, row, timed_message))
+            )
+        else:
             block = row
-            block.make = partial(_gap_lines_on_panel, row.source, "faint")
-        elif isinstance(row, FilePart):
-            text = safe_line(row.label, limit=_LONG_NAME_CHARS)
-            block = custom_block(partial(_file_row, text, timed_message))
-        else:  # keeps its source: it can be searched and copied
-            block = row
-            block.kind = Kind.CUSTOM
-            block.make = partial(_prompt_lines, block.source, timed_message)
+            _put_on_panel(block, "faint", partial(_prompt_lines, block.source, timed_message))
         block.is_attached = bool(blocks)
         blocks.append(block)
     return blocks
@@ -151,14 +144,11 @@ def _gap_lines(middle: str, page: Page, *, tint: str = "base") -> list[Line]:
     return page.row(left, keys=page.key_hint("o", "opens all", "message.pager"), tint=tint)
 
 
-def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
-    return _on_panel(page, _gap_lines(middle, page, tint="panel"), bar)
-
-
-def _file_row(text: str, message: ChatMessage | None, page: Page) -> list[Line]:
+def _file_row(file: FilePart, message: ChatMessage | None, page: Page) -> list[Line]:
     """With the prompt as `message`, the row has version and time; a click on it shows the file."""
+    text = safe_line(file.label, limit=_LONG_NAME_CHARS)
     left = _fold_spans(page, [(text, _NULL)], is_collapsed=True)
-    return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
+    return page.row(left, _version_and_time(page, message), tint="panel")
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
@@ -168,12 +158,24 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     for text in harmless(source).split("\n"):
         lines += page.wrap([(text, _NULL)], right=right, tint="panel")
         right = page.fit([], width_of(right))  # blanks, as wide as before
-    return _on_panel(page, lines, "faint")
+    return lines
 
 
-def _on_panel(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
+def _put_on_panel(block: Block, bar: str, draw: Draw) -> None:
+    """Let a block of text be a part of a prompt or card.
+
+    It keeps its source, so that it can be searched and copied.
+    """
+    if block.kind is Kind.GAP:
+        draw = partial(_gap_lines, block.source, tint="panel")
+    else:
+        block.kind = Kind.CUSTOM
+    block.make = partial(_on_panel, bar, draw)
+
+
+def _on_panel(bar: str, draw: Draw, page: Page) -> list[Line]:
     """Return rows of a prompt or card, already on the tint `panel`, with a bar in style `bar`."""
-    lines = list(rows)
+    lines = list(draw(page))
     for row in lines:
         row.segments[0] = Segment(" ", page.styles["panel"])  # beside the bar
         row.left_tint = "panel"
@@ -331,23 +333,14 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block], choice: str) 
     """Return the card that asks whether a tool may run; `pieces` are its arguments as code.
 
     `choice` is the command of its answer that is chosen, if one is.
-
-    They become blocks of kind `CUSTOM`: a layout of code has no tint at its left and no bar. They
-    keep their source, so that it can be searched and copied.
     """
     for piece in pieces:
-        if piece.kind is Kind.GAP:
-            piece.make = partial(_gap_lines_on_panel, piece.source, "warning")
-        else:
-            piece.kind = Kind.CUSTOM
-            piece.make = partial(_argument_lines, piece.source, piece.info)
+        # not `is_first`: without a row for the language
+        code = partial(code_lines, code=piece.source, info=piece.info, is_first=False)
+        _put_on_panel(piece, "warning", code)
         piece.is_attached = True
-    return [custom_block(partial(_question_lines, message, choice)), *pieces]
-
-
-def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
-    # not `is_first`: without a row for the language
-    return _on_panel(page, code_lines(page, source, language, is_first=False), "warning")
+    question = partial(_question_lines, message, choice)
+    return [custom_block(partial(_on_panel, "warning", question)), *pieces]
 
 
 def _question_lines(message: ChatMessage, choice: str, page: Page) -> list[Line]:
@@ -372,15 +365,11 @@ def _question_lines(message: ChatMessage, choice: str, page: Page) -> list[Line]
     while hints[2:] and sum(map(width_of, hints)) > page.text_width:
         hints.pop()  # the no and a yes stay
     keys = page.line([span for hint in hints for span in hint], tint="panel")
-    return _on_panel(page, [*page.row(question, tint="panel"), keys], "warning")
+    return [*page.row(question, tint="panel"), keys]
 
 
-def state_block(stats: LiveStats | None, now_s: float) -> Block:
+def state_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
     """Return the row under a running answer: its state and stats at monotonic `now_s`."""
-    return custom_block(partial(_running_lines, stats, now_s))
-
-
-def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
     pieces: list[list[Span]] = [[(Stage.WAITING.value, _NULL)]]
     if stats is not None:
         pieces = _state_pieces(page, stats, now_s)
@@ -418,7 +407,8 @@ def end_blocks(message: ChatMessage, *, is_last: bool) -> list[Block]:
     answer of the log, commands are offered that continue it.
     """
     if message.state is not AnswerState.COMPLETE and message.failure is not None:
-        return [custom_block(partial(_failure_lines, message, message.failure, is_last))]
+        card = partial(_failure_lines, message, message.failure, is_last)
+        return [custom_block(partial(_on_panel, "error", card))]
     has_row = (
         message.state is not AnswerState.COMPLETE
         or message.stats is not None
@@ -543,7 +533,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     last = page.fitted_row([_without_gap(offers)], right, tint="panel")
     first, *others = *_letters(page, message), copy
     last.hint = page.fitted_row([_without_gap(first), *others], right, tint="panel").segments
-    return _on_panel(page, [*rows, last], "error")
+    return [*rows, last]
 
 
 def _without_gap(spans: Sequence[Span]) -> list[Span]:

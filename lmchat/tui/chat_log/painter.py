@@ -188,7 +188,7 @@ class Painter:
         for position, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above has no bar
             is_chosen = position.message_index == chosen and position.number >= 0
-            is_dim = viewport.document.entries[position.message_index].is_excluded
+            is_dim = viewport.document.entries[position.message_index].message.is_excluded
             line = line_or_none or blank_line
             if is_chosen or has_marks or is_dim:
                 choice = ("faint", "focus")[log.has_focus] if is_chosen else ""

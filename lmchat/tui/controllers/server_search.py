@@ -1,4 +1,4 @@
-"""Search for a server: the loop, the decision about what was found, and the welcome screen.
+"""Search for a server, and starts of one: the built-in engine, and installed programs.
 
 A server that is ready, with a model, is used at once. Otherwise the welcome screen opens, called
 the page here. Questions about what a server lacks come only after Enter on its row.
@@ -7,11 +7,15 @@ the page here. Questions about what a server lacks come only after Enter on its 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
+from lmchat import units
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.safe_text import header_value
+from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.discovery.choose import Choice
 from lmchat.servers.discovery.status import (
     LACKS_SERVER,
@@ -21,15 +25,23 @@ from lmchat.servers.discovery.status import (
     usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import ServerStart
-from lmchat.servers.model import ModelInfo, unknown_model_error
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, unknown_model_error
+from lmchat.servers.target import Target
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.server_starts import ServerStarts
-from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
+from lmchat.tui.dialogs.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    host_question,
+    key_dialog,
+    start_question,
+)
 from lmchat.tui.dialogs.model_picker import file_picker
+from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.welcome.server_rows import ServerRow
+from lmchat.tui.welcome.server_rows import LocalSetup, ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
 _LOADING_PAUSE_S = 1.0  # between checks of a server that loads its model
@@ -43,7 +55,8 @@ class ServerSearch:
         self._ui = ui
         self._workspace = ui.workspace
         self._model_switch = model_switch
-        self._starts = ServerStarts(ui, model_switch, self._draw_page)
+        self._machine = LocalSetup()  # model files and programs, for the page
+        self._problem = ""  # why the last start failed
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
@@ -65,7 +78,7 @@ class ServerSearch:
         self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
         if self._page is not None:
-            self._starts.read_installed()  # and then draws the page
+            self._read_programs()  # and then draws the page
         self._ui.show_action("checking")
 
     async def _watch_server(self) -> None:
@@ -76,8 +89,7 @@ class ServerSearch:
     async def _search(self) -> None:
         """Search, with pauses, while there is no model or the page is open."""
         if self._workspace.is_local:
-            await self._starts.start_engine()
-        is_start_told = False
+            await self._use_engine()
         while True:
             self._search_wanted.clear()  # before the search: a wish during it means another one
             pause_s: float | None = None  # None: until a search is wanted
@@ -89,9 +101,6 @@ class ServerSearch:
                 self._ui.show_changes()
                 is_loading = self._workspace.chat_state is ServerState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
-            if not is_start_told:  # it has failed, perhaps
-                is_start_told = True
-                self._warn_without_page()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._search_wanted.wait()
@@ -227,7 +236,7 @@ class ServerSearch:
 
         `typed` was pasted on the page: the question for an address starts with it.
         """
-        machine = self._starts.machine
+        machine = self._machine
         match choice:
             case "last":
                 self._start_engine(machine.last_model)
@@ -262,35 +271,28 @@ class ServerSearch:
     def _start_engine(self, name: str) -> None:
         self._ui.start(partial(self._use_engine, name), "engine", is_only=True)
 
-    async def _use_engine(self, name: str) -> None:
-        """Start the engine, and close the page if it serves the model.
-
-        Then search, so that an open page shows the engine as it is now.
-        """
-        if await self._starts.start_engine(name):
-            self.close_page()
-        self._warn_without_page()
-        self.search_soon()
-
     def _start_with_file(self, file: ModelFile | None) -> None:
         if file is not None:
             self._start_engine(file.name)
 
     async def _start_program(self, start: ServerStart) -> None:
-        """Start a server with its program, and use it, unless the user has left the page.
+        """Start a server with its program, if the user agrees, and use it.
 
-        Such a user may have chosen another model: then only the search may use the server.
+        A user who has left the page may have chosen another model: then only the search may use it.
         """
-        server = await self._starts.start_program(start)
-        self._warn_without_page()
-        if self._page is not None and server is not None and server.state.is_usable:
-            self._use_or_show_page(self._workspace.finder.choice_on(server))
+        launcher = self._workspace.launcher
+        if launcher is None or not await self._ui.ask(start_question(start)):
+            return
+        self._show_problem("")
+        self._ui.notify(f"{start.short} runs. lmchat waits until its server answers.")
+        try:
+            server = await launcher.start(start)
+        except LMChatError as error:
+            self._show_problem(error.message_with_next_step)
+        else:
+            if self._page is not None and server.state.is_usable:
+                self._use_or_show_page(self._workspace.finder.choice_on(server))
         self.search_soon()
-
-    def _warn_without_page(self) -> None:
-        """Say why a start has failed; an open page shows it."""
-        if self._page is None and self._starts.problem:
-            self._ui.warn(self._starts.problem)
 
     def _show_page(self) -> None:
         """Show the servers on the page; if it is closed and may be opened, open it first.
@@ -304,7 +306,7 @@ class ServerSearch:
         if self._page is None and self._ui.app.screen is self._ui.screen and not is_unwanted:
             self._mount_page()
             # only the page shows what is installed; then it is drawn again
-            self._starts.read_installed()
+            self._read_programs()
         self._draw_page()  # without a page, this does nothing
 
     def open_welcome_page(self) -> None:
@@ -315,6 +317,7 @@ class ServerSearch:
     def _mount_page(self) -> None:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
         self._page = WelcomeScreen(self._workspace.clock)
+        self._ui.take_back(self._problem)  # the page has it
         self._ui.open_dialog(self._page, self._forget_page)
 
     def _forget_page(self, _: None) -> None:  # it returns no value
@@ -323,7 +326,7 @@ class ServerSearch:
     def _draw_page(self) -> None:
         if self._page is None:
             return
-        problem = self._starts.problem
+        problem = self._problem
         named = self._workspace.settings.model  # the model that the user wants
         options = self._workspace.chat.turn_options
         lacks_model = options.target is not None and not options.target.model_id
@@ -336,7 +339,7 @@ class ServerSearch:
                 servers=self._workspace.finder.servers,
                 searched_at_s=self._searched_at_s,
                 search_pause_s=self._workspace.search_pause_s,
-                machine=self._starts.machine,
+                machine=self._machine,
                 problem=problem,
                 has_waiting_message=self._workspace.chat.active.is_waiting,
             )
@@ -356,3 +359,124 @@ class ServerSearch:
         if self._page is not None and not is_typed:
             self._has_left_page = True
         self.close_page()
+
+    # Starts of installed programs and of the engine
+
+    def _read_programs(self) -> None:
+        self._ui.start(self._read_installed, "machine", is_only=True)
+
+    @property
+    def _last_model(self) -> str:
+        """It is empty if the engine was not used last."""
+        state = self._workspace.state
+        return state.model if state.endpoint == BUILT_IN else ""
+
+    async def _read_installed(self) -> None:
+        """When all is known, put it into `machine` in one step."""
+        engine, launcher = self._workspace.engine, self._workspace.launcher
+        installed = None if launcher is None else tuple(await run_abandonable(launcher.find))
+        install_command = ""
+        if launcher is not None:
+            install_command = await run_abandonable(launcher.install_command)
+        files = () if engine is None else await engine.files(is_refresh=True)
+        self._machine = LocalSetup(
+            installed=installed,
+            files=files,
+            # of no use if the engine is not installed
+            offer=None if engine is None or install_command else engine.demo,
+            install_command=install_command,
+            last_model=self._last_model,
+        )
+        self._draw_page()
+
+    def _show_problem(self, text: str) -> None:
+        """Say why a start has failed, on the page if it is open; "" takes it back."""
+        self._problem = text
+        self._draw_page()
+        if self._page is None and text:
+            self._ui.warn(text)
+
+    async def _use_engine(self, named: str = "") -> None:
+        """Start the engine with the named model, if the user agrees, and close the page.
+
+        Then search, so that a page which stays open shows the engine as it is now.
+        """
+        if (engine := self._workspace.engine) is None:
+            return
+        self._show_problem("")
+        try:
+            model = await self._choose(engine, named)
+            if model is not None:
+                self._read_programs()  # the page says where the model is
+                await self._serve(engine, model)
+                self.close_page()
+        except LMChatError as error:
+            self._show_problem(error.message_with_next_step)
+        self.search_soon()
+
+    async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
+        """Return a model file of this disk; if there is none, ask to download the demo model.
+
+        Commands and the plain chat have no dialog, so there `start_engine_without_screen` does the
+        same.
+        """
+        given = self._workspace.local_model or self._workspace.settings.local.model
+        # a name of a row is that of a file, which may have gone
+        if not named and await engine.has_to_download(given):
+            return await self._download(engine, given)
+        model = await engine.choose(named or given, last=self._last_model)
+        if model is not None:
+            return model
+        demo = engine.demo
+        # if there are files, `choose` has returned None because the demo model was named
+        reason = "" if await engine.files() else "There is no model file on this disk. "
+        text = (
+            f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"
+            f"Size     {units.size_text(demo.download_bytes)}\n"
+            f"Licence  {demo.licence}\n"
+            f"Folder   {safe_line(str(engine.folder))}"
+        )
+        if not await self._agrees("Download a demo model?", text):
+            return None
+        return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
+
+    async def _agrees(self, title: str, text: str) -> bool:
+        dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)
+        return bool(await self._ui.ask(dialog))
+
+    async def _download(self, engine: Engine, name: str) -> ModelFile | None:
+        """Return the file of a name of the hub; None if the user does not agree, or stops it."""
+
+        async def work(report: Callable[[str], None]) -> Path | None:
+            return await self._workspace.backend.models.download_file(
+                engine,
+                name,
+                lambda text: self._agrees("Download a model?", f"{text}."),
+                lambda done: report(done.text),
+            )
+
+        path = await with_progress(self._ui, "Downloading the model", work)
+        return None if path is None else await engine.choose(str(path))
+
+    async def _serve(self, engine: Engine, model: ModelFile) -> None:
+        """Start the engine with a model, and use it from now on; requests wait until it is loaded.
+
+        If the start fails, set the earlier target again. A target that the user has chosen since
+        stays. After a cancelled start, the engine stays the target: the next request starts it.
+        """
+        old_target = self._workspace.chat.turn_options.target
+        if old_target is not None and old_target.product == BUILT_IN:
+            old_target = None  # this start ends its server
+        info = model.info(engine.reserve_address(), LoadState.LOADING)
+        self._model_switch.use(Target.of(info))
+        name = safe_line(model.name, limit=20)
+        self._ui.show_action(f"loading {name}")
+        try:
+            await engine.start(model)
+        except LMChatError:
+            if self._model_switch.is_in_use(info):
+                # not `use`: the old model was remembered when it was chosen
+                self._model_switch.aim_at(old_target)
+            raise
+        self._ui.show_action(f"loaded {name}")
+        self._workspace.monitor.check_now()

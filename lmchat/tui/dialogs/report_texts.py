@@ -219,7 +219,7 @@ def stats_text(
     metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats], width: int
 ) -> str:
     list_requests = metrics.cache_hits + metrics.cache_misses
-    run = _lines(
+    rows = (
         ("requests", str(metrics.total_requests)),
         ("answered", str(metrics.successful_requests)),
         ("failed", str(metrics.failed_requests)),
@@ -230,11 +230,8 @@ def stats_text(
         ("model lists from the cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{rate_limit.left} of {rate_limit.limit}"),
     )
-    run_text = f"This run\n{run}"
+    lines = [f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows]
+    run_text = "\n".join(["This run", *lines])
     if not models:
         return run_text
     return "\n".join([f"{run_text}\n\nLast {STATS_DAYS} days", *stats_table(models, width=width)])
-
-
-def _lines(*rows: tuple[str, str]) -> str:
-    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)

@@ -125,7 +125,7 @@ class WelcomeScreen(Screen[None]):
     # Drawing
 
     def draw(self) -> None:
-        """Leave out blank rows if there is no room for all, those between the ways first.
+        """Leave out blank rows if there is no room for all.
 
         Until the user moves the choice, it is that of `default_choice`, or else the first way.
         """
@@ -137,14 +137,7 @@ class WelcomeScreen(Screen[None]):
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
-        room = self.size.height - _OTHER_ROWS
-        if len(rows) > room:  # only the blank rows beside the table stay
-            rows = [
-                row
-                for row, above in zip(rows, [None, *rows], strict=False)
-                if row.pieces or above is None or not isinstance(above.key, str) or row is rows[-1]
-            ]
-        if len(rows) > room:
+        if len(rows) > self.size.height - _OTHER_ROWS:
             rows = [row for row in rows if row.pieces]
         if rows != self._rows.rows:  # showing the same rows again would scroll to the chosen one
             # a `RowList` never shrinks: it would keep room for rows that are gone

@@ -57,36 +57,20 @@ class TextRow(PanelRow, frozen=True):
         return "$warning" in styles or "$error" in styles
 
 
-class MeterRow(PanelRow, frozen=True):
-    """Bar whose used part is a fraction."""
+class BarRow(PanelRow, frozen=True):
+    """A bar, or bars, over the whole width."""
 
-    fraction: float | None  # from 0 to 1
-
-
-class SparkRow(PanelRow, frozen=True):
-    """Bars of the last values."""
-
-    values: tuple[float | None, ...]  # newest last; None for a failure
-    at_least: float = 0.0  # value of a full bar, at least, so that small values look small
+    draw: Callable[[int], StyledTexts]  # in so many cells
 
 
-class GraphRow(PanelRow, frozen=True):
-    """The upper or the lower row of the graph of the speed."""
-
-    values: tuple[float, ...]  # newest last
-    is_upper: bool
-
-
-GivenRow = TextRow | MeterRow | SparkRow | GraphRow
+GivenRow = TextRow | BarRow
 Section = Sequence[GivenRow]
-_DrawnRow = TextRow | SparkRow | GraphRow | StyledTexts  # with texts in place of a meter
+_DrawnRow = TextRow | StyledTexts
 _Rows = Sequence[_DrawnRow]
 
 WARNS_FROM = 0.8  # share of the window
 ALARMS_ABOVE = 0.95  # share of the window
-PAIRED_FROM = 60  # cells of a panel with two columns
 _GAP = 2  # cells between label and value
-_COLUMN_GAP = 4  # cells between two columns
 _BLANK = TextRow("")
 
 
@@ -147,12 +131,6 @@ def _joined(texts: Sequence[StyledText]) -> StyledTexts:
     return tuple(("".join(text for text, _ in run), style) for style, run in runs)
 
 
-def paired(sections: Sequence[_Rows]) -> Sequence[Sequence[_Rows]]:
-    """Divide sections into two columns, in their order; the longer one is as short as possible."""
-    pairs = [(sections[:end], sections[end:]) for end in range(1, len(sections) + 1)]
-    return min(pairs, key=lambda pair: max(len(_stacked(column)) for column in pair), default=())
-
-
 def _stacked(sections: Sequence[_Rows], *, has_blanks: bool = True) -> _Rows:
     rows: list[_DrawnRow] = []
     for section in sections:
@@ -187,7 +165,7 @@ class TelemetryPanel(Widget):
         self._section_names = section_names  # from the top
         self._sections: Callable[[], Mapping[str, Section]] = dict
         self._warning = ""  # at the bottom
-        self._lines: Sequence[_Rows] = ()  # a row of each column
+        self._lines: _Rows = ()
 
     def show(self, sections: Callable[[], Mapping[str, Section]], warning: str = "") -> None:
         """Show the sections of the panel, and at the bottom a lasting warning.
@@ -205,17 +183,13 @@ class TelemetryPanel(Widget):
         if changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def _fitting_lines(self) -> Sequence[_Rows]:
-        """Return the row of each column, line by line."""
+    def _fitting_lines(self) -> _Rows:
         width, height = self.size
-        warning: list[_Rows] = []
+        warning: _Rows = ()
         if self._warning:
             wrapped = styled(f"! {self._warning}").wrap(max(width, 1))
-            warning = [(TextRow(line.plain.rstrip(), label_style="$warning"),) for line in wrapped]
+            warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in wrapped]
         room = height - len(warning)
-        height = max(room - bool(warning), 0)  # with a blank row above the warning
-        is_paired = self.outer_size.width >= PAIRED_FROM
-        column_width = _column_width(width, 2 if is_paired else 1)
         has_all = self.shows_all or not has_columns(self.screen)
         given = self._sections()
         sections = [
@@ -223,15 +197,12 @@ class TelemetryPanel(Widget):
                 drawn
                 for row in given.get(name, ())
                 if has_all or row.says_now
-                for drawn in _in_width(row, column_width)
+                for drawn in _in_width(row, width)
             ]
             for name in self._section_names
         ]
-        columns = [
-            _fitting(column, height) for column in (paired(sections) if is_paired else [sections])
-        ]
-        rows = [*zip_longest(*columns, fillvalue=_BLANK)]
-        return [*rows, *[(_BLANK,)] * (room - len(rows)), *warning]
+        rows = _fitting(sections, max(room - bool(warning), 0))  # above the warning, a blank row
+        return [*rows, *[_BLANK] * (room - len(rows)), *warning]
 
     def on_resize(self) -> None:
         self._lines = self._fitting_lines()
@@ -239,24 +210,18 @@ class TelemetryPanel(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Draw only changed rows; all would cost a tenth of an answer."""
-        width = self.size.width
-        line = self._lines[y] if y < len(self._lines) else ()
-        if all(row == _BLANK for row in line):
+        row = self._lines[y] if y < len(self._lines) else _BLANK
+        if row == _BLANK:
             return Strip([])  # Textual fills it with the background
-        column_width = _column_width(width, len(line))
-        drawn = Content(" " * _COLUMN_GAP).join(_draw(row, column_width) for row in line)
-        return Visual.to_strips(self, drawn, width, 1, self.visual_style)[0]
-
-
-def _column_width(width: int, count: int) -> int:
-    return (width - (count - 1) * _COLUMN_GAP) // count
+        width = self.size.width
+        return Visual.to_strips(self, _draw(row, width), width, 1, self.visual_style)[0]
 
 
 def _in_width(row: GivenRow, width: int) -> _Rows:
     """Return one row; or two for a long name, cut to them if it is longer still."""
-    if isinstance(row, MeterRow):
-        return (meter(row.fraction, width),)  # changes only if it looks different
-    if not (isinstance(row, TextRow) and row.is_name):
+    if isinstance(row, BarRow):
+        return (row.draw(width),)
+    if not row.is_name:
         return (row,)
     name = on_one_line(row.label)
     room = width - cell_len(row.sign[0])
@@ -278,14 +243,8 @@ def _draw(row: _DrawnRow, width: int) -> Content:
 
     Without room, the value is cut, but to no less than half of the width; then the label.
     """
-    match row:
-        case tuple():
-            return content(row)
-        case SparkRow(values, at_least):
-            return content(spark(values, width, at_least=at_least))
-        case GraphRow(values, is_upper):
-            return content(graph(values, width, is_upper=is_upper))
-        case TextRow():
-            left = content((row.sign, (row.label, row.label_style)))
-            room = max(width - left.cell_length - _GAP, width // 2)
-            return fit([left], cut(styled(row.value, row.style), room), width)
+    if not isinstance(row, TextRow):
+        return content(row)
+    left = content((row.sign, (row.label, row.label_style)))
+    room = max(width - left.cell_length - _GAP, width // 2)
+    return fit([left], cut(styled(row.value, row.style), room), width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,12 +16,13 @@ from lmchat.servers.model import LoadState, ModelInfo, name_to_show
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.line import MODEL, MUTED, SIGN_STYLES, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import (
+    BarRow,
     GivenRow,
-    GraphRow,
-    MeterRow,
     Section,
-    SparkRow,
     TextRow,
+    graph,
+    meter,
+    spark,
 )
 from lmchat.units import SIGNS, UNKNOWN
 
@@ -150,7 +152,10 @@ def _server_rows(facts: PanelFacts) -> Section:
             latency,
             says_now=UNKNOWN not in (address, latency),
         ),
-        SparkRow(latencies_ms, _CALM_LATENCY_MS, says_now=bool(health.latencies_ms)),
+        BarRow(
+            draw=partial(spark, latencies_ms, at_least=_CALM_LATENCY_MS),
+            says_now=bool(health.latencies_ms),
+        ),
     ]
 
 
@@ -219,7 +224,7 @@ def _context_rows(facts: PanelFacts) -> Section:
     share = used / limit if used is not None and limit else None
     rows: list[GivenRow] = [
         _head("Context", UNKNOWN if share is None else units.percent(share), says_now=says_now),
-        MeterRow(share, says_now=share is not None),
+        BarRow(draw=partial(meter, share), says_now=share is not None),
         TextRow(f"{text}{units.GAP}tok", says_now=says_now),
     ]
     if facts.left_out:
@@ -252,14 +257,12 @@ def _turn_rows(facts: PanelFacts) -> Section:
     head = _head(stage, speed, STRONG if facts.is_running else "", says_now=says_now)
     if style:
         head = replace(head, label_style=f"{STRONG} {style}")
-    upper: GivenRow = GraphRow(facts.speeds, is_upper=True, says_now=says_now)
-    lower = GraphRow(facts.speeds, is_upper=False, says_now=says_now)
-    if fraction is not None:
-        upper, lower = MeterRow(fraction, says_now=says_now), replace(lower, values=())
+    speeds = facts.speeds if fraction is None else ()
+    upper = partial(graph, speeds, is_upper=True)
     return [
         head,
-        upper,
-        lower,
+        BarRow(draw=upper if fraction is None else partial(meter, fraction), says_now=says_now),
+        BarRow(draw=partial(graph, speeds, is_upper=False), says_now=says_now),
         _row("first token", units.exact_time(stats.ttft_ms if stats else None), says_now=says_now),
         _row(
             "elapsed",

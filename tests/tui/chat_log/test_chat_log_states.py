@@ -28,7 +28,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.tui.chat_log.entry import Entry
-from lmchat.tui.chat_log.log_blocks import end_blocks, name_block, state_block
+from lmchat.tui.chat_log.log_blocks import end_blocks, name_lines, state_lines
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
@@ -345,7 +345,7 @@ def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_stats():
     for now_s in (101, 102, 110):
         turn.apply(TextDelta(text="x" * int(now_s * 400)), now_s)
         for width in (46, 50, 60, 80):
-            assert len(state_block(turn, now_s).make(plain_page(width))) == 1, (now_s, width)
+            assert len(state_lines(turn, now_s, plain_page(width))) == 1, (now_s, width)
 
 
 async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
@@ -458,7 +458,6 @@ def test_of_a_path_as_the_name_of_a_model_the_end_is_shown():
         ("/srv/a.gguf", "/srv", "a.gguf"),
         ("a" * 300, "aaa", ""),
     ):
-        block = name_block(name, None, is_switch=False)
-        text = shown(block.make(plain_page(40))[0]).strip()
+        text = shown(name_lines(name, None, False, plain_page(40))[0]).strip()
         assert (text.startswith(beginning), text.endswith(end)) == (True, True), text
         assert len(text) <= 40

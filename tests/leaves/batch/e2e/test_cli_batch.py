@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
@@ -105,7 +106,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
     example = {"type": "json_schema", "json_schema": {"schema": {"name": "Ada"}}}
     reasons = {
         '{"prompt": "half': "Line 5 cannot be used: it is not valid JSON: Unterminated string starting at: "
-        "line 1 column 12 (char 11); lines of text need --text.",
+        "line 1 column 12 (char 11).",
         json.dumps({"prompt": "x" * 12_000_000}): "the limit is 10 MB",
         '{"custom_id": "e", "url": "/v1/embeddings", "body": {"input": "x"}}': "/v1/embeddings",
         '{"messages": [{"role": "pirate", "content": "arr"}]}': "role",
@@ -152,12 +153,10 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     for seen, letter in zip(server.seen(CHAT), "abab", strict=True):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
-    done = cli("batch", "--text", stdin=b"\x7fELF\0\0\n")
-    assert "Line 1 cannot be used: it is not text." in done.stdout
     done = cli("batch", "--text", stdin="今天天气很好。".encode("gbk"))
     assert "Line 1 cannot be used: it is text in an unknown encoding." in done.stdout
     done = cli("batch", stdin='{"prompt": "Möhren"}'.encode("cp1252"))
-    assert "it is not valid JSON: it is not UTF-8; lines" in done.stdout
+    assert "it is not valid JSON: it is not UTF-8." in done.stdout
     assert len(server.seen(CHAT)) == 4
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')
@@ -169,6 +168,35 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     for row in (second, third):  # and the third is no second attempt
         assert "does not match the schema:" in row["error"]["message"]
     assert "that check nothing: nullable." in done.stderr
+
+
+def test_a_file_that_has_no_lines_of_json_is_refused_with_what_it_is(cli, server, tmp_path):
+    source = tmp_path / "in"
+    prompts = [{"prompt": "one"}, {"prompt": "two"}]
+    several = "has JSON, but not one object on each line."
+    for content, sentence in (
+        ("id,prompt\n1,one\n2,two\n", "has lines of text, and no JSON objects."),
+        ("one\n", "has lines of text, and no JSON objects."),
+        ("今天天气很好。\n\n一\n".encode("gbk"), "is text in an unknown encoding."),
+        (json.dumps(prompts, indent=1), several),
+        (json.dumps(prompts), several),
+        ("[\n" + ",\n".join(map(json.dumps, prompts)) + "\n]\n", several),
+        (json.dumps(prompts[0], indent=1), several),
+        (gzip.compress(json.dumps(prompts[0]).encode()), "is a gzip file."),
+        (b"PK\3\4 a\n", "is a ZIP file"),
+    ):
+        source.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with source.open("rb") as stdin:
+            for done in (cli("batch", str(source)), cli("batch", stdin=stdin.read())):
+                assert (done.returncode, done.stdout) != (0, ""), content
+                assert sentence in done.stderr, (content, done.stderr)
+                assert done.stderr.count("\n") == 2, done.stderr  # what it is, and the next step
+    source.write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert "is a gzip file." in cli("batch", "--text", str(source)).stderr
+    assert server.seen(CHAT) == []
+    for first in ("# my prompts", '{"prompt": "half', "3"):  # a mistake in a line is its own
+        done = cli("batch", stdin=f'{first}\n\n {{"prompt": "one"}}\n')
+        assert "1 answered, 1 failed." in done.stderr, done.stderr
 
 
 def test_an_option_that_the_server_does_not_take_is_refused_and_that_of_a_line_is_named_once(
@@ -196,6 +224,36 @@ def test_failed_lines_are_done_again_and_only_those(cli, server, to_target, targ
     assert numbers(target) == [*range(1, 7)]
     assert not any("error" in row for row in rows(target))
     assert len(server.seen(CHAT)) - before == 3
+
+
+def test_a_row_is_found_by_its_prompt_wherever_its_line_is_now(cli, server, to_target, target):
+    words = to_target(4)
+    source = Path(words[1])
+    lines = [f"{line}\n" for line in source.read_bytes().decode().splitlines()]
+    assert cli(*words).returncode == 0
+    asked = 4
+    new, twice = '{"prompt": "new"}\n', lines[1]
+    for changed, more in (
+        ([new, *lines], 1),
+        ([*reversed(lines), new], 0),
+        ([lines[0], '{"prompt": "other"}\n', *lines[2:]], 1),  # in place of the second line
+        (lines[2:], 0),
+        ([twice, *lines, twice], 2),  # each line has a row of its own
+        (lines, 0),
+    ):
+        source.write_bytes("".join(changed).encode())
+        assert cli(*words).returncode == 0
+        asked += more
+        assert len(server.seen(CHAT)) == asked, changed
+        # rows without a line have no place
+        replies = {row["index"]: row["reply"] for row in rows(target) if row["index"]}
+        prompts = enumerate((json.loads(line)["prompt"] for line in changed), 1)
+        assert replies == dict(prompts), changed
+    assert len(rows(target)) == asked  # no answer is lost
+    source.write_bytes(new.replace("new", "stranger").encode())
+    before = target.read_bytes()
+    assert "belongs to another run" in cli(*words).stderr
+    assert (target.read_bytes(), len(server.seen(CHAT))) == (before, asked)
 
 
 def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_ended(
@@ -332,9 +390,12 @@ def test_a_file_of_rows_of_another_run_keeps_those_that_failed_and_a_cut_one(
         done = cli(*(str(file) if word == str(target) else word for word in words))
         assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
         assert target.read_text() == content
-    target.write_text(f"{ROW}\n")  # beyond the lines of this run
+    target.unlink()
+    assert cli(*words).returncode == 0
+    with target.open("a") as file:
+        file.write(f"{ROW}\n")  # of a line that is gone
     assert cli("batch", words[1], "-o", str(linked)).returncode == 0
-    assert (numbers(target), linked.is_symlink()) == ([1, 2, 9], True)
+    assert (numbers(target), linked.is_symlink()) == ([0, 1, 2], True)
 
 
 # Adds rows, and each time a failed one, so that each opening replaces the file.
