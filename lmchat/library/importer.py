@@ -1,4 +1,4 @@
-"""Import of chats from files into the store, and words for its outcome.
+"""Import of chats from files into the store.
 
 A session is imported whole or not at all. One that the store has gets the messages that it lacks.
 """
@@ -29,11 +29,9 @@ from lmchat.servers.sampling_options import STORED, left_out_notes, stored_optio
 from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.storage.importing import Imported
 from lmchat.storage.store import Store
-from lmchat.terminal.output import SHORT_ID
 from lmchat.units import counted
 
-_TITLE_CHARS = 80  # in a sentence; the rest is cut
-_MAX_LISTED = 50  # one by one
+TITLE_CHARS = 80  # in a sentence; the rest is cut
 Outcome = Literal[
     "imported", "continued", "would be imported", "would be continued", "present", "in trash"
 ]
@@ -121,7 +119,7 @@ class Importer:
 
         def report() -> None:
             if time.monotonic() - started_s >= self._quiet_s:  # a short import reports nothing
-                report_progress(_counts(outcome.chats))
+                report_progress(counts(outcome.chats))
 
         async with aclosing(ChatReader(self._programs)) as reader:
             for name in names:
@@ -197,7 +195,7 @@ class Importer:
                     raise error_about(file, error) from error
                 outcome.refused.append((file, error_about(file, error)))
                 continue
-            where = f"“{safe_line(header.title, limit=_TITLE_CHARS)}”"
+            where = f"“{safe_line(header.title, limit=TITLE_CHARS)}”"
             lost = [Skipped(where=where, reason=note[:-1]) for note in left_out_notes(options)]
             chat = ImportedChat(
                 file=file,
@@ -263,51 +261,7 @@ def _word_for(imported: Imported, *, is_trial: bool) -> Outcome:
     return "present"
 
 
-def _counts(chats: Sequence[ImportedChat]) -> str:
+def counts(chats: Sequence[ImportedChat]) -> str:
     """Write `2 chats, 1 message`."""
     messages = sum(chat.new_messages for chat in chats)
     return f"{counted(len(chats), 'chat')}, {counted(messages, 'message')}"
-
-
-def result_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each chat, unless they are too many, and the sum of several new ones."""
-    chats = outcome.chats
-    lines: list[str] = []
-    for chat in chats if len(chats) <= _MAX_LISTED else ():
-        short_id = chat.header.session_id[:SHORT_ID]
-        brought = counted(chat.new_messages, "message")
-        more = counted(chat.new_messages, "new message")
-        if not chat.is_shown:
-            more += " on another branch"
-        if options := ", ".join(chat.header.sampling):
-            brought += f", with {options}"
-        text = {
-            "imported": f"is imported, {brought}",
-            "would be imported": f"would be imported, {brought}",
-            "continued": f"is continued by {more}",
-            "would be continued": f"would be continued by {more}",
-            "present": f"already exists, as {short_id}.",
-            "in trash": f"is in the trash; `lmchat sessions restore {short_id}` restores it.",
-        }[chat.outcome]
-        title = safe_line(chat.header.title, limit=_TITLE_CHARS) or "Untitled"
-        lines.append(f"{chat.file}: “{title}” {text}")
-    if len(chats) > 1:
-        new = [chat for chat in chats if chat.outcome not in ("present", "in trash")]
-        text = f"{_counts(new)} {'would be imported' if outcome.is_trial else 'imported'}"
-        if len(new) < len(chats):
-            text += f", {len(chats) - len(new)} already existed"
-        lines.append(f"{text}.")
-    return lines
-
-
-def loss_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each part that was left out, or the first and a number of others."""
-    parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
-    parts += outcome.skipped
-    lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]
-    if len(lines) > _MAX_LISTED:
-        lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]
-    if outcome.unknown_count:
-        others = counted(outcome.unknown_count, "other file")
-        lines.append(f"{others} without chats that lmchat can read.")
-    return lines

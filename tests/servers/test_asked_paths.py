@@ -319,7 +319,7 @@ WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
 WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
 # waybarrios/vllm-mlx, vllm_mlx/api/models.py
 VLLM_MLX = {"id": "alder-4b", "object": "model", "created": 1, "owned_by": "vllm-mlx"}
-# lmchat/servers/as_json.py
+# lmchat.cli.as_json.py
 LMCHAT = [
     {
         "id": "alder@Ollama",

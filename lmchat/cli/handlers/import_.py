@@ -8,10 +8,11 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.leaf import leaf
 from lmchat.cli.read_prompt import piped_data
+from lmchat.commands.import_lines import loss_lines, result_lines
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.programs import AUTO
 from lmchat.formats.reader import LARGEST_RECORD, STDIN
-from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library.importer import Importer, ImportOutcome
 from lmchat.library.stores import open_saved
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import has_piped_input

@@ -8,12 +8,12 @@ from functools import partial
 
 from lmchat import units
 from lmchat.api.runtime import Runtime
+from lmchat.cli.as_json import detection_json, health_json, model_json
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.home import load_shown
 from lmchat.cli.setup.wiring import open_runtime, setup_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.as_json import detection_json, health_json, model_json
 from lmchat.servers.discovery.choose import Choice, can_pull, require_model, server_for_pull
 from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint

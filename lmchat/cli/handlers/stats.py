@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lmchat.answers.stats_table import stats_table
+from lmchat.cli.as_json import metrics_json
 from lmchat.cli.context import Context
+from lmchat.commands.stats_table import stats_table
 from lmchat.library.stores import open_stores
 from lmchat.metrics import METRICS_RESET
-from lmchat.servers.as_json import metrics_json
 from lmchat.terminal.output import terminal_columns
 
 

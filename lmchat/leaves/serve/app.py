@@ -22,6 +22,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from lmchat.cli.as_json import (
+    detection_json,
+    health_json,
+    list_json,
+    metrics_json,
+    model_json,
+)
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import (
@@ -37,13 +44,6 @@ from lmchat.errors import (
 from lmchat.leaves.serve.bodies import add_properties, fields_of, read_body, with_changes
 from lmchat.leaves.serve.model_routes import ServerWatch
 from lmchat.metrics import METRICS_RESET, Metrics
-from lmchat.servers.as_json import (
-    detection_json,
-    health_json,
-    list_json,
-    metrics_json,
-    model_json,
-)
 from lmchat.servers.discovery.choose import Choice, Named, choose, named_at
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import ModelInfo, unknown_model_error

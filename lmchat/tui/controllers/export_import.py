@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from lmchat import units
+from lmchat.commands.import_lines import loss_lines, result_lines
 from lmchat.errors import FileExists, FileRefused, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.files.paths import home_folder
 from lmchat.formats.exports.render import short_name
 from lmchat.formats.programs import AUTO
-from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library.importer import Importer, ImportOutcome
 from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session

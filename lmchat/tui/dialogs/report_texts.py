@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmchat import units
-from lmchat.answers.stats_table import stats_table
+from lmchat.commands.stats_table import stats_table
 from lmchat.metrics import Metrics, RateLimit
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lmchat.answers.stats_table import stats_table
+from lmchat.commands.stats_table import stats_table
 from lmchat.sessions.model_stats import ModelStats, Spread
 
 
