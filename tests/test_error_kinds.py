@@ -18,10 +18,10 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.servers.sending.exchange import retry_plan
 from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
-from tests.support.reference import DOCS
+from tests.support.programs import ROOT
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
-_TABLES = (DOCS / "errors.md").read_text(encoding="utf-8").partition("<!--")[0]
+_TABLES = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").partition("<!--")[0]
 KINDS = {kind: (codes, again) for kind, _, _, codes, again in _ROW.findall(_TABLES)}
 _CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
 _OTHERS = {"Row", "Failure"}  # what carries a kind and is no error itself

@@ -17,7 +17,7 @@ from lmchat.processes.environment import (
 from lmchat.servers.local.demo import find_installer
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import Editor, show_in_pager
-from tests.support.start_desk import put
+from tests.support.small_programs import put
 
 PROGRAMS = (
     "uv",

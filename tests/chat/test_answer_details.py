@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import (
     ModelLoading,
@@ -20,10 +22,11 @@ from lmchat.servers.events import (
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.dialogs.report_texts import details
 from lmchat.units import GAP
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
+
+details = pytest.importorskip("lmchat.tui.dialogs.report_texts").details  # of the app
 
 LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
 TimedScript = list[tuple[float, StreamEvent]]

@@ -19,9 +19,8 @@ from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import start_session, store_at
-from tests.support.desktop import hold
 from tests.support.programs import until
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
 
 
 async def is_on_disk(store, session_id: str, draft: str) -> None:

@@ -13,9 +13,8 @@ from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage.purge import Purged
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
-from tests.support.desktop import half
 from tests.support.rare_letters import left, secret
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, half
 
 
 @pytest.fixture

@@ -29,9 +29,8 @@ from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, RefusalPart, Role
 from lmchat.sessions.prompts import PendingPrompt, Prompt
 from tests.support.chat_turns import ChatTurns
-from tests.support.desktop import hold
 from tests.support.programs import until
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
 from tests.support.scripted_tools import calls, toolbox
 
 END = StreamFinished(reason="stop")

@@ -37,7 +37,7 @@ from tests.support.scripted_server import (
     sse,
     text_reply,
 )
-from tests.support.start_desk import put
+from tests.support.small_programs import put
 
 Cli = Inside
 

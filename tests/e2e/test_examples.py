@@ -12,12 +12,11 @@ import sys
 import pytest
 
 from tests.support.programs import PYTHON, ROOT, WAIT_S, Inside, clean_environment, start
-from tests.support.reference import DOCS
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import Hold, sse
 
 Cli = Inside
-_EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+_EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 _MOST_LINES = 32
 _SEASON = "def season() -> str:\n    'Return the season.'\n    return 'It is spring.'\n"
 
@@ -35,7 +34,7 @@ def run_example(real, monkeypatch, capsys):
     def run(name, *arguments, stdin=""):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        runpy.run_path(str(DOCS / "examples" / f"{name}.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "docs" / "examples" / f"{name}.py"), run_name="__main__")
         return capsys.readouterr().out
 
     return run
@@ -75,7 +74,7 @@ def test_each_program_of_the_page_does_what_it_says(
 
 
 def test_each_program_is_short_and_stands_in_the_page():
-    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     assert len(_EXAMPLES) == page.count('```python\n"""')
     for example in _EXAMPLES:
         text = example.read_text(encoding="utf-8")
@@ -85,7 +84,7 @@ def test_each_program_is_short_and_stands_in_the_page():
 
 def test_ctrl_c_ends_a_program_and_its_request(tmp_path, server):
     server.on(CHAT, sse("one", Hold()))
-    words = [PYTHON, DOCS / "examples" / "front_end.py", "Hi"]
+    words = [PYTHON, ROOT / "docs" / "examples" / "front_end.py", "Hi"]
     env = {"PYTHONPATH": str(ROOT), "LMCHAT_ENDPOINT": server.url}
     with start(words, home=tmp_path, env=env) as program:
         seen = server.wait_for(CHAT, timeout_s=WAIT_S)

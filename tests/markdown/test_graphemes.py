@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from lmchat.cells import graphemes, split_at_cell
+from lmchat.cells import graphemes, split_at_cell, widen_cells
 from lmchat.markdown.wrap import wrap_points
+from tests.test_safe_text import INVISIBLE
 
 BREAKS = Path(__file__).parent / "data" / "grapheme_break_test.txt"
 JOINER = "\u200d"
@@ -69,3 +70,20 @@ def test_consonants_that_are_drawn_as_one_are_not_cut_apart_and_a_chain_of_them_
     assert wrap_points(chain, 12)
     assert all(cells <= 12 for _, cells in graphemes(chain))
     assert [start for start, _ in graphemes("\u0b95\u0bcd\u0ba4")] == [0, 2]  # Tamil has none
+
+
+def test_marks_and_flags_stay_together():
+    for text, starts in [
+        ("", []),
+        ("ab", [(0, 1), (1, 1)]),
+        ("e\u0301x", [(0, 1), (2, 1)]),
+        ("🇩🇪🇫🇷", [(0, 2), (2, 2)]),
+        ("✔️漢", [(0, 2), (2, 2)]),
+    ]:
+        assert list(graphemes(text)) == starts
+
+
+def test_invisible_characters_take_no_cell():
+    widen_cells()
+    for char in INVISIBLE:
+        assert cell_len(f"a{char}b") == 2

@@ -25,8 +25,7 @@ from lmchat.config.state import State
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.request import Sampling
 from tests.support.client_calls import PortMap
-from tests.support.programs import PYTHON, run
-from tests.support.reference import DOCS
+from tests.support.programs import PYTHON, ROOT, run
 from tests.support.scripted_products import (
     CHAT,
     llama_cpp,
@@ -251,7 +250,7 @@ async def test_each_client_counts_for_itself_and_can_begin_anew(client):
 
 
 def test_every_name_stands_in_the_reference():
-    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names = [name for name in vars(lmchat.api) if name[0].isupper()]
     assert len(names) > 50
     assert {name for name in names if f"`{name}`" not in page} == set()

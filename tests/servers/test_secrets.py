@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from lmchat.api import Client
-from lmchat.cli.log_file import as_json_line
 from lmchat.errors import LMChatError
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import OneKey
@@ -44,6 +43,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
         told = f"{error} {error.next_step} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
+    as_json_line = pytest.importorskip("lmchat.cli.log_file").as_json_line  # of the app
     lines = "\n".join(as_json_line(record) for record in caplog.records)
     assert (KEY in lines, MARK in lines) == (False, False)
     assert '"exception": "RecursionError"' in lines, "the log has the kind and the places"

@@ -16,7 +16,7 @@ from tests.support.modes import is_private
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
 from tests.support.scripted_backend import probed
-from tests.support.start_desk import HANG, put
+from tests.support.small_programs import HANG, put
 
 pytestmark = pytest.mark.slow  # a program for each test
 

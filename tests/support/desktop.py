@@ -36,7 +36,6 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import POLL_S, Monitor
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
 from lmchat.servers.models import ServerModels
@@ -600,28 +599,6 @@ def calm(**tables: Any) -> Settings:
 
 def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:
     return Settings(endpoint=url, allowed_hosts=tuple(allowed))
-
-
-def hold(thing: object, method: str) -> asyncio.Event:
-    """Let a method wait until the event is set."""
-    gate, call = asyncio.Event(), getattr(thing, method)
-
-    async def wait(*given: object, **more: object) -> object:
-        await gate.wait()
-        return await call(*given, **more)
-
-    setattr(thing, method, wait)
-    return gate
-
-
-def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[Step]:
-    return [
-        RequestSent(),
-        TextDelta(text=text),
-        gate or asyncio.Event(),
-        *([TextDelta(text=rest)] if rest else []),
-        StreamFinished(reason="stop"),
-    ]
 
 
 def sent(backend: ScriptedBackend) -> list[str]:

@@ -22,7 +22,6 @@ import psutil
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
-from lmchat.cli.parser import split_line
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
@@ -108,6 +107,8 @@ class Cli:
 
     def argv(self, *words: str) -> list[str]:
         """Name the server to commands that take one."""
+        from lmchat.cli.parser import split_line  # noqa: PLC0415 - `core` is tested without it
+
         takes_one = "--endpoint" in split_line(words).command.common
         named = ["--endpoint", self.url] if self.url and takes_one else []
         return [*LMCHAT, *named, *words]

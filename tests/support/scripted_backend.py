@@ -415,3 +415,25 @@ class ScriptedEngine(Engine):
     def _fail(self, name: str) -> None:
         if error := self.failures.pop(name, None):
             raise error
+
+
+def hold(thing: object, method: str) -> asyncio.Event:
+    """Let a method wait until the event is set."""
+    gate, call = asyncio.Event(), getattr(thing, method)
+
+    async def wait(*given: object, **more: object) -> object:
+        await gate.wait()
+        return await call(*given, **more)
+
+    setattr(thing, method, wait)
+    return gate
+
+
+def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[Step]:
+    return [
+        RequestSent(),
+        TextDelta(text=text),
+        gate or asyncio.Event(),
+        *([TextDelta(text=rest)] if rest else []),
+        StreamFinished(reason="stop"),
+    ]

@@ -9,7 +9,7 @@ import pytest
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.terminal.programs import Editor, editor_command, show_in_pager
 from tests.support.programs import PYTHON, is_running, until
-from tests.support.start_desk import put
+from tests.support.small_programs import put
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.support import mcp_server
 from tests.support.files_to_attach import image
 from tests.support.programs import PYTHON, is_running, until
 from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply
-from tests.support.start_desk import put
+from tests.support.small_programs import put
 
 SCRIPT = str(Path(mcp_server.__file__))
 SOURCE = Path(SCRIPT).read_text(encoding="utf-8")

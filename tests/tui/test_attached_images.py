@@ -8,9 +8,9 @@ import pytest
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.quirks.keys import Paste
-from tests.support.desktop import half, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 GARDEN = image(size=(800, 600))
 ROW = "garden.png (12 kB, 800×600)"

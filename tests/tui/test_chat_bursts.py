@@ -4,8 +4,8 @@ from textual import events
 
 from lmchat.commands.table import BY_ID
 from lmchat.sessions.prompts import PendingPrompt
-from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import Desktop, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half, hold
 
 
 async def together(desk: Desktop, *keys: str) -> None:

@@ -17,9 +17,9 @@ from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.programs import PYTHON
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half
 from tests.support.tui_host import text_of
 
 

@@ -7,8 +7,8 @@ from lmchat.config.state import State
 from lmchat.servers.events import RequestSent, StreamFinished
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.dialogs.dialog import PickDialog
-from tests.support.desktop import half, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer_steps("A."), answer_steps("B."), answer_steps("C."))

@@ -14,8 +14,8 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.chats import header
-from tests.support.desktop import gone, half, is_shown, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.desktop import gone, is_shown, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):

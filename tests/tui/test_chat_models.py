@@ -11,8 +11,16 @@ from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import half, hold, ready_desktop, shown
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import (
+    ENDPOINT,
+    ScriptedBackend,
+    answer_steps,
+    half,
+    hold,
+    model,
+    probed,
+)
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.servers.events import StreamFinished, TextDelta
-from tests.support.desktop import gone, half, ready_desktop, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.scripted_backend import answer_steps, half
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 

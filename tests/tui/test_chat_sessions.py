@@ -15,17 +15,8 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import (
-    HandClock,
-    desktop,
-    half,
-    hold,
-    kept_as,
-    ready_desktop,
-    sent,
-    shown,
-)
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import HandClock, desktop, kept_as, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half, hold
 
 
 async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):

@@ -21,8 +21,8 @@ from lmchat.servers.events import (
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage.store import Store
-from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 SMALL = [probed("", model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]

@@ -15,8 +15,8 @@ from lmchat.sessions.message import AnswerState, Role
 from lmchat.tui.quirks.frames import paint_at_once
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.counting import calls_of
-from tests.support.desktop import gone, half, hold, kept_as, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import gone, kept_as, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half, hold
 
 
 async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):

@@ -6,8 +6,8 @@ import re
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.widgets.key_bar import KeyBar
-from tests.support.desktop import calm, click, half, ready_desktop, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import calm, click, ready_desktop, shown
+from tests.support.scripted_backend import answer_steps, half
 
 
 async def test_what_a_message_offers_can_be_clicked(tmp_path):

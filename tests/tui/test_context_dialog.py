@@ -7,8 +7,8 @@ import asyncio
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 
 def used_cells(desk, words: str) -> int:

@@ -12,7 +12,8 @@ from lmchat.tui.chat_log.painter import Painter
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.row_list import RowList
-from tests.support.desktop import gone, half, ready_desktop, shown
+from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.scripted_backend import half
 from tests.support.tui_host import painted
 
 SENTENCE = "This part of the screen could not be drawn (error id "

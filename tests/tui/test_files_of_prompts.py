@@ -18,7 +18,6 @@ from tests.support.chats import header, prompt
 from tests.support.desktop import (
     desktop,
     gone,
-    hold,
     kept_as,
     make_desktop,
     ready_desktop,
@@ -27,7 +26,7 @@ from tests.support.desktop import (
     shown,
 )
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
 from tests.support.tui_host import unpainted
 
 

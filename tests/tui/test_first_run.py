@@ -13,8 +13,8 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import calm, desktop, hold, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import calm, desktop, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold, model, probed
 
 
 def off(verdict: str = "offline"):

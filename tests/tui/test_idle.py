@@ -10,8 +10,8 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
-from tests.support.desktop import desktop, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import desktop, ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 
 def _fast_timers(app):

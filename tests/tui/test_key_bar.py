@@ -5,9 +5,9 @@ import asyncio
 from lmchat.commands.table import COMMANDS
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.key_bar import KeyBar, written
-from tests.support.desktop import half, ready_desktop
+from tests.support.desktop import ready_desktop
 from tests.support.look_data import KEYS, LAST_KEYS
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, half
 from tests.support.tui_host import Host, text_of
 
 

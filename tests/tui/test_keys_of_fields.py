@@ -10,8 +10,8 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.quirks.keys import KeyParser
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.text_steps import step, word_step
-from tests.support.desktop import half, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half
 
 ALT_LETTERS = "".join(f"\x1b{letter}" for letter in "acdeghijklmnpqrstuvwxyzABDSYдé.,;-")
 

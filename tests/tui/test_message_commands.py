@@ -8,8 +8,8 @@ from lmchat.commands.table import BY_ID
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import now
 from tests.support.chats import ACTS
-from tests.support.desktop import hold, ready_desktop, shown
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import answer_steps, hold
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
 

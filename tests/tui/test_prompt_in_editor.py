@@ -11,8 +11,8 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.terminal.programs import Editor
-from tests.support.desktop import half, hold, make_desktop, ready_desktop, running, sent
-from tests.support.scripted_backend import answer_steps
+from tests.support.desktop import make_desktop, ready_desktop, running, sent
+from tests.support.scripted_backend import answer_steps, half, hold
 
 
 class OpenEditor(Editor):

@@ -11,9 +11,9 @@ import pytest
 from lmchat.errors import StoreUnavailable
 from lmchat.library.importer import Importer, ImportOutcome
 from lmchat.storage.store import Store
-from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.modes import is_private
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, hold
 
 QUESTION = "Quit without saving?"
 

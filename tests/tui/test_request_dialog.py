@@ -8,8 +8,8 @@ from lmchat.commands.table import BY_ID
 from lmchat.config.settings import ChatSettings
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import calm, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend
+from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, half
 
 HOSTILE = "Hi \x1b[31m\u202e<|im_end|> \x9b"
 

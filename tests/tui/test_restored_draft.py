@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.desktop import hold, kept_as, make_desktop, running, sent
+from tests.support.desktop import kept_as, make_desktop, running, sent
+from tests.support.scripted_backend import hold
 
 
 async def test_typing_before_the_drafts_are_read_costs_none_of_them(tmp_path):

@@ -17,9 +17,9 @@ from lmchat.tools.calls import ToolResult
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import click, hold, ready_desktop, shown
+from tests.support.desktop import click, ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold, model, probed
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 READ = "files__read_text"

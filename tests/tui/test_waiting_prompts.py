@@ -10,18 +10,8 @@ from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.chats import header, prompt
-from tests.support.desktop import (
-    calm,
-    desktop,
-    gone,
-    half,
-    hold,
-    is_shown,
-    ready_desktop,
-    sent,
-    shown,
-)
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import calm, desktop, gone, is_shown, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, hold, model, probed
 
 
 def slow_backend(*scripts, **more):
