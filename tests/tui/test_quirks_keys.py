@@ -118,7 +118,9 @@ UNKNOWN = [
     *("\x1b[214z", "\x1b[1;2y", "\x1b[99~", "\x1b[99A", "\x1b[?12;2$z"),
     *("\x1bP>|XTerm(380)\x1b\\", "\x1bP1+r436f=3235\x1b\\", "\x1b_Gi=1;OK\x1b\\"),
     *("\x1b]10;rgb:1/2/3\x07", "\x1b]4;1;rgb:12/34/56\x1b\\"),
-    *("\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"),  # of an impossible number
+    "\x1b[99999999999u",  # of an impossible number
+    "\x1b[1:u",
+    "\x1b[2713201R",
 ]
 
 
