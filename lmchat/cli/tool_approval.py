@@ -8,9 +8,9 @@ from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.toml import toml_value
 from lmchat.safe_text import marked_line, safe_line
-from lmchat.terminal.output import ask_yes_no, can_ask, question_rows, typed_line
+from lmchat.terminal.output import ask_yes_no, can_ask, drop_typed, question_rows, typed_line
 from lmchat.terminal.programs import open_in_browser
-from lmchat.terminal.tty import drop_typed, has_more_input
+from lmchat.terminal.tty import has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
 from lmchat.tools.questions import ServerQuestion, address_lines
 
@@ -41,7 +41,7 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     if question.note:  # why an always allowed tool needs an answer
         note(f"lmchat: {question.note}")
     while True:
-        drop_typed(sys.stdin.fileno())  # what was typed before does not answer
+        await drop_typed()  # what was typed before does not answer
         note(f"{name} wants to run:", *(f"    {row}" for row in rows))
         line = await typed_line(f"{name}? {_CHOICES}:")
         if not line:  # Ctrl+D, or the terminal is gone
@@ -63,7 +63,7 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
         return False
     lines = address_lines(question.url) if question.url else []
     note(f"lmchat: {question.title}")
-    drop_typed(sys.stdin.fileno())
+    await drop_typed()
     asked = "Open the address in your browser?" if question.url else "Yes?"
     if not await ask_yes_no(asked, *question.text.split("\n"), *lines):
         return False

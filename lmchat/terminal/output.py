@@ -27,6 +27,7 @@ from lmchat.safe_text import (
     safe_line,
     safe_text,
 )
+from lmchat.terminal.tty import LONGEST_WAIT_S, echo, has_more_input, is_in_paste, take_typed
 from lmchat.units import timestamp
 
 SHORT_ID = 8  # characters of a session's id
@@ -308,17 +309,29 @@ async def typed_line(question: str) -> bytes:
     The terminal shows what is typed, even if `--inline` has hidden it. After a cancellation, what
     is typed later is not taken, except on Windows.
     """
+    sys.stderr.write(f"{marked_line(question)} ")
+    sys.stderr.flush()
+    with echo(sys.stdin.fileno(), is_on=True):
+        return await _whole_line(b"")
+
+
+async def drop_typed() -> None:
+    """Drop unread text, so that it does not answer the next question, and all of a paste in it."""
+    if is_in_paste(typed := take_typed(sys.stdin.fileno())):
+        await _whole_line(typed)
+
+
+async def _whole_line(line: bytes) -> bytes:
+    """Read a line, which has all lines of a paste: to its end, or to an Enter alone."""
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 
     from lmchat.processes.background import run_abandonable  # noqa: PLC0415 - imports asyncio
-    from lmchat.terminal.tty import echo  # noqa: PLC0415 - see above
 
-    sys.stderr.write(f"{marked_line(question)} ")
-    sys.stderr.flush()
     loop = asyncio.get_running_loop()
-    is_typed = asyncio.Event()
     fileno = sys.stdin.fileno()
-    with echo(fileno, is_on=True):
+    while True:
+        is_alone = not has_more_input(fileno, wait_s=0)
+        is_typed = asyncio.Event()
         try:
             loop.add_reader(fileno, is_typed.set)
         except (NotImplementedError, OSError):  # Windows; /dev/tty on macOS
@@ -327,7 +340,12 @@ async def typed_line(question: str) -> bytes:
             await is_typed.wait()
         finally:
             loop.remove_reader(fileno)
-        return call_with_stdin(BufferedReader.readline)
+        read = call_with_stdin(BufferedReader.readline)
+        line += read
+        if not (read and is_in_paste(line)):
+            return line
+        if is_alone and read == b"\n" and not has_more_input(fileno, wait_s=LONGEST_WAIT_S):
+            return line
 
 
 def question_rows(*texts: str) -> list[SafeText]:

@@ -176,7 +176,9 @@ class Editor:
             exit_code = await _run([*argv, str(self._file)], self._environ, variable="EDITOR")
             is_text = await self._read()
         except OSError as error:
-            text = "The editor deleted the file; nothing was changed."
+            text = f"The text cannot be edited: {error.strerror or error}; nothing was changed."
+            if isinstance(error, FileNotFoundError):
+                text = "The editor deleted the file; nothing was changed."
             raise FileRefused(text, details=str(error)) from error
         finally:
             self._file = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
@@ -89,11 +89,8 @@ def has_shell() -> bool:
 
 
 @contextmanager
-def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
-    """Show what is typed while the block runs, or hide it, as while an answer is printed.
-
-    Ctrl+C must not drop what was printed but is not shown yet (NOFLSH).
-    """
+def _local_flags(fileno: int, **flags: bool) -> Iterator[None]:
+    """Set flags of a terminal, by their names in `termios`, while the block runs."""
     if termios is None:
         yield
         return
@@ -101,8 +98,9 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     with suppress(termios.error):
         before = termios.tcgetattr(fileno)
         attributes = [*before]
-        attributes[_LOCAL_FLAGS] &= ~termios.ECHO & ~termios.NOFLSH
-        attributes[_LOCAL_FLAGS] |= termios.ECHO if is_on else termios.NOFLSH
+        for name, is_on in flags.items():
+            bit = getattr(termios, name)
+            attributes[_LOCAL_FLAGS] = attributes[_LOCAL_FLAGS] & ~bit | bit * is_on
         termios.tcsetattr(fileno, termios.TCSANOW, attributes)
     try:
         yield
@@ -112,26 +110,18 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
                 termios.tcsetattr(fileno, termios.TCSANOW, before)
 
 
-def drop_typed(fileno: int) -> None:
-    """Drop unread text, so that it does not answer the next question."""
-    if termios is not None:
-        with suppress(termios.error):  # it is no terminal
-            termios.tcflush(fileno, termios.TCIFLUSH)
+def echo(fileno: int, *, is_on: bool) -> AbstractContextManager[None]:
+    """Show what is typed while the block runs, or hide it, as while an answer is printed.
+
+    Ctrl+C must not drop what was printed but is not shown yet (NOFLSH).
+    """
+    return _local_flags(fileno, ECHO=is_on, NOFLSH=not is_on)
 
 
 def take_typed(fileno: int) -> bytes:
     """Return unread text of a terminal, also of a line that has not ended; b"" on Windows."""
-    data = b""
-    if termios is not None:
-        with suppress(termios.error):  # it is no terminal
-            before = termios.tcgetattr(fileno)
-            attributes = [*before]
-            attributes[_LOCAL_FLAGS] &= ~termios.ICANON
-            termios.tcsetattr(fileno, termios.TCSANOW, attributes)
-            if has_more_input(fileno, wait_s=0):
-                data = os.read(fileno, _MOST_TYPED_BYTES)
-            termios.tcsetattr(fileno, termios.TCSANOW, before)
-    return data
+    with _local_flags(fileno, ICANON=False):
+        return os.read(fileno, _MOST_TYPED_BYTES) if has_more_input(fileno, wait_s=0) else b""
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
@@ -152,21 +142,29 @@ def takes_text(fileno: int) -> bool:
     return bool(writable)
 
 
-def read_paste(fileno: int) -> bytes:
-    """Read a bracketed paste behind the mark of its start, and drop the mark of its end.
+def read_paste(fileno: int) -> Iterator[tuple[bytearray, bytes]]:
+    """Read a bracketed paste behind the mark of its start, to the mark of its end.
 
-    Without a byte for `LONGEST_WAIT_S`, it has ended.
+    Yield what has come whenever nothing comes for `LONGEST_WAIT_S`, and the Enter or Esc behind it
+    if that came alone: then the user ends the paste. Yield the whole paste last.
     """
-    mark, data = PASTE_END.encode(), bytearray()
-    while not data.endswith(mark) and has_more_input(fileno, wait_s=LONGEST_WAIT_S):
-        matched_bytes = next(
-            size for size in range(len(mark), -1, -1) if data.endswith(mark[:size])
-        )
-        read = os.read(fileno, len(mark) - matched_bytes)  # nothing behind the mark
+    mark, data, key = PASTE_END.encode(), bytearray(), b""
+    while not data.endswith(mark):
+        is_alone = not has_more_input(fileno, wait_s=0)
+        while is_alone and not has_more_input(fileno, wait_s=LONGEST_WAIT_S):
+            yield data.removesuffix(key), key
+        # nothing behind the mark
+        read = os.read(fileno, 1 if b"\x1b" in data[1 - len(mark) :] else len(mark))
         if not read:  # the terminal is gone
             break
         data += read
-    return bytes(data.removesuffix(mark))
+        key = read if is_alone and read in (b"\r", b"\x1b") else b""
+    yield data.removesuffix(mark), b""
+
+
+def is_in_paste(data: bytes) -> bool:
+    """Whether a bracketed paste starts in it that does not end in it."""
+    return data.rfind(PASTE_START.encode()) > data.rfind(PASTE_END.encode())
 
 
 LATE_S = 0.02  # with unread text for longer, a terminal is behind

@@ -73,6 +73,7 @@ async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_pa
     [
         ("sys.exit(3)", LMChatError, "ended with status 3; nothing was changed"),
         ("os.remove(file)", FileRefused, "deleted the file"),
+        ("os.remove(file); os.mkdir(file)", FileRefused, "edited: Is a directory; nothing"),
     ],
 )
 async def test_an_editor_that_leaves_no_text_changes_nothing(

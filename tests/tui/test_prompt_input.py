@@ -335,6 +335,11 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
         prompt.post_message(Paste(line))
         await pilot.pause()
 
+    async def paste_half() -> None:
+        await pilot.press("exclamation_mark")
+        prompt.post_message(Paste(line[1:], is_whole=False))
+        await pilot.pause()
+
     async def recall() -> None:
         await pilot.press("up")
 
@@ -352,7 +357,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
     async def restart() -> None:
         prompt.show_draft(line)
 
-    for bring in (paste, recall, undo, editor, restart, attach):
+    for bring in (paste, paste_half, recall, undo, editor, restart, attach):
         await bring()
         text = prompt.text
         assert text.endswith(line), bring

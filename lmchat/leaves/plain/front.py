@@ -51,9 +51,17 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role, readable_tex
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard, terminal_copy
-from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
+from lmchat.terminal.output import (
+    SHORT_ID,
+    SafeStream,
+    ask_yes_no,
+    can_ask,
+    drop_typed,
+    local_time,
+    table,
+)
 from lmchat.terminal.programs import notification
-from lmchat.terminal.tty import drop_typed, echo
+from lmchat.terminal.tty import echo
 from lmchat.tools.calls import Decision
 from lmchat.tools.questions import ServerQuestion
 from lmchat.units import counted
@@ -273,7 +281,7 @@ class PlainFront(TurnListener):
     async def confirm(self, question: Question) -> bool:
         """A typed line may be a paste that the user has not read; on a pipe, none is."""
         if can_ask():
-            drop_typed(sys.stdin.fileno())  # the next lines of a paste are no answer
+            await drop_typed()  # the next lines of a paste are no answer
             return await ask_yes_no(question.title, *question.text.split("\n"))
         if question.refusal is not None:
             raise question.refusal

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import codecs
 import os
-import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from io import BufferedReader, TextIOWrapper
-from threading import Timer, main_thread
 from typing import Any
 
 from lmchat.attachments.attachment import text_of
@@ -29,7 +27,6 @@ _PASTE_MARKS_ON = "\x1b[?2004h"  # bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
 _DUMB_TERMINALS = ("", "dumb", "unknown")  # print escape sequences as text
 _MENU_COMPLETE = ord("%")  # type of a completion, as readline tells it
-_INTERRUPT_S = 0.05  # readline is waiting for a key again
 _PASTE_S = 0.05  # two lines of one paste arrive within this time
 
 
@@ -48,6 +45,7 @@ class LineReader:
         self._readline: Any = None  # the module; None if lines cannot be edited
         self._next_text = ""  # what the next line starts with
         self._has_left = False  # by Ctrl+D alone, which is a NUL if no line is being read
+        self._is_interrupted = False  # by Ctrl+C in a paste
         self._has_started = False  # to read a pipe
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
             # else a byte that is not UTF-8 raises an error
@@ -76,7 +74,9 @@ class LineReader:
         # would wait for its end without a limit, even after Ctrl+C. libedit cannot.
         if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
-            readline.parse_and_bind(f'"{PASTE_START}": menu-complete')
+            # readline never sees these two keys, which the terminal turns into signals
+            readline.parse_and_bind(f'"{PASTE_START}": "\x1a\x1c"')
+            readline.parse_and_bind('"\x1a": menu-complete')
             readline.parse_and_bind("tab: tab-insert")  # nothing else is completed
             readline.set_completer_delims("")  # the completed text is all before the cursor
             readline.set_completer(self._with_paste)
@@ -101,15 +101,26 @@ class LineReader:
 
     def _with_paste(self, text: str, match: int) -> str | None:
         """Return the one completion of a line, in which a paste starts."""
-        if match or self._readline.get_completion_type() != _MENU_COMPLETE:
+        readline = self._readline
+        if match or readline.get_completion_type() != _MENU_COMPLETE:
             return None
+        pasted, key = "", b""
         try:
-            pasted = read_paste(sys.stdin.fileno()).decode(sys.stdin.encoding, "replace")
+            for data, key in read_paste(sys.stdin.fileno()):
+                shown = len(pasted)
+                pasted = data.decode(sys.stdin.encoding, "replace").replace("\0", "")
+                pasted = with_line_feeds(pasted)
+                if key:
+                    break
+                readline.insert_text(pasted[shown:])
+                readline.redisplay()
         except KeyboardInterrupt:  # readline drops what is raised here
-            again = (main_thread().ident, signal.SIGINT)
-            Timer(_INTERRUPT_S, signal.pthread_kill, again).start()
-            return None
-        return text + with_line_feeds(pasted.replace("\0", ""))
+            self._is_interrupted = True
+        text += pasted
+        is_command = text.lstrip("\n").startswith("!")  # needs another Enter
+        if self._is_interrupted or (key == b"\r" and not is_command):
+            readline.parse_and_bind('"\x1c": accept-line')
+        return text
 
     def read(self, prompt: str = "You:\n") -> str | None:
         """Wait for a line or a paste; return its text without the line end, None at the end.
@@ -124,6 +135,7 @@ class LineReader:
         if self.has_paste_marks:
             left_key = r'"\C-d"' if is_typed_ahead else "set-mark"
             self._readline.parse_and_bind(rf'"\C-@": {left_key}')
+            self._readline.parse_and_bind('"\x1c": set-mark')
         try:
             self._choose_encoding()
             text = input(prompt) if self.is_terminal else input()  # "" would be written
@@ -133,6 +145,9 @@ class LineReader:
             if self.is_terminal:
                 raise
             raise stdin_unreadable(error) from error
+        if self._is_interrupted:
+            self._is_interrupted = False
+            raise KeyboardInterrupt
         if not self.is_terminal:
             try:
                 return text_of("stdin", text.encode(errors="surrogateescape"))

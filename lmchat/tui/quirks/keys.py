@@ -102,10 +102,11 @@ def mend_typing() -> None:
 class Paste(events.Paste):
     """Text that came together; Textual finds handlers by the name of this class."""
 
-    def __init__(self, text: str, *, is_marked: bool = True) -> None:
+    def __init__(self, text: str, *, is_marked: bool = True, is_whole: bool = True) -> None:
         """Line ends are CR, as from a terminal; `is_marked` is whether it called this a paste."""
         super().__init__(with_line_feeds(text.replace("\x00", "")))
         self.is_marked = is_marked
+        self.is_whole = is_whole  # the mark of its end has come, if it has marks
 
 
 class BackgroundReported(Message):
@@ -162,7 +163,7 @@ class KeyParser(XTermParser):
         if paste is not None:
             self._lacks_mark = True
             paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
-            yield Paste(paste.getvalue())
+            yield Paste(paste.getvalue(), is_whole=False)
         elif held in _ENTERS:
             self._lacks_mark = False
             yield events.Key("enter", "\r")
@@ -170,7 +171,6 @@ class KeyParser(XTermParser):
             yield from self._sequence_to_key_events("\x1b[111;4u")
         self._follows_escape = self._is_escape or held == _ESCAPE
         if self._is_escape:
-            self._lacks_mark = False
             yield events.Key("escape", _ESCAPE)
 
     def feed(self, data: str) -> Iterator[Message]:
@@ -203,16 +203,14 @@ class KeyParser(XTermParser):
             self._follows_escape = False
             is_paste = data.startswith(PASTE_START[1:])
             data = _ESCAPE + data if is_paste else re.sub(_LATE_REST, "", data)
-        is_lone = self._held == _ESCAPE and self._paste is None
-        if is_lone and self._has_kitty and not data.startswith(_AFTER_ESCAPE):
-            self._held = ""
+        if self._held == _ESCAPE and self._paste is None and self._has_kitty:
+            self._held = _ESCAPE if data.startswith(_AFTER_ESCAPE) else ""
         alone = data.removeprefix("\ufffd")  # half a character before it
-        if (self.wait_s is not None or self._lacks_mark) and self._is_stop(alone):
+        if self.wait_s is not None and self._held not in _ENTERS and self._is_stop(alone):
             yield from self.end_wait()
-            self._lacks_mark = False
         text = self._held + data
         self._held = ""
-        if self._lacks_mark and self._paste is None:
+        if self._lacks_mark:
             pasted, end, rest = text.partition(PASTE_END)
             if end:
                 self._lacks_mark = False

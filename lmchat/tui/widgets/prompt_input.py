@@ -308,6 +308,7 @@ class PromptInput(PromptEditor):
         event.stop()
         event.prevent_default()
         self._end_shell_mode_if_over()  # it may come before the message of the last change
+        self.is_shell &= event.is_whole
         text = without_controls(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1

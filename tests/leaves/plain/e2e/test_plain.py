@@ -200,10 +200,15 @@ def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(start, 
     talk.wait_until(lambda: talk.text.count("n no:") == 2, "the next question")
     talk.type("y\rand more\r")
     talk.wait_until(lambda: talk.text.count("n no:") == 3, "the question again")
+    talk.type(f"{START}Which?\r")  # a paste that stalls
+    talk.wait_quiet(0.2)
+    talk.type("y\r")
+    talk.type(f"{END}\r")
+    talk.wait_until(lambda: talk.text.count("n no:") == 4, "the question again")
     talk.type("n\r", sees="Refused.\nYou:")
     server.on(CHAT, call, chat_reply("Bye."))
     talk.type("And now?\r")
-    talk.wait_until(lambda: talk.text.count("n no:") == 4, "the last question")
+    talk.wait_until(lambda: talk.text.count("n no:") == 5, "the last question")
     talk.type("\x03", sees="Stopped.\nYou:")  # it takes no line of those that follow
     talk.type("Leave it\r", sees="Bye.\nYou:")
     talk.leave()
@@ -227,27 +232,36 @@ def test_a_paste_is_one_prompt_and_no_command_of_it_runs(start, server, folder):
 
 
 @pytest.mark.parametrize("option", ["--plain", "--inline"])
-def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(start, server, option):
+def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(
+    start, server, folder, option
+):
     gate = Gate()
     server.on(
         CHAT, chat_reply("One."), sse("Two\n\n", gate, "End.", finish(), DONE), chat_reply("Three.")
     )
-    talk = start(argv=(option,))
-    talk.type(f"Look: {START}one\ttwo\rthree\x1b[20", sees="three")
-    assert prompts_sent(server) == []
-    talk.type(" more\r", sees="One.\nYou:")
+    talk = start(argv=(option,), cwd=folder)
+    talk.type(f"Look: {START}one\ttwo\r", sees="two")
+    talk.type("\r!touch RAN\r", sees="RAN")
+    talk.wait_quiet(0.2)
+    talk.type("more", sees="more")
+    talk.type("\r", sees="One.\nYou:")
     talk.type(f"{START}four")
     press_ctrl_c(talk, "Ctrl+D quits.\nYou:")
     talk.type("Next\r", sees="Two")
-    talk.type(f"{START}five\rsix")  # while an answer comes
+    talk.type(f"{START}five\rsix\r")  # while an answer comes
     gate.open()
     talk.wait_for("You:\nfive\nsix")
-    talk.type(f"\t!{START}{END}{START}?{END}\r", sees="Three.\nYou:")
-    first, *others = prompts_sent(server)
-    assert first.startswith("Look: one\ttwo\nthree")
-    assert first.endswith(" more")
-    assert others == ["Next", "five\nsix\t!?"]
+    talk.type(f"!?{END}\r", sees="Three.\nYou:")
+    assert prompts_sent(server) == ["Look: one\ttwo\n\n!touch RAN\nmore", "Next", "five\nsix\n!?"]
+
+    talk.type(f"{START}!touch ./RAN", sees="./RAN")
+    talk.type("\r")
+    talk.wait_quiet(2.5)
+    ran = folder / "RAN"
+    assert not ran.exists()
+    talk.type("\r", sees="Running.")
     talk.leave()
+    assert ran.exists()
 
 
 def test_a_signal_in_a_paste_without_its_end_mark_ends_lmchat(start):
