@@ -11,8 +11,7 @@ from lmchat.metrics import Metrics
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
-from lmchat.tui.dialogs.request_dialog import RequestDialog
-from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.text_dialog import RequestDialog, TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.quirks.keys import Paste
 from lmchat.tui.screen import ChatScreen

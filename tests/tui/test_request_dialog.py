@@ -6,7 +6,7 @@ import asyncio
 
 from lmchat.commands.table import BY_ID
 from lmchat.config.settings import ChatSettings
-from lmchat.tui.dialogs.request_dialog import RequestDialog
+from lmchat.tui.dialogs.text_dialog import RequestDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, half

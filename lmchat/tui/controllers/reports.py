@@ -17,8 +17,7 @@ from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.report_texts import STATS_DAYS, stats_text
-from lmchat.tui.dialogs.request_dialog import RequestDialog
-from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.text_dialog import RequestDialog, TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
 from lmchat.tui.screen_services import ScreenServices
 
