@@ -87,9 +87,13 @@ def _fitting(request: ChatRequest, room: float) -> ChatRequest:
 
     Tools stay where the model must call one, or goes on behind a result. `room` is in raw tokens.
     """
-    has_results = any(one.role is Role.TOOL for one in request.messages[_prompt_index(request) :])
+    messages, start = request.messages, _prompt_index(request)
+    has_results = any(one.role is Role.TOOL for one in messages[start:])
     if tools_tokens(request.tools) > room and not (request.must_call or has_results):
         request = replace(request, tools=())
+    if selection_of(request).tokens > room:
+        earlier_results = (_cut(one, 0, factor=1) for one in messages[:start])
+        request = replace(request, messages=(*earlier_results, *messages[start:]))
     # half of the room is enough for results if other messages need it
     earlier = sum(message_tokens(one, factor=1) for one in _earlier(request))
     request = with_fitting_results(request, max(room - earlier, room / 2))
