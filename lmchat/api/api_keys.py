@@ -20,7 +20,7 @@ _COMMAND_S = 60  # it may ask for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
-    "it is for another address, or for this machine. "
+    "it is for another address, or for servers of this machine that lmchat recognises. "
     "To use it here, add an [[endpoints]] entry with this url and the key."
 )
 
@@ -48,6 +48,7 @@ class ApiKeys:
         self._command_lock = asyncio.Lock()
         self.suspended: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Entered while a command that prints a key uses the terminal."""
+        self.may_get_any: Callable[[Endpoint], bool] = lambda _: True
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning or "". Blocks."""
@@ -111,8 +112,10 @@ class ApiKeys:
         setting_origin = self._loaded.origin("api_key")
         # an `api_key` set together with an address is for that; without one, for servers on this
         # machine
-        key_url = self._loaded.key_endpoint
-        is_setting_for_server = origin_of(key_url) == origin if key_url else endpoint.is_loopback
+        if key_url := self._loaded.key_endpoint:
+            is_setting_for_server = origin_of(key_url) == origin
+        else:
+            is_setting_for_server = endpoint.is_loopback and self.may_get_any(endpoint)
         # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),

@@ -288,7 +288,11 @@ _VLLM = Product(
     name="vLLM",
     place=Place(
         ports=(8000,),
-        clues=(_owned_by("vllm"),),
+        clues=(
+            _owned_by("vllm"),
+            Clue(refusal=r'^\{"error":"Unauthorized"\}$', is_hint=True),
+        ),
+        proof=Proof("/version", r'^\{"version":"\d+\.\d+[^"]*"\}$'),
         is_offered=True,
     ),
     program=LocalProgram(name="vllm"),
@@ -325,6 +329,7 @@ _SGLANG = replace(
         _VLLM.place,
         ports=(30000,),
         clues=(_owned_by("sglang"),),
+        proof=None,
     ),
     program=replace(
         _VLLM.program,
@@ -360,6 +365,7 @@ _VLLM_MLX = replace(
         _VLLM.place,
         ports=(),
         clues=(_owned_by("vllm-mlx"),),
+        proof=None,
         is_offered=False,
     ),
     program=replace(
@@ -487,8 +493,7 @@ _LLAMA_CPP_PYTHON = Product(
     name="llama-cpp-python",
     place=Place(
         clues=(
-            Clue(header="^server: uvicorn", owners=frozenset({"me"})),
-            # behind a proxy, which puts its own name into the header
+            Clue(header="^server: uvicorn", owners=frozenset({"me"}), is_hint=True),
             Clue(
                 owners=frozenset({"me"}),
                 fields=frozenset({"id", "object", "owned_by", "permissions"}),
@@ -581,7 +586,14 @@ _DOCKER = Product(
 _MLX_LM = Product(
     name="mlx_lm.server",
     place=Place(
-        clues=(Clue(header="^server: BaseHTTP/", fields=frozenset({"id", "object", "created"})),)
+        clues=(
+            Clue(
+                header="^server: BaseHTTP/",
+                fields=frozenset({"id", "object", "created"}),
+                is_hint=True,
+            ),
+        ),
+        proof=Proof("/health", r'^\{"status": "ok"\}$'),
     ),
     program=LocalProgram(name="mlx_lm.server"),
     steps={
