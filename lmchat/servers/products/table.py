@@ -325,16 +325,12 @@ _VLLM = Product(
 _SGLANG = replace(
     _VLLM,
     name="SGLang",
-    place=replace(
-        _VLLM.place,
+    place=Place(
         ports=(30000,),
         clues=(_owned_by("sglang"),),
-        proof=None,
+        is_offered=True,
     ),
-    program=replace(
-        _VLLM.program,
-        name="sglang",
-    ),
+    program=LocalProgram(name="sglang"),
     steps={
         **_VLLM.steps,
         "get": "pip install sglang",
@@ -347,10 +343,7 @@ _SGLANG = replace(
         _VLLM.lists,
         health_path="",
     ),
-    acts=replace(
-        _VLLM.acts,
-        count_path="",
-    ),
+    acts=Acts(),
     chat=replace(
         _VLLM.chat,
         prefill_fields={"continue_final_message": True},
@@ -361,17 +354,8 @@ _SGLANG = replace(
 _VLLM_MLX = replace(
     _VLLM,
     name="vllm-mlx",
-    place=replace(
-        _VLLM.place,
-        ports=(),
-        clues=(_owned_by("vllm-mlx"),),
-        proof=None,
-        is_offered=False,
-    ),
-    program=replace(
-        _VLLM.program,
-        name="vllm-mlx",
-    ),
+    place=Place(clues=(_owned_by("vllm-mlx"),)),
+    program=LocalProgram(name="vllm-mlx"),
     steps={
         **_VLLM.steps,
         "get": "pip install vllm-mlx",
@@ -380,10 +364,7 @@ _VLLM_MLX = replace(
         "load": "It serves the model it was started with: vllm-mlx serve MODEL",
         "window": "",
     },
-    acts=replace(
-        _VLLM.acts,
-        count_path="",
-    ),
+    acts=Acts(),
     chat=replace(
         _VLLM.chat,
         can_prefill=False,
@@ -811,12 +792,7 @@ _OPENROUTER = replace(
 _BUILT_IN = replace(
     _LLAMA_CPP,
     name=BUILT_IN_NAME,
-    place=replace(
-        _LLAMA_CPP.place,
-        ports=(),
-        clues=(),
-        is_offered=False,
-    ),
+    place=Place(),
     program=replace(
         _LLAMA_CPP.program,
         name="",
