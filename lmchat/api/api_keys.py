@@ -112,10 +112,9 @@ class ApiKeys:
         setting_origin = self._loaded.origin("api_key")
         # an `api_key` set together with an address is for that; without one, for servers on this
         # machine
-        if key_url := self._loaded.key_endpoint:
-            is_setting_for_server = origin_of(key_url) == origin
-        else:
-            is_setting_for_server = endpoint.is_loopback and self.may_get_any(endpoint)
+        key_url = self._loaded.key_endpoint
+        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
+        is_setting_for_server = origin_of(key_url) == origin if key_url else is_local
         # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),

@@ -32,7 +32,7 @@ from lmchat.servers.discovery.status import (
     ServerStatus,
     reason_of_models,
 )
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint, origin_of
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
@@ -71,11 +71,8 @@ class Scanner:
         self._keys = access.keys
         self._lists = lists
         settings = access.settings
-        access.named.update(
-            Endpoint.parse(url).netloc
-            for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
-            if is_address(url)
-        )
+        urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
+        access.named.update(map(origin_of, urls))
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
@@ -88,7 +85,7 @@ class Scanner:
         Of several addresses of a product without a model server, only the best result is shown, and
         none if a server of the product answers anywhere.
         """
-        self._access.named.update(endpoint.netloc for endpoint in named)
+        self._access.named.update(endpoint.origin for endpoint in named)
         candidates = await asyncio.to_thread(self._candidates, named)
         servers = await asyncio.gather(*map(self._scan_one, candidates))
         words = [meaning.word for meaning in STATUS.values()]  # best first
@@ -196,9 +193,9 @@ class Scanner:
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; "" means the known key."""
         has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).place.ports)
-        is_usual = has_usual_port and endpoint.netloc not in self._access.named
+        is_usual = has_usual_port and endpoint.origin not in self._access.named
         if not is_usual:  # no scan would ask it: the user has named it
-            self._access.named.add(endpoint.netloc)
+            self._access.named.add(endpoint.origin)
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         ask = partial(self._ask, candidate, read_s=self._access.timeouts(endpoint).health_s)
         server = await ask(key or await self._keys.key_for(endpoint))

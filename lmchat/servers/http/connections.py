@@ -425,10 +425,8 @@ class OneKey:
         self._origins = [endpoint.origin for endpoint in named]
 
     def known_key(self, endpoint: Endpoint) -> str:
-        if self._origins:
-            may_send = endpoint.origin in self._origins
-        else:
-            may_send = endpoint.is_loopback and self.may_get_any(endpoint)
+        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
+        may_send = endpoint.origin in self._origins if self._origins else is_local
         return self.key if may_send else ""
 
     async def key_for(self, endpoint: Endpoint) -> str:
