@@ -34,7 +34,7 @@ from lmchat.servers.discovery.status import (
 )
 from lmchat.servers.endpoint import Endpoint, origin_of
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
-from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
+from lmchat.servers.products import PRODUCTS, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.target import Target
@@ -214,7 +214,7 @@ class Scanner:
 
     async def _ask(self, candidate: Candidate, key: str, *, read_s: float) -> ServerStatus:
         endpoint, expected = candidate.endpoint, candidate.expected
-        target = Target(endpoint=endpoint, product=expected.name)
+        target = Target(endpoint=endpoint, product=OPENAI_COMPATIBLE)
         api = await self._access.api(target, key=key, read_s=read_s)
 
         detail = next_step = ""
@@ -236,7 +236,7 @@ class Scanner:
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
         server = ServerStatus(
             endpoint=endpoint,
-            product=OPENAI_COMPATIBLE,
+            product=api.refusal_context.product,
             reason=reason,
             models=models,
             detail=detail,
@@ -249,9 +249,7 @@ class Scanner:
         refused = api.refused_reply
         is_blocked = reason == "host_blocked" and refused is not None and not refused.body
         is_away = server.state is ServerState.AWAY and candidate.is_offered
-        if api.is_identified:
-            server = replace(server, product=api.refusal_context.product)
-        elif is_away or is_blocked:
+        if (is_away or is_blocked) and not api.is_identified:
             server = replace(server, product=expected.name)
         if reason == "empty" and product_named(server.product).can_pull(models):
             server = replace(server, reason="not_pulled")
@@ -267,8 +265,7 @@ class Scanner:
         """
         memory = api.memory
         told = {model.model_id: model.context_loaded for model in models if model.context_loaded}
-        product = api.refusal_context.product if api.is_identified else OPENAI_COMPATIBLE
-        is_other = memory.is_recognised and memory.product != product
+        is_other = memory.is_recognised and memory.product != api.refusal_context.product
         if is_other or any(memory.windows.get(name, told[name]) != told[name] for name in told):
             memory = self._access.new_start(api.endpoint)
         memory.windows.update(told)
@@ -311,20 +308,18 @@ class Scanner:
             if error.kind == "timeout":  # it may be busy: its list would end what it does
                 raise
             # it does not take this request, and closes the connection
-        api.is_identified = True
         api.take_words(product.refusal_context())
         return models
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Return the models, each name once; set `api.refusal_context` and `api.is_identified`."""
+    """Return the models, each name once; set `api.refusal_context`."""
     # a provider alone answers there
     product = expected if expected.place.hosts else await identify(api, expected)
-    api.is_identified = product is not None
-    words = (product or UNKNOWN).refusal_context()
-    hides_blocked_hosts = (product or expected).place.hides_blocked_hosts
+    words = product.refusal_context()
+    hides_blocked_hosts = words.hides_blocked_hosts or expected.place.hides_blocked_hosts
     api.take_words(replace(words, hides_blocked_hosts=hides_blocked_hosts))
-    models = await (product or UNKNOWN).models(api)
+    models = await product.models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one record, prompts
     # may leave the machine.
     by_name = {model.model_id: model for model in reversed(models)}

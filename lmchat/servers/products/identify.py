@@ -8,13 +8,13 @@ from http import HTTPStatus
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.products.product import LIST, Product, records_in
 from lmchat.servers.products.server_api import ServerApi
-from lmchat.servers.products.table import PRODUCTS
+from lmchat.servers.products.table import PRODUCTS, UNKNOWN
 
 _MAX_PROOF_BYTES = 64 * 1024  # a gateway's document of 2 MB would keep it busy for seconds
 
 
-async def identify(api: ServerApi, expected: Product) -> Product | None:
-    """Return None if nothing tells it; raise `ServerUnavailable`.
+async def identify(api: ServerApi, expected: Product) -> Product:
+    """Return `UNKNOWN` if nothing tells it; raise `ServerUnavailable`.
 
     After a hint, or where a product is expected, one request more asks for its proof, unless the
     product was recognised here before (R-2).
@@ -42,7 +42,7 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     # of several hints, the port or an earlier look decides whose proof is asked for
     candidate = expected if expected in hinted or not hinted else hinted[0]
     if not await _is_proved(api, candidate, is_open=reply.is_good):
-        return None
+        return UNKNOWN
     api.memory.has_clue = bool(hinted and records)
     return candidate
 
