@@ -21,7 +21,8 @@ _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
     "it is for another address, or for servers of this machine that lmchat recognises. "
-    "To use it here, add an [[endpoints]] entry with this url and the key."
+    "To use it here, type it at the server's row on the screen, or add an [[endpoints]] entry with "
+    "this url and the key."
 )
 
 
