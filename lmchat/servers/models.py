@@ -99,8 +99,8 @@ class ServerModels:
         endpoint, product = target.endpoint, product_named(target.product)
         # the models of an unknown provider may be anywhere, and its list is large
         may_change = product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)
-        is_new = self._access.memories[endpoint].wants_list
-        lacks_key = is_new and bool(self._access.keys.why_withheld(endpoint))
+        access = self._access
+        lacks_key = access.memories[endpoint].wants_list and access.keys.why_withheld(endpoint)
         if not (lacks_key or may_change):
             return
         with suppress(LMChatError, TimeoutError):

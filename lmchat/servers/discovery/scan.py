@@ -34,7 +34,7 @@ from lmchat.servers.discovery.status import (
 )
 from lmchat.servers.endpoint import Endpoint, origin_of
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
-from lmchat.servers.products import PRODUCTS, identify, product_at, product_named
+from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.target import Target
@@ -95,8 +95,8 @@ class Scanner:
         shown: list[ServerStatus] = []
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
-            is_unknown = server.product == OPENAI_COMPATIBLE
-            if is_unknown and not (candidate.is_offered or server.is_model_server):
+            is_shown = candidate.is_offered or server.is_model_server
+            if server.product == OPENAI_COMPATIBLE and not is_shown:
                 continue
             if candidate.is_usual and server.state is ServerState.AWAY:
                 if candidate.expected.name in products_shown:
@@ -163,7 +163,7 @@ class Scanner:
         self, server: ServerStatus, ask: Callable[[str], Awaitable[ServerStatus]]
     ) -> ServerStatus:
         """Ask again with the key if one is wanted: by now it is known which product asks."""
-        if server.reason not in ("auth", "key_withheld"):
+        if server.reason != "auth":
             return server
         if key := await self._keys.key_for(server.endpoint):
             return await ask(key)
@@ -192,10 +192,9 @@ class Scanner:
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; "" means the known key."""
-        has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).place.ports)
-        is_usual = has_usual_port and endpoint.origin not in self._access.named
-        if not is_usual:  # no scan would ask it: the user has named it
-            self._access.named.add(endpoint.origin)
+        if not (endpoint.is_loopback and product_at(endpoint).place.ports):
+            self._access.named.add(endpoint.origin)  # no scan would ask it: the user has named it
+        is_usual = endpoint.origin not in self._access.named
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         ask = partial(self._ask, candidate, read_s=self._access.timeouts(endpoint).health_s)
         server = await ask(key or await self._keys.key_for(endpoint))
@@ -316,9 +315,9 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     """Return the models, each name once; set `api.refusal_context`."""
     # a provider alone answers there
     product = expected if expected.place.hosts else await identify(api, expected)
-    words = product.refusal_context()
-    hides_blocked_hosts = words.hides_blocked_hosts or expected.place.hides_blocked_hosts
-    api.take_words(replace(words, hides_blocked_hosts=hides_blocked_hosts))
+    if product is UNKNOWN:  # it may still be an Ollama that blocks the name of its host
+        product = replace(UNKNOWN, place=expected.place)
+    api.take_words(product.refusal_context())
     models = await product.models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one record, prompts
     # may leave the machine.
@@ -330,14 +329,15 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
 def _unread(
     candidate: Candidate, reason: str, *, detail: str = "", next_step: str = ""
 ) -> ServerStatus:
-    is_away = STATUS[reason].state is ServerState.AWAY
     server = ServerStatus(
         endpoint=candidate.endpoint,
-        product=candidate.expected.name if is_away else OPENAI_COMPATIBLE,
+        product=candidate.expected.name,
         reason=reason,
         detail=detail,
         is_configured=candidate.is_configured,
     )
+    if server.state is not ServerState.AWAY:
+        server = replace(server, product=OPENAI_COMPATIBLE)
     return _with_step(server, next_step, is_usual=candidate.is_usual)
 
 

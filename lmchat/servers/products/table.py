@@ -292,7 +292,7 @@ _VLLM = Product(
             _owned_by("vllm"),
             Clue(refusal=r'^\{"error":"Unauthorized"\}$', is_hint=True),
         ),
-        proof=Proof("/version", r'^\{"version":"\d+\.\d+[^"]*"\}$'),
+        proof=Proof("/version", r'^\{"version":"\d+\.\d+[^"]*"\}$', needs_hint=True),
         is_offered=True,
     ),
     program=LocalProgram(name="vllm"),
@@ -574,7 +574,7 @@ _MLX_LM = Product(
                 is_hint=True,
             ),
         ),
-        proof=Proof("/health", r'^\{"status": "ok"\}$'),
+        proof=Proof("/health", r'^\{"status": "ok"\}$', needs_hint=True),
     ),
     program=LocalProgram(name="mlx_lm.server"),
     steps={
