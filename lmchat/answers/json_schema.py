@@ -227,16 +227,18 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     candidates = [text.strip().removeprefix("\ufeff"), answer, *_json_texts(answer)]
     if answer != text:  # the tag may be within a string of the JSON
         candidates += [found for found in _json_texts(text) if "</think>" in found]
-    reason = "it has no JSON value"
+    reason = ""
     for candidate in candidates:
         try:
             value = strict_json(candidate)
-        except ValueError:
+        except ValueError as error:
+            if re.match(r"\s*[\[{]", candidate):
+                reason = reason or f"what looks like JSON in it cannot be read: {error}"
             continue
         reason = misfit(value)
         if not reason:
             return value
-    raise UnfitError(reason)
+    raise UnfitError(reason or "it has no JSON value")
 
 
 def _json_texts(answer: str) -> list[str]:

@@ -20,8 +20,9 @@ _COMMAND_S = 60  # it may ask for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
-    "it is for another address, or for this machine. "
-    "To use it here, add an [[endpoints]] entry with this url and the key."
+    "it is for another address, or for servers of this machine that lmchat recognises. "
+    "To use it here, type it at the server's row on the screen, or add an [[endpoints]] entry with "
+    "this url and the key."
 )
 
 
@@ -48,6 +49,7 @@ class ApiKeys:
         self._command_lock = asyncio.Lock()
         self.suspended: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Entered while a command that prints a key uses the terminal."""
+        self.may_get_any: Callable[[Endpoint], bool] = lambda _: True
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning or "". Blocks."""
@@ -112,7 +114,8 @@ class ApiKeys:
         # an `api_key` set together with an address is for that; without one, for servers on this
         # machine
         key_url = self._loaded.key_endpoint
-        is_setting_for_server = origin_of(key_url) == origin if key_url else endpoint.is_loopback
+        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
+        is_setting_for_server = origin_of(key_url) == origin if key_url else is_local
         # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),

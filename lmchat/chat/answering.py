@@ -189,11 +189,8 @@ async def request_of(
         return request
     if estimator.memory_of(target).has_refused_images:
         request = without_other_images(request)
-    request = with_fitting_results(request, estimator.room(target))
-    if selection.limit is None:
-        return request
-    room, factor = selection.limit - selection.reserve, estimator.factor(target)
-    return with_fitting_results(request, room, factor=factor)
+    window_room = estimator.window_room(target, sampling.max_tokens)
+    return with_fitting_results(request, min(estimator.room(target), window_room))
 
 
 async def _files_of(

@@ -268,6 +268,12 @@ class TokenEstimator:
         memory = self.memory_of(target)
         return max(memory.room, memory.taken)
 
+    def window_room(self, target: Target, max_tokens: int | None) -> float:
+        """Return the raw tokens that the window has for a request."""
+        if (window := self.window(target)) is None:
+            return math.inf
+        return (window - reserve_of(window, max_tokens)) / self.factor(target)
+
     def select(
         self,
         messages: Sequence[ChatMessage],

@@ -5,7 +5,6 @@ What is left out follows from what was sent, not from the words of the server.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
@@ -13,7 +12,6 @@ from msgspec.structs import replace
 from lmchat.chat.context import (
     TokenEstimator,
     message_tokens,
-    reserve_of,
     selection_of,
     tools_tokens,
 )
@@ -68,9 +66,7 @@ def _lesser_ones(
     if not taken and (max_tokens or 0) >= first_tokens:
         return
     if error.kind in _LENGTH_KINDS:
-        room = math.inf
-        if window := estimator.window(target):
-            room = (window - reserve_of(window, max_tokens)) / estimator.factor(target)
+        room = estimator.window_room(target, max_tokens)
         for share in _SHARES[len(sent) - 1 :]:
             yield _fitting(request, min(share * tokens, room))
     # once: if that is refused, too, it was not the length
@@ -87,17 +83,21 @@ def _fitting(request: ChatRequest, room: float) -> ChatRequest:
 
     Tools stay where the model must call one, or goes on behind a result. `room` is in raw tokens.
     """
-    has_results = any(one.role is Role.TOOL for one in request.messages[_prompt_index(request) :])
+    messages, start = request.messages, _prompt_index(request)
+    has_results = any(one.role is Role.TOOL for one in messages[start:])
     if tools_tokens(request.tools) > room and not (request.must_call or has_results):
         request = replace(request, tools=())
+    if selection_of(request).tokens > room:
+        earlier_results = (_cut(one, 0) for one in messages[:start])
+        request = replace(request, messages=(*earlier_results, *messages[start:]))
     # half of the room is enough for results if other messages need it
     earlier = sum(message_tokens(one, factor=1) for one in _earlier(request))
     request = with_fitting_results(request, max(room - earlier, room / 2))
     return replace(request, messages=selection_of(request, limit=int(room)).messages)
 
 
-def with_fitting_results(request: ChatRequest, room: float, *, factor: float = 1.0) -> ChatRequest:
-    """Cut results behind the newest prompt if `room` tokens cannot hold them.
+def with_fitting_results(request: ChatRequest, room: float) -> ChatRequest:
+    """Cut results behind the newest prompt if `room` raw tokens cannot hold them.
 
     Those that the model has read keep their beginning; those of the last round share the rest.
     """
@@ -115,19 +115,19 @@ def with_fitting_results(request: ChatRequest, room: float, *, factor: float = 1
         if not group:
             continue
         turn = replace(request, messages=tuple(messages[index] for index in sent))
-        excess = selection_of(turn, factor=factor).tokens - room
+        excess = selection_of(turn).tokens - room
         if excess <= 0:
             break
-        tokens = sum(message_tokens(messages[index], factor=factor) for index in group)
+        tokens = sum(message_tokens(messages[index], factor=1) for index in group)
         share = 0.0 if is_read else (tokens - excess) / len(group) - _NOTE_TOKENS
         for index in group:
-            messages[index] = _cut(messages[index], share, factor=factor)
+            messages[index] = _cut(messages[index], share)
     return replace(request, messages=tuple(messages))
 
 
-def _cut(result: ChatMessage, tokens: float, *, factor: float) -> ChatMessage:
+def _cut(result: ChatMessage, tokens: float) -> ChatMessage:
     text = result.tool_result
-    chars = int(len(text) * tokens / message_tokens(result, factor=factor))
+    chars = int(len(text) * tokens / message_tokens(result, factor=1))
     cut = cut_result(text, max(chars, _LEAST_CHARS))
     if cut == text:
         return result

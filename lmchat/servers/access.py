@@ -38,6 +38,11 @@ class Access(Struct, frozen=True, kw_only=True):
     memories: defaultdict[Endpoint, ServerMemory] = field(
         default_factory=lambda: defaultdict(ServerMemory)
     )
+    named: set[str] = field(default_factory=set)
+    """Origins that the user has named in this run; `Scanner` adds them."""
+
+    def may_get_any_key(self, endpoint: Endpoint) -> bool:
+        return endpoint.origin in self.named or self.memories[endpoint].is_recognised
 
     def new_start(self, endpoint: Endpoint) -> ServerMemory:
         """Forget what is known of a server but its product, which is asked for first."""

@@ -99,12 +99,14 @@ class HttpServerClient:
             reads_per_second=reads_per_second,
             headers_for=headers_for,
         )
+        keys = keys or OneKey()
         self._access = Access(
             settings=settings,
             connections=connections,
-            keys=keys or OneKey(),
+            keys=keys,
             allowed=AllowList(settings.allowed_hosts),
         )
+        keys.may_get_any = self._access.may_get_any_key
         self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
         self._preparer = RequestPreparer(self.model_lists, self.memory)

@@ -18,8 +18,12 @@ _MAX_HOST_CHARS = 253
 # ASCII, without a number at the end
 _NAME = r"([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
 _VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
-_REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
-"""Path of an address that was copied from a request."""
+_OWN_PATH = r"((?<=:1234)/api(/v1)?|(?<=:11434)/api|/api/v0)"  # of LM Studio and Ollama
+_REQUEST_PATH = (
+    rf"({_OWN_PATH}?/((chat/)?completions|models)|{_OWN_PATH}(/chat)?"
+    "|/api/(chat|generate|tags|show|ps|version))$"
+)
+"""Path of an address that was copied from a request, behind the port."""
 # used only within a private network
 _OWN_ZONES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -65,7 +69,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             raise _not_allowed_error("write it as http://HOST:PORT")
 
         plain_path = re.sub("/{2,}", "/", parts.path).rstrip("/")
-        path = re.sub(_REQUEST_PATH, "", plain_path)
+        path = re.sub(_REQUEST_PATH, "", f":{port}{plain_path}").removeprefix(f":{port}")
         if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
         return cls(scheme=parts.scheme, host=usual_host(host), port=port, path=path)

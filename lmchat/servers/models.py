@@ -93,17 +93,21 @@ class ServerModels:
     async def renew_list(self, target: Target) -> None:
         """Ask again for an older list, before a prompt, where a model may have become remote.
 
-        Without an answer, what is known stays: the prompt goes to the same server.
+        So it is after a start for which a key is withheld: the product may be recognised. Without
+        an answer, what is known stays: the prompt goes to the same server.
         """
         endpoint, product = target.endpoint, product_named(target.product)
         # the models of an unknown provider may be anywhere, and its list is large
-        if not (product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)):
+        may_change = product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)
+        access = self._access
+        lacks_key = access.memories[endpoint].wants_list and access.keys.why_withheld(endpoint)
+        if not (lacks_key or may_change):
             return
         with suppress(LMChatError, TimeoutError):
             # prompts that are sent at once share a look
             async with asyncio.timeout(HEALTH_S), self._renewals[endpoint]:
                 recent = self._lists.models_of(endpoint, max_age_s=RECENT_S)
-                if recent is not self._lists.models_of(endpoint):
+                if lacks_key or recent is not self._lists.models_of(endpoint):
                     await self.check(endpoint)
 
     async def listed(

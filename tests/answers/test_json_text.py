@@ -57,13 +57,25 @@ def test_of_several_values_the_last_one_that_fits_is_meant():
 
 def test_an_answer_without_json_and_one_that_is_too_long_have_no_value():
     thought = '<think>{"a": 2}</think>I cannot.'
-    for text in (
-        *("", "I cannot.", thought, "NaN", '{"a": NaN}', "1e999", "9" * 10_000, nested(100_000)),
-    ):
+    for text in ("", "I cannot.", thought, "NaN", "1e999", "9" * 10_000):
         with pytest.raises(UnfitError, match="it has no JSON value"):
             found(text)
     with pytest.raises(UnfitError, match=f"it has {MAX_CHARS + 1} characters"):
         found(" " * (MAX_CHARS + 1))
+
+
+def test_a_value_that_cannot_be_read_is_not_told_as_none():
+    for text, words in (
+        ('{"a": 1}\n{"a": 2}', "Extra data: line 2 column 1"),
+        ('So: {"a": 1}, or [2]', "Extra data"),
+        ('{"a": NaN}', "NaN in it is not JSON"),
+        (nested(100_000), "it is nested too deep"),
+        ('{"a": "x\ny"}', "Invalid control character"),
+    ):
+        with pytest.raises(
+            UnfitError, match=f"^what looks like JSON in it cannot be read: {words}"
+        ):
+            found(text)
 
 
 def test_a_text_full_of_brackets_is_given_up():
@@ -87,7 +99,7 @@ def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer():
     for around in ("{}", "Sure: {}", "```json\n{}"):
         whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
         for end in range(1, len(whole)):
-            with pytest.raises(UnfitError, match="it has no JSON value"):
+            with pytest.raises(UnfitError, match=r"cannot be read: |it has no JSON value"):
                 found(around.format(whole[:end]))
         assert found(around.format(whole)) == json.loads(whole)
 

@@ -318,6 +318,18 @@ async def test_results_of_tools_have_the_room_that_the_window_leaves(store):
         assert len(await chat.ask("And now?")) == 1
 
 
+async def test_a_turn_that_failed_for_its_results_does_not_end_the_session(store):
+    for name, refuse in UNCLEAR.items():
+        server = Server(700, refuse)
+        server.answers = [call(0, 1, 2, 3, 4)]
+        chat = Chat(store, server, box=box_of(result=SENTENCE * 47))
+        await chat.open_import(*talk(1)[-2:])
+        await chat.ask("Sum them up")
+        assert chat.end[0] is AnswerState.FAILED
+        for text, count in (("Say yes", 2), ("And now?", 1)):
+            assert (len(await chat.ask(text)), chat.end) == (count, DONE_WELL), name
+
+
 async def test_if_nothing_is_left_to_leave_out_the_largest_part_is_named(store):
     for more, words, step in (
         ({"system_prompt": "word " * 5000}, "the system prompt, about 5000", "system prompt, or"),

@@ -42,10 +42,14 @@ def test_the_real_server_fills_in_a_schema(real, person):
 
 
 def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
-    server.on(CHAT, chat_reply("Of course:\n```json\n", ADA_TEXT, "\n```\nGlad to help."))
-    done = cli("ask", "--schema", person, "Who", stdin="wrote Emma?\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == json.dumps(ADA, indent=2) + "\n"
+    for reply in (
+        sse(delta(reasoning_content=ADA_TEXT), finish(), DONE),
+        chat_reply("Of course:\n```json\n", ADA_TEXT, "\n```\nGlad to help."),
+    ):
+        server.on(CHAT, reply)
+        done = cli("ask", "--schema", person, "Who", stdin="wrote Emma?\n")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == json.dumps(ADA, indent=2) + "\n"
     asked = server.seen(CHAT)[-1].json
     assert asked["messages"][-1]["content"] == "Who\n\nwrote Emma?"
     assert asked["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}

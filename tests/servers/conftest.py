@@ -37,11 +37,13 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Http
     clients: list[HttpServerClient] = []
 
     def make(
-        *, key="", limits=QUICK, transport=None, cache_file=None, **settings
+        *, key="", keys=None, limits=QUICK, transport=None, cache_file=None, **settings
     ) -> HttpServerClient:
         more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
         clients.append(
-            HttpServerClient(Settings(limits=limits, **settings), keys=FixedKey(key), **more)
+            HttpServerClient(
+                Settings(limits=limits, **settings), keys=keys or FixedKey(key), **more
+            )
         )
         return clients[-1]
 

@@ -603,6 +603,11 @@ SOURCES = {
                 json_reply({"data": [{"id": "alder", "object": "model"}]}),
                 json_reply({"data": [VLLM, {"id": "b", "owned_by": "openai"}]}),
                 json_reply({"data": [{"id": "alder"}]}, headers=products.EXPRESS),
+                json_reply(
+                    {"data": [{**ROW, "created": 1}]},
+                    headers={"Server": "BaseHTTP/0.6 Python/3.11"},
+                ),
+                json_reply({"data": [{**ROW, "owned_by": "me"}]}, headers={"Server": "uvicorn"}),
             )
         )
     },
@@ -780,7 +785,7 @@ RECORDED = {
         "mlx_lm.server",
         NO_MODEL,
         models=(("/models/smollm2", NOT_LOADED, None, ""),),
-        asked=(LIST,),
+        asked=(LIST, "/health"),
     ),
     "vLLM, recorded": Case(
         UNUSUAL,
@@ -791,7 +796,7 @@ RECORDED = {
         asked=(LIST,),
     ),
     "vLLM without a key, recorded": Case(
-        UNUSUAL, recorded("vllm", "error-401"), UNKNOWN, NEEDS_KEY, first=1
+        UNUSUAL, recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
     ),
     "transformers, recorded": Case(
         UNUSUAL, recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
@@ -842,10 +847,22 @@ RECORDED = {
             ("short", LOADED, 4096, ""),
         ),
     ),
+    "Lemonade without a model": Case(
+        13305,
+        recorded("lemonade", **{LIST: json_reply({"object": "list", "data": []})}),
+        "Lemonade",
+        NO_MODEL,
+        ("/v1/health",),
+        step="lemonade pull MODEL",
+    ),
+    # any server may have the words of its refusal
+    "Lemonade with a key for its list alone, recorded": Case(
+        13305, recorded("lemonade", "error-401"), "Lemonade", NEEDS_KEY, step="LEMONADE_API_KEY"
+    ),
     "Lemonade with a key, recorded": Case(
         13305,
         recorded("lemonade", "error-401", **{"/v1/health": replay("lemonade/error-401")}),
-        "Lemonade",
+        UNKNOWN,
         NEEDS_KEY,
         ("/v1/health",),
     ),

@@ -67,7 +67,7 @@ async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server,
 
 async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, client):
     thought = delta(reasoning_content=ADA_TEXT)
-    cut = "The answer was cut short, so it does not match: it has no JSON value"
+    cut = "The answer was cut short, so it does not match: what looks like JSON in it"
     second = 'The answer does not match the schema: at $.age: null is not of type "integer".'
     misfit = chat_reply('{"name": "Ada", "age": null}')
     for replies, words, requests in (

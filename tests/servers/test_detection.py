@@ -12,7 +12,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.wire.refusal_rules import STEPS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap, replay
+from tests.support.client_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
@@ -101,7 +101,6 @@ WORKS = "Check the server's log, then try again; if it uses https, write https:/
 FOLLOWS = (
     "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself"
 )
-KEY_OF_LLAMA = "Use the API key that llama-server was started with (--api-key)"
 ERROR = "http://localhost:4711 answers with an error: The server says: "
 FAILS = "http://localhost:4711 answers with an error: The server answered with status"
 WANTS_KEY = "http://localhost:4711 answers, but needs an API key."
@@ -118,8 +117,8 @@ def leads_to(location: str, status: int) -> Reply:
 # what answers; word and step at a usual port; word, sentence and step at an address that was named
 HEARD = (
     (html_reply(), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (html_reply(status=401), (NEEDS_KEY, KEY_OF_LLAMA), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
-    (error_reply(401, "no key"), (NEEDS_KEY, KEY_OF_LLAMA), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (html_reply(status=401), (NEEDS_KEY, ASK_FOR_KEY), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (error_reply(401, "no key"), (NEEDS_KEY, ASK_FOR_KEY), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
     (
         text_reply("", status=401, headers=BASIC),
         ("needs sign-in", BEHIND),
@@ -273,7 +272,6 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
             Reply((b"HTTP/1.1 403 Forbidden\r\nServer: AirTunes/1\r\nContent-Length: 0\r\n\r\n",)),
             False,
         ),
-        (text_reply("no key", status=401), False),
         (error_reply(401, "no key"), True),
         (error_reply(500, "oops"), False),
         (html_reply(), False),
@@ -293,39 +291,6 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
     found, _ = await detect({})
     away = next(one for one in found if one.product == "KoboldCpp")
     assert (away.word, away.next_step) == ("refused", "koboldcpp --model MODEL.gguf")
-
-
-@pytest.mark.rule("R-4")
-async def test_lemonade_is_told_by_its_port_its_empty_list_or_its_rows(start, detect):
-    """Recorded with 2026.39; its refusal without a key has words that any server may have."""
-    models, health, locked = (f"lemonade/{name}" for name in ("models", "health", "error-401"))
-    for listed, told, said, step in (
-        (replay(locked), locked, "Lemonade? at {} answers, but needs an API key.", "(LEMONADE_API"),
-        (replay(locked), health, "Lemonade at {} answers, but needs an API key.", "(LEMONADE_API"),
-        (replay(models), health, "Lemonade at {} answers.", ""),
-        (NO_ROWS, health, "Lemonade at {} answers, but has no model yet.", "lemonade pull MODEL"),
-    ):
-        server = start().on("GET /v1/models", listed).on("GET /v1/health", replay(told))
-        found, _ = await detect({13305: server})
-        row = at(found, 13305)
-        assert row.sentence(row.name) == said.format("http://localhost:13305")
-        assert (row.product, step in row.next_step) == ("Lemonade", True)
-
-
-@pytest.mark.rule("R-5")
-async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, make_client):
-    """What is usual at that port is no proof, however often it was looked at without a key."""
-    server = start(products.plain, key="right")
-    client = make_client(transport=PortMap({("localhost", 1234): server}))
-    endpoint = Endpoint.parse("localhost:1234")
-    for _ in range(2):
-        assert (await client.models.detect())[0].word == "needs key"
-        assert (await client.models.check(endpoint)).word == "needs key"
-    assert (await client.models.check(endpoint, key="wrong")).word == "key rejected"
-    opened = await client.models.check(endpoint, key="right")
-    assert (opened.product, opened.word) == ("OpenAI-compatible", "ready")
-    assert {model.product for model in opened.models} == {"OpenAI-compatible"}
-    assert (await client.models.check(endpoint)).word == "needs key", "a key is not kept"
 
 
 @pytest.mark.rule("R-3")

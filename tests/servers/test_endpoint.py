@@ -36,6 +36,15 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme():
         ("http://box///engines//v1/chat//completions", "http://box:80/engines/v1"),
         ("box:8000/v1//models/", "http://box:8000/v1"),
         ("http://box:8000//api//chat", "http://box:8000/v1"),
+        # their own APIs; others have these paths as well
+        ("localhost:1234/api/v1", "http://localhost:1234/v1"),
+        ("http://gpu:1234/api/v1/chat", "http://gpu:1234/v1"),
+        ("http://gpu:5555/api/v0/models/", "http://gpu:5555/v1"),
+        ("localhost:1234/api", "http://localhost:1234/v1"),
+        ("localhost:11434/api", "http://localhost:11434/v1"),
+        ("https://openrouter.ai/api/v1", "https://openrouter.ai:443/api/v1"),
+        ("http://box:3000/api", "http://box:3000/api/v1"),
+        ("http://box:3000/api/v1/models", "http://box:3000/api/v1"),
         ("4321", "http://localhost:4321/v1"),
         (":4321", "http://localhost:4321/v1"),
     ]:

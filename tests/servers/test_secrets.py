@@ -2,21 +2,30 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import partial
 
 import httpx
 import pytest
 
 from lmchat.api import Client
+from lmchat.api.api_keys import ApiKeys
+from lmchat.config.credentials import Credentials
+from lmchat.config.load import LoadedSettings
+from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import OneKey
-from tests.support.client_calls import PortMap, ask, failure_of
-from tests.support.scripted_products import CHAT, llama_cpp, plain
+from tests.support.client_calls import PortMap, ask, events_of, failure_of
+from tests.support.recorded_server import RecordedServer
+from tests.support.scripted_products import CHAT, jan, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
     AUTHORITY,
     ScriptedServer,
     error_reply,
+    json_reply,
     raw_reply,
+    text_reply,
 )
 
 MARK = "marked-words-4711"
@@ -106,13 +115,66 @@ async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(ma
         assert KEY not in "".join(traceback.format_exception(error))
 
 
-async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(make_client):
-    with ScriptedServer() as asking, ScriptedServer() as silent:
-        llama_cpp(asking, key=KEY)
-        plain(silent, "tiny")
-        ports = PortMap({("localhost", 8080): asking, ("localhost", 8000): silent})
-        results = await make_client(key=KEY, transport=ports).models.detect()
-        verdicts = {one.endpoint.port: one.word for one in results}
-        assert verdicts[8080] is verdicts[8000] == "ready"
-        assert [one for one in silent.requests if "authorization" in one.headers] == []
-        assert "authorization" not in asking.requests[0].headers
+def keys_in(server: ScriptedServer) -> list[str]:
+    return [
+        one.headers["authorization"] for one in server.requests if "authorization" in one.headers
+    ]
+
+
+def recorded(product: str, lead: str, server: ScriptedServer) -> None:
+    server.unknown = RecordedServer(product, lead).unknown
+    # litellm/proxy/health_endpoints/_health_endpoints.py
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+
+
+LOCKED = {
+    1234: partial(lm_studio, key=KEY),
+    1337: partial(jan, key=KEY),
+    8080: partial(llama_cpp, key=KEY),
+    8000: partial(recorded, "vllm", "error-401"),
+    4000: partial(recorded, "litellm", "models-nokey"),
+}
+
+
+@pytest.mark.rule("R-4", "R-10")
+@pytest.mark.parametrize("port", [*LOCKED, 11434, 5000, 13305])
+async def test_a_key_without_an_address_is_for_programs_that_are_recognised(
+    make_client, server, tmp_path, port
+):
+    """Whichever is usual at its port; for a scan, a look and a prompt, and until it ends."""
+    settings = Settings(api_key=KEY)
+    loaded = LoadedSettings(settings=settings, file=tmp_path / "config.toml")
+    keys = ApiKeys(loaded, {}, Credentials(tmp_path / "credentials.toml"))
+    there, endpoint = PortMap({}), Endpoint.parse(f"localhost:{port}")
+    client, locked = make_client(keys=keys, transport=there), LOCKED.get(port)
+
+    async def looks() -> list[ServerStatus]:
+        found = [*await client.models.detect(), await client.models.check(endpoint)]
+        return [one for one in found if one.endpoint == endpoint]
+
+    for turn, script in enumerate((locked, partial(plain, key=KEY), plain, locked)):
+        there.places.clear()
+        assert [one.word for one in await looks()][-1] == "refused", "what was there has ended"
+        there.places["localhost", port] = server
+        server.forget()
+        server.unknown = text_reply("Not Found", status=404)
+        if script is not locked:
+            script(server)
+            server.on("GET /version", text_reply('{"version":"0.12.0"}'))  # as vLLM's
+            for row in await looks():
+                assert (row.product, row.label) == ("OpenAI-compatible", endpoint.netloc)
+                is_told = "entry with this url and the key" in row.next_step
+                assert (row.word == "needs key") is is_told
+            await events_of(client, ask(endpoint))
+            assert not keys_in(server)
+            if script is not plain:
+                assert (await client.models.check(endpoint, key="wrong")).word == "key rejected"
+                opened = await client.models.check(endpoint, key=KEY)
+                assert {one.product for one in (opened, *opened.models)} == {"OpenAI-compatible"}
+                assert (await client.models.check(endpoint)).word == "needs key", "it is not kept"
+        elif locked:
+            locked(server)
+            await (events_of(client, ask(endpoint)) if turn else looks())
+            assert "authorization" not in server.requests[0].headers, "it is looked at first"
+            assert keys_in(server)
+        server.requests.clear()

@@ -75,8 +75,8 @@ the same place.
 
 | API key | its address | without that address |
 | --- | --- | --- |
-| `api_key` in `config.toml` | `endpoint` in `config.toml` | servers on this machine only |
-| `LMCHAT_API_KEY` | `LMCHAT_ENDPOINT`, or `LLM_BASE_URL` | servers on this machine only |
+| `api_key` in `config.toml` | `endpoint` in `config.toml` | servers on this machine only, if you name them or lmchat recognises them |
+| `LMCHAT_API_KEY` | `LMCHAT_ENDPOINT`, or `LLM_BASE_URL` | servers on this machine only, if you name them or lmchat recognises them |
 | under `[[endpoints]]` | its `url` | |
 | typed in the dialog, or stored | the server it was typed or stored for | |
 

@@ -244,7 +244,8 @@ class _AskFrontEnd(TurnListener):
             self._printer.end()
             if self._extract_text:
                 output.print_text(self._extract_text)
-            if error is None:  # else the error says what is wrong
+            # else the error says what is wrong, or the value stood in the thought
+            if error is None and (answer.text.strip() or not self._extract_text):
                 self._printer.print_notes_on(answer)
             is_new = self._context.options.resume is None
             # of an interrupted answer, the error's next step says how to continue

@@ -425,7 +425,8 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
         "param": None,
         "code": _OPENAI_CODES.get(error.kind, error.kind),
     }
-    return JSONResponse({"error": detail}, status, _headers_of(error))
+    # `type`: Anthropic's programs look for it
+    return JSONResponse({"type": "error", "error": detail}, status, _headers_of(error))
 
 
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:

@@ -76,9 +76,12 @@ class ModelLists:
         if self._file is None or not self._has_new_lists:
             return
         await self.read_once()  # else the file would lose the lists of other servers
-        # the engine has another address in the next run
+        # the engine has another address in the next run, and other starts of servers other windows
         lists = [
-            _without_windows(cached)
+            replace(
+                cached,
+                models=tuple(replace(model, context_loaded=None) for model in cached.models),
+            )
             for cached in self._lists.values()
             if all(model.product != BUILT_IN for model in cached.models)
         ]
@@ -273,16 +276,9 @@ def recent_by_number(records: Sequence[ModelRecord]) -> dict[str, ModelInfo]:
     return {str(number): model for number, model in enumerate(recent, start=1)}
 
 
-def _without_windows(cached: _CachedList) -> _CachedList:
-    """Another start of the server may have others."""
-    models = (replace(model, context_loaded=None) for model in cached.models)
-    return replace(cached, models=tuple(models))
-
-
 def _read(file: Path) -> list[_CachedList]:
     try:
-        lists = msgspec.json.decode(read_plain(file), type=list[_CachedList])
-        return [*map(_without_windows, lists)]
+        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urljoin
 
 from msgspec import Struct
@@ -31,7 +32,7 @@ from lmchat.servers.discovery.status import (
     ServerStatus,
     reason_of_models,
 )
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint, origin_of
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
@@ -70,11 +71,8 @@ class Scanner:
         self._keys = access.keys
         self._lists = lists
         settings = access.settings
-        self._named = {
-            Endpoint.parse(url).netloc
-            for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
-            if is_address(url)
-        }
+        urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
+        access.named.update(map(origin_of, urls))
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
@@ -87,6 +85,7 @@ class Scanner:
         Of several addresses of a product without a model server, only the best result is shown, and
         none if a server of the product answers anywhere.
         """
+        self._access.named.update(endpoint.origin for endpoint in named)
         candidates = await asyncio.to_thread(self._candidates, named)
         servers = await asyncio.gather(*map(self._scan_one, candidates))
         words = [meaning.word for meaning in STATUS.values()]  # best first
@@ -96,8 +95,8 @@ class Scanner:
         shown: list[ServerStatus] = []
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
-            is_unknown = server.product == OPENAI_COMPATIBLE
-            if is_unknown and not (candidate.is_offered or server.state.is_usable):
+            is_shown = candidate.is_offered or server.is_model_server
+            if server.product == OPENAI_COMPATIBLE and not is_shown:
                 continue
             if candidate.is_usual and server.state is ServerState.AWAY:
                 if candidate.expected.name in products_shown:
@@ -158,12 +157,18 @@ class Scanner:
             return _unread(candidate, error.kind, detail=error.message, next_step=next_step)
         known_key = "" if candidate.is_usual else self._keys.known_key(endpoint)
         server = await self._ask_in_time(candidate, known_key)
-        if server.reason not in ("auth", "key_withheld"):
+        return await self._with_key(server, partial(self._ask_in_time, candidate))
+
+    async def _with_key(
+        self, server: ServerStatus, ask: Callable[[str], Awaitable[ServerStatus]]
+    ) -> ServerStatus:
+        """Ask again with the key if one is wanted: by now it is known which product asks."""
+        if server.reason != "auth":
             return server
-        if key := await self._keys.key_for(endpoint):
-            return await self._ask_in_time(candidate, key)
+        if key := await self._keys.key_for(server.endpoint):
+            return await ask(key)
         # the command for the key has run only in `key_for`, and may have failed
-        if why := self._keys.why_withheld(endpoint):
+        if why := self._keys.why_withheld(server.endpoint):
             return replace(server, reason="key_withheld", next_step=why)
         return server
 
@@ -176,7 +181,7 @@ class Scanner:
         read_s = _SCAN_READ_S if endpoint.is_loopback else self._access.timeouts(endpoint).health_s
         try:
             async with asyncio.timeout(_SCAN_S):
-                return await self._ask(candidate, key, read_s)
+                return await self._ask(candidate, key, read_s=read_s)
         except TimeoutError:
             return _unread(candidate, "timeout")
         except WrongUse:  # the client is closed, so no address can be asked
@@ -187,12 +192,13 @@ class Scanner:
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; "" means the known key."""
-        has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).place.ports)
-        is_usual = has_usual_port and endpoint.netloc not in self._named
-        # no scan would ask it: the user has named it
+        if not (endpoint.is_loopback and product_at(endpoint).place.ports):
+            self._access.named.add(endpoint.origin)  # no scan would ask it: the user has named it
+        is_usual = endpoint.origin not in self._access.named
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
-        key = key or await self._keys.key_for(endpoint)
-        return await self._ask(candidate, key, self._access.timeouts(endpoint).health_s)
+        ask = partial(self._ask, candidate, read_s=self._access.timeouts(endpoint).health_s)
+        server = await ask(key or await self._keys.key_for(endpoint))
+        return await self._with_key(server, ask)
 
     def expect_product(self, endpoint: Endpoint, product: str) -> None:
         """Note the product that a probe asks for first; a known one stays: it may have answered."""
@@ -205,12 +211,11 @@ class Scanner:
         for endpoint in [*self._access.memories]:
             self._access.new_start(endpoint)
 
-    async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
+    async def _ask(self, candidate: Candidate, key: str, *, read_s: float) -> ServerStatus:
         endpoint, expected = candidate.endpoint, candidate.expected
-        target = Target(endpoint=endpoint, product=expected.name)
+        target = Target(endpoint=endpoint, product=OPENAI_COMPATIBLE)
         api = await self._access.api(target, key=key, read_s=read_s)
 
-        error: LMChatError | None = None
         detail = next_step = ""
         models: tuple[ModelInfo, ...] = ()
         try:
@@ -219,7 +224,7 @@ class Scanner:
                 models = self._with_known_windows(await _read_models(api, expected), api)
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
-            error = caught  # `RequestInvalid`: the key has characters that no header can hold
+            # `RequestInvalid`: the key has characters that no header can hold
             reason = _reason_of(caught, api, _location(api), is_usual=candidate.is_usual)
             detail = caught.message
             # a step has no full stop, unless it has several sentences
@@ -228,11 +233,9 @@ class Scanner:
             )
             if reason == "offline" and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
-            elif reason == "auth" and (why := self._keys.why_withheld(endpoint)):
-                reason, next_step = "key_withheld", why
         server = ServerStatus(
             endpoint=endpoint,
-            product=OPENAI_COMPATIBLE,
+            product=api.refusal_context.product,
             reason=reason,
             models=models,
             detail=detail,
@@ -240,22 +243,13 @@ class Scanner:
             is_configured=candidate.is_configured,
         )
 
-        # An expected product is named after an error, if no model server has answered,
-        # or one of this machine has refused. On other machines, the port does not tell the product,
-        # unless the server refuses the name of its host without a word, as only Ollama does.
+        # An expected product is named where no model server answers, and where one refuses the
+        # name of its host without a word, as only Ollama does.
         refused = api.refused_reply
         is_blocked = reason == "host_blocked" and refused is not None and not refused.body
-        is_locked = server.state is ServerState.NEEDS_KEY and candidate.is_usual
-        is_api = is_locked and refused is not None and refused.value is not None  # it sends JSON
-        names_expected = (
-            error is not None
-            and (endpoint.is_loopback or not server.is_model_server or is_blocked)
-            and (candidate.is_offered or is_api)
-        )
-        if api.is_identified or names_expected:
-            product = product_named(api.refusal_context.product).name
-            is_guess = is_locked and not api.is_identified
-            server = replace(server, product=product, is_guess=is_guess)
+        is_away = server.state is ServerState.AWAY and candidate.is_offered
+        if (is_away or is_blocked) and not api.is_identified:
+            server = replace(server, product=expected.name)
         if reason == "empty" and product_named(server.product).can_pull(models):
             server = replace(server, reason="not_pulled")
         self._note_product(server, api)
@@ -270,8 +264,7 @@ class Scanner:
         """
         memory = api.memory
         told = {model.model_id: model.context_loaded for model in models if model.context_loaded}
-        product = api.refusal_context.product if api.is_identified else OPENAI_COMPATIBLE
-        is_other = memory.is_recognised and memory.product != product
+        is_other = memory.is_recognised and memory.product != api.refusal_context.product
         if is_other or any(memory.windows.get(name, told[name]) != told[name] for name in told):
             memory = self._access.new_start(api.endpoint)
         memory.windows.update(told)
@@ -314,20 +307,18 @@ class Scanner:
             if error.kind == "timeout":  # it may be busy: its list would end what it does
                 raise
             # it does not take this request, and closes the connection
-        api.is_identified = True
         api.take_words(product.refusal_context())
         return models
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Return the models, each name once; set `api.refusal_context` and `api.is_identified`."""
+    """Return the models, each name once; set `api.refusal_context`."""
     # a provider alone answers there
     product = expected if expected.place.hosts else await identify(api, expected)
-    api.is_identified = product is not None
-    # A server that no product recognises may still be of the expected one, but is asked only for
-    # the list that every server has.
-    api.take_words((product or expected).refusal_context())
-    models = await (product or UNKNOWN).models(api)
+    if product is UNKNOWN:  # it may still be an Ollama that blocks the name of its host
+        product = replace(UNKNOWN, place=expected.place)
+    api.take_words(product.refusal_context())
+    models = await product.models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one record, prompts
     # may leave the machine.
     by_name = {model.model_id: model for model in reversed(models)}
@@ -345,6 +336,8 @@ def _unread(
         detail=detail,
         is_configured=candidate.is_configured,
     )
+    if server.state is not ServerState.AWAY:
+        server = replace(server, product=OPENAI_COMPATIBLE)
     return _with_step(server, next_step, is_usual=candidate.is_usual)
 
 

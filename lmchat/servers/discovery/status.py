@@ -257,8 +257,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: str
     """Its name; "OpenAI-compatible" if it is not known."""
-    is_guess: bool = False
-    """Whether only the port tells the product of a server that needs a key."""
     reason: str = ""
     """Why a chat cannot start now, mostly a kind of error; empty if it can."""
     models: tuple[ModelInfo, ...] = ()
@@ -308,8 +306,8 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Such as "Jan", or "Jan?" for a guess; of an unknown product, the address."""
-        return server_name_of(self.endpoint, self.product) + "?" * self.is_guess
+        """Such as "Jan"; of an unknown product, the address."""
+        return server_name_of(self.endpoint, self.product)
 
     @property
     def name(self) -> str:

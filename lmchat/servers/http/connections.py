@@ -396,6 +396,9 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
 class KeySource(Protocol):
     """Source of API keys; an empty one means none."""
 
+    may_get_any: Callable[[Endpoint], bool]
+    """Whether a key without an address may go there: the user has named it, or it is recognised."""
+
     def known_key(self, endpoint: Endpoint) -> str:
         """Return it without asking the user."""
         ...
@@ -414,14 +417,16 @@ class KeySource(Protocol):
 
 
 class OneKey:
-    """A key, or none, for the servers that are named, or else for any server of this machine."""
+    """A key, or none, for the servers that are named, or else for those of this machine."""
 
     def __init__(self, key: str = "", *named: Endpoint) -> None:
         self.key = key
+        self.may_get_any: Callable[[Endpoint], bool] = lambda _: True
         self._origins = [endpoint.origin for endpoint in named]
 
     def known_key(self, endpoint: Endpoint) -> str:
-        may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
+        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
+        may_send = endpoint.origin in self._origins if self._origins else is_local
         return self.key if may_send else ""
 
     async def key_for(self, endpoint: Endpoint) -> str:

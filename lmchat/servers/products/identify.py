@@ -6,15 +6,16 @@ import re
 from http import HTTPStatus
 
 from lmchat.errors import ServerUnavailable
+from lmchat.servers.products.place import Proof
 from lmchat.servers.products.product import LIST, Product, records_in
 from lmchat.servers.products.server_api import ServerApi
-from lmchat.servers.products.table import PRODUCTS
+from lmchat.servers.products.table import PRODUCTS, UNKNOWN
 
 _MAX_PROOF_BYTES = 64 * 1024  # a gateway's document of 2 MB would keep it busy for seconds
 
 
-async def identify(api: ServerApi, expected: Product) -> Product | None:
-    """Return None if nothing tells it; raise `ServerUnavailable`.
+async def identify(api: ServerApi, expected: Product) -> Product:
+    """Return `UNKNOWN` if nothing tells it; raise `ServerUnavailable`.
 
     After a hint, or where a product is expected, one request more asks for its proof, unless the
     product was recognised here before (R-2).
@@ -41,23 +42,26 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
         return expected
     # of several hints, the port or an earlier look decides whose proof is asked for
     candidate = expected if expected in hinted or not hinted else hinted[0]
-    if not await _is_proved(api, candidate, is_open=reply.is_good):
-        return None
+    proof = candidate.place.proof
+    if proof is None or (proof.needs_hint and not hinted):
+        return UNKNOWN
+    if not await _is_proved(api, candidate.name, proof, is_open=reply.is_good):
+        return UNKNOWN
     api.memory.has_clue = bool(hinted and records)
     return candidate
 
 
-async def _is_proved(api: ServerApi, product: Product, *, is_open: bool) -> bool:
+async def _is_proved(api: ServerApi, name: str, proof: Proof, *, is_open: bool) -> bool:
     """Ask for the proof once; of a server that lists its models (`is_open`) also if it refuses."""
-    if product.place.proof is None or product.name in api.memory.refuted:
+    if name in api.memory.refuted:
         return False
     try:
-        reply = await api.get(product.place.proof.path, max_bytes=_MAX_PROOF_BYTES)
+        reply = await api.get(proof.path, max_bytes=_MAX_PROOF_BYTES)
     except ServerUnavailable:
         return False
-    if re.search(product.place.proof.pattern, reply.text):
+    if re.search(proof.pattern, reply.text):
         return True
     is_refused = is_open and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if reply.is_good or reply.is_unknown_path or is_refused:
-        api.memory.refuted.add(product.name)
+        api.memory.refuted.add(name)
     return False

@@ -57,6 +57,7 @@ class Proof(Struct, frozen=True):
 
     path: str
     pattern: str
+    needs_hint: bool = False  # alone, any server may send it
 
 
 class Place(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PullProgress
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
+from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.wire.refusals import RefusalContext, refusal
 from lmchat.servers.wire.request_format import RequestFormat
 
@@ -60,7 +61,7 @@ class ServerMemory(Struct, kw_only=True):
 class ServerApi(Struct, kw_only=True):
     """API that remembers the replies to its GET requests.
 
-    A probe sets `refusal_context` and `is_identified` when it has found out which product answers.
+    A probe sets `refusal_context` when it has found out which product answers.
     """
 
     endpoint: Endpoint
@@ -69,10 +70,13 @@ class ServerApi(Struct, kw_only=True):
     ask: Callable[[str, str, bytes | None, int], Awaitable[Reply]]
     """Takes method, URL, body and most bytes of the reply. Raises `ServerUnavailable`."""
     ask_for_events: Callable[[str, bytes | None], AsyncGenerator[JsonObject]]
-    is_identified: bool = False  # and not only expected
     first_reply: Reply | None = None  # its time is the latency that is shown
     refused_reply: Reply | None = None
     replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
+
+    @property
+    def is_identified(self) -> bool:
+        return self.refusal_context.product != OPENAI_COMPATIBLE
 
     async def get(self, path: str, *, max_bytes: int = MAX_REPLY_BYTES) -> Reply:
         """Return the same reply to a second call; cut a longer one behind about `max_bytes`."""

@@ -288,7 +288,11 @@ _VLLM = Product(
     name="vLLM",
     place=Place(
         ports=(8000,),
-        clues=(_owned_by("vllm"),),
+        clues=(
+            _owned_by("vllm"),
+            Clue(refusal=r'^\{"error":"Unauthorized"\}$', is_hint=True),
+        ),
+        proof=Proof("/version", r'^\{"version":"\d+\.\d+[^"]*"\}$', needs_hint=True),
         is_offered=True,
     ),
     program=LocalProgram(name="vllm"),
@@ -321,15 +325,12 @@ _VLLM = Product(
 _SGLANG = replace(
     _VLLM,
     name="SGLang",
-    place=replace(
-        _VLLM.place,
+    place=Place(
         ports=(30000,),
         clues=(_owned_by("sglang"),),
+        is_offered=True,
     ),
-    program=replace(
-        _VLLM.program,
-        name="sglang",
-    ),
+    program=LocalProgram(name="sglang"),
     steps={
         **_VLLM.steps,
         "get": "pip install sglang",
@@ -342,10 +343,7 @@ _SGLANG = replace(
         _VLLM.lists,
         health_path="",
     ),
-    acts=replace(
-        _VLLM.acts,
-        count_path="",
-    ),
+    acts=Acts(),
     chat=replace(
         _VLLM.chat,
         prefill_fields={"continue_final_message": True},
@@ -356,16 +354,8 @@ _SGLANG = replace(
 _VLLM_MLX = replace(
     _VLLM,
     name="vllm-mlx",
-    place=replace(
-        _VLLM.place,
-        ports=(),
-        clues=(_owned_by("vllm-mlx"),),
-        is_offered=False,
-    ),
-    program=replace(
-        _VLLM.program,
-        name="vllm-mlx",
-    ),
+    place=Place(clues=(_owned_by("vllm-mlx"),)),
+    program=LocalProgram(name="vllm-mlx"),
     steps={
         **_VLLM.steps,
         "get": "pip install vllm-mlx",
@@ -374,10 +364,7 @@ _VLLM_MLX = replace(
         "load": "It serves the model it was started with: vllm-mlx serve MODEL",
         "window": "",
     },
-    acts=replace(
-        _VLLM.acts,
-        count_path="",
-    ),
+    acts=Acts(),
     chat=replace(
         _VLLM.chat,
         can_prefill=False,
@@ -487,8 +474,7 @@ _LLAMA_CPP_PYTHON = Product(
     name="llama-cpp-python",
     place=Place(
         clues=(
-            Clue(header="^server: uvicorn", owners=frozenset({"me"})),
-            # behind a proxy, which puts its own name into the header
+            Clue(header="^server: uvicorn", owners=frozenset({"me"}), is_hint=True),
             Clue(
                 owners=frozenset({"me"}),
                 fields=frozenset({"id", "object", "owned_by", "permissions"}),
@@ -581,7 +567,14 @@ _DOCKER = Product(
 _MLX_LM = Product(
     name="mlx_lm.server",
     place=Place(
-        clues=(Clue(header="^server: BaseHTTP/", fields=frozenset({"id", "object", "created"})),)
+        clues=(
+            Clue(
+                header="^server: BaseHTTP/",
+                fields=frozenset({"id", "object", "created"}),
+                is_hint=True,
+            ),
+        ),
+        proof=Proof("/health", r'^\{"status": "ok"\}$', needs_hint=True),
     ),
     program=LocalProgram(name="mlx_lm.server"),
     steps={
@@ -799,12 +792,7 @@ _OPENROUTER = replace(
 _BUILT_IN = replace(
     _LLAMA_CPP,
     name=BUILT_IN_NAME,
-    place=replace(
-        _LLAMA_CPP.place,
-        ports=(),
-        clues=(),
-        is_offered=False,
-    ),
+    place=Place(),
     program=replace(
         _LLAMA_CPP.program,
         name="",

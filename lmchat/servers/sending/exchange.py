@@ -80,15 +80,15 @@ class Exchange(Struct, kw_only=True):
         limit for the first token. After another refusal, `remedy`, which raises nothing, says
         whether to send again at once. Other failures follow `retry_plan`.
         """
-        self.key = await self.access.keys.key_for(self.target.endpoint)
-        if fault := self.access.keys.take_fault(self.target.endpoint):
-            self.post(RequestAdapted(note=fault))
         ask_health = self._ask_health if self.product.lists.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         loop = asyncio.get_running_loop()
         loading_s = 0.0
         while True:
             await self.require_chosen()
+            self.key = await self.access.keys.key_for(self.target.endpoint)
+            if fault := self.access.keys.take_fault(self.target.endpoint):
+                self.post(RequestAdapted(note=fault))
             started_s = loop.time()
             try:
                 return await send(idle_timeout)

@@ -312,7 +312,7 @@ def test_two_requests_at_once_load_a_model_once(tmp_path):
 # What is refused
 
 
-def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
+def test_what_is_wrong_is_refused_in_the_shape_of_openai_and_anthropic(gateway, server):
     for fields, status, text in (
         ({"model": "nope"}, 404, "No server has a model nope."),
         ({"model": ""}, 400, "No LM Studio model selected: "),
@@ -326,7 +326,7 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
         assert len(reply.content) < 1000
         assert error_of(reply)["message"].startswith(text)
         assert set(error_of(reply)) == {"message", "type", "param", "code"}
-        assert error_of(reply)["type"] == "invalid_request_error"
+        assert (reply.json()["type"], error_of(reply)["type"]) == ("error", "invalid_request_error")
         assert (error_of(reply)["code"] == "model_not_found") is (status == 404)
     assert not server.seen(CHAT)
     messages = [
