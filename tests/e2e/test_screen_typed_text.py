@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import product
 
 import pytest
 
@@ -48,11 +49,11 @@ def test_a_sentence_behind_the_mouse_or_a_dialog_is_in_the_prompt(tmp_path, serv
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Hello?", answers=1)
         for way, go in WAYS.items():
-            for sentence in SENTENCES:
+            for sentence, reads in product(SENTENCES, (list, lambda words: [words])):
                 go(screen)
                 screen.wait_taken()
-                for letter in sentence:
-                    screen.type(letter)
+                for read in reads(sentence):
+                    screen.type(read)
                     screen.wait_taken()
                 screen.wait_until(lambda words=sentence: screen.prompt_text == words, way)
                 screen.type("\x15\x1b[27u", hides=sentence)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
 
-from lmchat.terminal.tty import LONGEST_WAIT_S
+from lmchat.terminal.tty import LONGEST_WAIT_S, PASTE_END, PASTE_START
 from lmchat.tui.quirks.console_keys import ConsoleKeys
 from lmchat.tui.quirks.keys import (
     ESCAPE_DELAY_S,
@@ -20,6 +20,7 @@ from lmchat.tui.quirks.keys import (
     KeyParser,
     Paste,
 )
+from tests.support.counting import calls_of
 
 
 class Reader:
@@ -48,6 +49,15 @@ def name(event: Message) -> str:
             return "dark" if is_dark else "light"
         case _:
             return type(event).__name__
+
+
+def test_letters_of_one_read_cost_about_as_much_as_a_marked_paste():
+    letters = "sow peas\t漢" * 500
+    costs = [
+        calls_of(lambda text=text: list(KeyParser().feed(text)))
+        for text in (f"{PASTE_START}{letters}{PASTE_END}", letters, letters * 9)
+    ]
+    assert max(costs[1:]) <= 3 * costs[0]
 
 
 def one_by_one(names: Iterable[str]) -> list[str]:
