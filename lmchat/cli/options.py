@@ -55,6 +55,7 @@ class ParsedOptions:
     source = "auto"  # `--from` of `import`
     jobs: int | None = None
     file = ""
+    ids: Sequence[str] = []
     prompt = id = title = model_id = tool = arguments = shell = server = from_file = ""
     files: Sequence[str] = []
     words: Sequence[str] = ()

@@ -38,7 +38,10 @@ COMMANDS_INSTEAD = {
     **dict.fromkeys(("lmchat pull", "lmchat get"), "lmchat models pull NAME"),
     "lmchat load": "lmchat models load MODEL",
     "lmchat unload": "lmchat models unload MODEL",
-    "lmchat run": "lmchat -m MODEL",
+    "lmchat run": 'lmchat ask -m MODEL "PROMPT"',
+    "lmchat stop": "lmchat models unload MODEL",
+    **dict.fromkeys(("lmchat keys", "lmchat templates"), "lmchat config path"),
+    **dict.fromkeys(("lmchat config set", "lmchat config edit"), "lmchat config path"),
     **dict.fromkeys(("lmchat chat", "lmchat start"), "lmchat"),
     "lmchat prompt": 'lmchat ask "PROMPT"',
     **dict.fromkeys(("lmchat logs", "lmchat history"), "lmchat sessions"),
@@ -68,11 +71,12 @@ OPTIONS_INSTEAD = {
     **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
     **dict.fromkeys(("--think", "--thinking"), "--effort low"),
     **dict.fromkeys(("--format", "--plot"), "--json"),
+    "-T": "--tools",
     "-f": "--format json",
     "-v": "--version",
 }
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
-_OPTION = re.compile("--?[a-z]")
+_OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
 _LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
 _MOST_CHARS = 300  # of a message, which may quote a long argument
@@ -100,7 +104,8 @@ class _Parser(argparse.ArgumentParser):
         sentence = sentence.replace("the following arguments are required", "missing")
         sentence = safe_line(sentence.replace(_MARK, ""), limit=_MOST_CHARS)
         next_step = f"Run `{self.prog} --help` for usage."
-        if message.startswith("unrecognized"):
+        takes_prompt = any(action.dest == "prompt" for action in self.arguments)
+        if message.startswith("unrecognized") and takes_prompt:
             next_step = f"Put a prompt in quotes. {next_step}"
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
 

@@ -521,9 +521,9 @@ _SESSIONS = Subcommand(
         ),
         Subcommand(
             "delete",
-            "move a session to the trash, where it stays for 30 days",
+            "move sessions to the trash, where they stay for 30 days",
             "lmchat sessions delete 3f2a",
-            (_ID,),
+            (argument("ids ID", "session ids, as for show", nargs="+"),),
             handler="sessions:delete",
         ),
         Subcommand(

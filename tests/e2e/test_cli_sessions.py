@@ -123,8 +123,10 @@ def test_what_is_deleted_can_be_restored_and_the_last_deletion_by_that_word(save
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
     assert cli.json("sessions", "restore", ids[0], "--json")["deleted_at"] is None
-    cli("sessions", "delete", ids[1])
-    cli("sessions", "delete", ids[0])
+    assert cli("sessions", "delete", ids[0], "ffff").returncode == 2
+    assert cli.json("sessions", "--trash", "--json")["data"] == [], "all or none"
+    told = cli.json("sessions", "delete", ids[1], ids[0], "--json")["data"]
+    assert [row["id"] for row in told] == [ids[1], ids[0]]
     assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[0]
     assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[1]
     done = cli("sessions", "restore", "last")

@@ -79,12 +79,19 @@ async def rename(context: Context) -> int:
 
 
 async def delete(context: Context) -> int:
-    """Put a session into the trash, and print how to restore it."""
+    """Put sessions into the trash, and print how to restore each; none if one is not found."""
     async with open_saved(context.paths, context.note) as store:
-        header = await Library(store).delete(await store.find_id(context.options.id))
-    step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
-    sentence = f"{_id_and_title(header)} is in the trash; {step}."
-    return context.output.print_result(header_json(header), sentence)
+        found = [await store.find_id(word) for word in context.options.ids]
+        headers = [await Library(store).delete(session_id) for session_id in found]
+    lines = [
+        f"{_id_and_title(header)} is in the trash; "
+        f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it."
+        for header in headers
+    ]
+    values = [header_json(header) for header in headers]
+    if len(values) > 1:
+        return context.output.print_list(values, lines, "")
+    return context.output.print_result(values[0], *lines)
 
 
 async def restore(context: Context) -> int:
