@@ -97,7 +97,8 @@ class Dispatcher:
             self.controllers.server_search.start()
         if workspace.notices:  # in one message: a later one would take its place
             folder = f"{workspace.platform.config_file.parent}{os.sep}"  # it would take all rows
-            self.ui.warn(" ".join(workspace.notices).replace(folder, ""))
+            lines = (f"{notice.rstrip('.')}." for notice in workspace.notices)
+            self.ui.warn("\n".join(lines).replace(folder, ""))
         self.ui.start(self._open_store, "history")
         self.ui.start_later(CHECK_AFTER_S, lambda: self.ui.start(self._check_daily, "daily check"))
 
