@@ -19,7 +19,6 @@ from typing import IO
 from unittest.mock import patch
 
 import psutil
-import pytest
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
@@ -108,6 +107,8 @@ class Cli:
 
     def argv(self, *words: str) -> list[str]:
         """Name the server to commands that take one."""
+        import pytest  # noqa: PLC0415 - tests of start-up import this module
+
         parser = pytest.importorskip("lmchat.cli.parser")  # the lower rooms are tested without it
         takes_one = "--endpoint" in parser.split_line(words).command.common
         named = ["--endpoint", self.url] if self.url and takes_one else []
