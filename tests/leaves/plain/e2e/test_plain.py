@@ -411,9 +411,10 @@ def test_the_start_tells_what_was_damaged_and_up_brings_back_no_command_of_a_she
     cli.configure("")  # makes the folder
     (cli.folder / "sessions.db").write_bytes(b"damaged " * 999)
     talk = start()
-    assert "sessions.db was damaged and is kept as" in talk.text
+    assert "sessions.db is damaged. `lmchat sessions recover` keeps it," in talk.text
     assert "Temporary:" not in talk.text
     talk.leave()
+    assert cli("sessions", "recover").returncode == 0
     assert cli("import", "-", stdin=json.dumps(prompts)).returncode == 0
     talk = start()
     talk.type("\x1b[A", sees="Peas?")
