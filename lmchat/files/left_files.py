@@ -36,20 +36,14 @@ def left_files(paths: Paths) -> list[str]:
     edited: list[Path] = []
     for folder in found(paths.editor_dir, "lmchat-*"):
         edited += (file for file in found(folder, "*.md") if not _is_held(file))
+    sentences = (
+        ("The end of a session could not be saved. Import {}, then delete it.", unsaved),
+        ("{} is kept, and another file is in use. Delete it when you no longer need it.", kept),
+        ("{} was in an editor when lmchat was killed. Copy what you need, then delete it.", edited),
+    )
     return [
         *(problem for problem in dict.fromkeys(problems) if problem not in told_elsewhere),
-        *(
-            f"The end of a session could not be saved. Import {file}, then delete it."
-            for file in unsaved
-        ),
-        *(
-            f"{file} is kept, and another file is in use. Delete it when you no longer need it."
-            for file in kept
-        ),
-        *(
-            f"{file} was in an editor when lmchat was killed. Copy what you need, then delete it."
-            for file in edited
-        ),
+        *(sentence.format(file) for sentence, files in sentences for file in files),
     ]
 
 

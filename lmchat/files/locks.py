@@ -58,7 +58,7 @@ def is_byte_locked(path: Path, position: int) -> bool:
     with path.open("r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
-        except (BlockingIOError, PermissionError):
+        except OSError:
             return True
     return False
 

@@ -11,7 +11,6 @@ import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from lmchat.files.disk import (
     OPEN_FLAGS,
@@ -128,7 +127,6 @@ def copy_database(path: Path, copy: Path) -> None:
             # while another program keeps the file locked, this fails, and `backup` waits for ever
             source.execute("select 1 from sqlite_master").fetchone()
             source.backup(target, pages=_PAGES_AT_ONCE, sleep=_PAUSE_S)
-            target.execute("pragma journal_mode = delete")  # of an older lmchat, it was another
             require_whole(target)
         incomplete.replace(copy)
     except BaseException:
@@ -155,7 +153,6 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 
 # Logs beside the file
 
-_LOGS = ("-wal", "-journal")
 _SECTOR_SIZE = slice(20, 24)  # in the head of a journal, of one sector; the first page follows
 # in the head of the first page, and of the file
 _HEAD_BYTES, _MODE, _CHANGES, _CONNECTION = 100, slice(18, 20), slice(24, 28), slice(68, 72)
@@ -173,13 +170,11 @@ def set_aside_logs(path: Path, moment: datetime) -> str:
     index = companion(file, "-shm")  # of a write-ahead log; each of its users locks a byte
     if status_of(index) and not is_byte_locked(index, _INDEX_LOCK):
         index.unlink()
-    logs = [log for ending in _LOGS if status_of(log := companion(file, ending))]
-    if not logs:
-        return ""
     if status_of(file):
         with open_plain(file) as opened:
             content = opened.read(_HEAD_BYTES)
-    foreign = [log for log in logs if not _is_own(log, file, content)]
+    logs = (companion(file, ending) for ending in ("-wal", "-journal"))
+    foreign = [log for log in logs if status_of(log) and not _is_own(log, file, content)]
     if not foreign:
         return ""
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
@@ -195,9 +190,18 @@ def set_aside_logs(path: Path, moment: datetime) -> str:
 
 
 def _is_own(log: Path, file: Path, head: bytes) -> bool:
-    """`head` is that of the file. True if that cannot be told."""
+    """`head` is that of the file. True if that cannot be told.
+
+    A journal begins with the first page before the transaction: `transaction` writes the number of
+    its connection there, and SQLite counts the changes.
+    """
     if log.name.endswith("-journal"):
-        return _is_own_journal(log, head)
+        with open_plain(log) as opened:
+            opened.seek(int.from_bytes(opened.read(_SECTOR_SIZE.stop)[_SECTOR_SIZE]))
+            number, before = opened.read(4), opened.read(_HEAD_BYTES)
+        changes = int.from_bytes(head[_CHANGES]) - int.from_bytes(before[_CHANGES])
+        is_same = changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
+        return is_same or int.from_bytes(number) != 1
     if status_of(companion(file, "-shm")):  # an older lmchat runs
         return True
     if head[_MODE] != _WRITE_AHEAD:
@@ -207,44 +211,21 @@ def _is_own(log: Path, file: Path, head: bytes) -> bool:
     return is_older or sessions_in(file) is None
 
 
-def _is_own_journal(journal: Path, head: bytes) -> bool:
-    """Compare the first page before the transaction with that of the file.
-
-    `transaction` writes the number of its connection there, and SQLite counts the changes.
-    """
-    with open_plain(journal) as opened:
-        begin = opened.read(_SECTOR_SIZE.stop)
-        opened.seek(int.from_bytes(begin[_SECTOR_SIZE], "big"))
-        number, before = opened.read(4), opened.read(_HEAD_BYTES)
-    if int.from_bytes(number, "big") != 1:
-        return True
-    changes = int.from_bytes(head[_CHANGES], "big") - int.from_bytes(before[_CHANGES], "big")
-    return changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
-
-
 # Damage
 
 
-class Backup(NamedTuple):
-    """An intact daily copy."""
-
-    path: Path
-    day: date
-    session_count: int
-
-    @property
-    def text(self) -> str:
-        day = f"{self.day:%A}, {self.day.day} {self.day:%B}"
-        return f"the backup of {day}, with {counted(self.session_count, 'session')}"
+def intact_backups(path: Path, moment: datetime) -> dict[Path, str]:
+    """Return the copies, newest first, with words for each. Raises `OSError`."""
+    found: dict[Path, str] = {}
+    for copy in daily_copies(path, moment):
+        count, day = sessions_in(copy), _day_of(copy)
+        if count is not None:
+            sessions = counted(count, "session")
+            found[copy] = f"the backup of {day:%A}, {day.day} {day:%B}, with {sessions}"
+    return found
 
 
-def intact_backups(path: Path, moment: datetime) -> list[Backup]:
-    """Return them newest first. Raises `OSError`."""
-    found = ((copy, sessions_in(copy)) for copy in daily_copies(path, moment))
-    return [Backup(copy, _day_of(copy), count) for copy, count in found if count is not None]
-
-
-def replace_damaged(path: Path, moment: datetime, backup: Backup | None) -> str:
+def replace_damaged(path: Path, moment: datetime, backup: Path | None) -> str:
     """Put a backup, or an empty file, in the place of a damaged file, which is kept; say so.
 
     The caller keeps other processes out. Raises what `connect` raises, and `OSError`.
@@ -254,13 +235,13 @@ def replace_damaged(path: Path, moment: datetime, backup: Backup | None) -> str:
     _move(file, aside)
     try:
         if backup is not None:
-            copy_database(backup.path, file)
+            copy_database(backup, file)
         connect(path).close()
     except BaseException:
         _remove(file)
         _move(aside, file)
         raise
-    in_use = "an empty file" if backup is None else backup.text
+    in_use = "an empty file" if backup is None else f"a copy of {backup.name}"
     return f"{path.name} was damaged and is kept as {aside.name}; {in_use} is in use."
 
 
@@ -273,9 +254,9 @@ def _move(file: Path, target: Path) -> None:
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
     """Tell the user; the file may be gone on purpose, so no copy takes its place."""
-    for backup in intact_backups(path, moment):
+    for backup, text in intact_backups(path, moment).items():
         return (
-            f"{path.name} was missing, so a new file is in use. To go back to {backup.text}, quit "
-            f"lmchat and rename {backup.path.name} to {path.name}."
+            f"{path.name} was missing, so a new file is in use. To go back to {text}, quit lmchat "
+            f"and rename {backup.name} to {path.name}."
         )
     return ""

@@ -70,12 +70,12 @@ class Database:
         self._lock = ExitStack()  # held with the connection: nobody else replaces the file
         # device and inode, as of the others
         self._opened_file: tuple[int, int] | None = None
-        self._damaged_file: tuple[int, int] | None = None
+        self._damaged_file: tuple[int, int] | None = (0, 0)  # that of no file
         self._was_held = False  # when a write was tried last: waits must not add up
 
     @property
     def is_damaged(self) -> bool:
-        return self._damaged_file is not None and self._damaged_file == self._file_identity()
+        return self._damaged_file == self._file_identity()
 
     @property
     def changed_rows(self) -> int:
@@ -206,11 +206,10 @@ class Database:
     def _open(self) -> Connection:
         with ExitStack() as stack:
             if self._look is not None:
-                file, found = real_file(self.path), ""
+                file = real_file(self.path)
                 # held by another lmchat, or on a read-only disk
                 with suppress(OSError), locked(file, wait_s=0.0):
-                    found = self._look()
-                self.notice = found or self.notice
+                    self.notice = self._look() or self.notice
                 wait_s = HELD_S if self.is_patient else 0.0
                 stack.enter_context(locked(file, is_shared=True, wait_s=wait_s))
             self._connection = connection = self._connect()

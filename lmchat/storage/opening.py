@@ -25,7 +25,6 @@ from lmchat.files.disk import (
     refusal_to_write,
     status_of,
 )
-from lmchat.files.left_files import OF_SQLITE
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
@@ -66,7 +65,6 @@ _REASONS = {
 }
 BUSY_S = 2.0  # wait for another process that is writing
 HELD_S = 0.1  # the same, for each try; after a wait in vain, there is one
-_CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
     "pragma synchronous = full",
@@ -131,9 +129,7 @@ def connect(path: Path) -> Connection:
     # closing an existing file here would release SQLite's locks on it in this process
     if status_of(path) is None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
-    elif file.stat().st_size <= 1 and any(
-        files_in(file.parent, f"{file.name}{ending}") for ending in (".backup-*", "-wal")
-    ):
+    elif file.stat().st_size <= 1 and files_in(file.parent, f"{file.name}.backup-*"):
         raise LostRecordError("it was emptied")  # SQLite would take it for a new one
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
@@ -168,16 +164,11 @@ def real_file(path: Path) -> Path:
 
     Raises `StoreUnavailable`, and `OSError` if that cannot be seen.
     """
-    real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
-    for file in (path, companion(real, "-wal"), companion(real, "-journal")):
-        status = status_of(file)
-        is_file = stat.S_ISREG(status.st_mode) if status else not os.path.islink(file)  # noqa: PTH114
-        if not is_file:
-            raise StoreUnavailable(
-                f"{file} is a folder, a device or a broken link, not a file.",
-                next_step="Move it away, or connect the disk that it leads to.",
-            )
-    return real
+    status = status_of(path)
+    if status and not stat.S_ISREG(status.st_mode):
+        problem = f"{path} is a folder or a device, not a file."
+        raise StoreUnavailable(problem, next_step="Move it away.")
+    return Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
 
 
 def companion(file: Path, ending: str) -> Path:
@@ -259,7 +250,7 @@ def check_file(path: Path) -> tuple[int, str]:
     try:
         real_file(path)
         # `connect` would change its mode, and create missing tables
-        with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
+        with closing(_open(path, "mode=rw", busy_s=HELD_S)) as connection:
             file_format = version_of(connection)
             # fails if it is read-only or locked
             connection.execute("begin immediate")
@@ -322,8 +313,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 def _refusal_to_write(path: Path) -> OSError | None:
     """Ask the system, as SQLite has several names for its refusals."""
     file = Path(os.path.realpath(path))
-    companions = (companion(file, ending) for ending in OF_SQLITE)
-    return next(filter(None, map(refusal_to_write, (file, file.parent, *companions))), None)
+    return refusal_to_write(file) or refusal_to_write(file.parent)
 
 
 def name_of(error: BaseException) -> str:

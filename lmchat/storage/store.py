@@ -39,7 +39,6 @@ from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage import message_records, search
 from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.backup import (
-    Backup,
     back_up,
     intact_backups,
     is_due,
@@ -192,14 +191,17 @@ class Store:
         """Read the whole file; raise `StoreDamaged`, or `StoreUnavailable`."""
         await self.database.run(require_whole)
 
-    async def backups(self) -> list[Backup]:
-        """Return the intact daily copies, newest first; raise `StoreUnavailable`."""
+    async def backups(self) -> dict[Path, str]:
+        """Return the intact daily copies, newest first, with words for each.
+
+        Raises `StoreUnavailable`.
+        """
         try:
             return await run_abandonable(lambda: intact_backups(self._path, self._clock()))
         except OSError as error:
             raise explain_system_error(error, self._path) from error
 
-    async def replace_damaged(self, chosen: Backup | None) -> None:
+    async def replace_damaged(self, chosen: Path | None) -> None:
         """Put a backup, or an empty file, in the place of the damaged file; the notice says so.
 
         Raises `StoreUnavailable`, also while another lmchat has the file open.

@@ -141,7 +141,7 @@ async def test_a_backup_of_an_older_format_takes_the_place_of_a_damaged_file(tmp
     async with aclosing(store_at(tmp_path)) as store:
         with pytest.raises(StoreDamaged):
             await store.open()
-        await store.replace_damaged((await store.backups())[0])
+        await store.replace_damaged(next(iter(await store.backups())))
         assert len(await store.list_sessions()) == 3
     assert format_of(path) == (schema.newest_version(), True)
 

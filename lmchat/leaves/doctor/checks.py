@@ -165,7 +165,7 @@ def store_findings(path: Path) -> list[Finding]:
 
     Raises `StoreUnavailable`, and `OSError` if it cannot be seen.
     """
-    if status_of(path) is None and not path.is_symlink():
+    if status_of(path) is None:
         return [STORE.row(Grade.OK, "No session is saved yet.")]
     file_format, fault = check_file(path)
     if fault:

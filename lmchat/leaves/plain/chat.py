@@ -19,7 +19,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
-from lmchat.errors import LMChatError, NoServerFound, StoreDamaged, WrongUse
+from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.leaves.plain.front import PlainFront
 from lmchat.leaves.plain.line_reader import MOST_LINE_BYTES, QUOTES, LineReader
 from lmchat.processes.signals import interrupt_on_ending_signals
@@ -134,15 +134,10 @@ class PlainChat:
         front = self._front
         if not front.reader.is_terminal:
             return
-        drafts: Sequence[str] = ()
-        try:
-            notice = await front.runtime.store.open()
-            # an imported prompt may hold what readline refuses or does not filter
-            drafts = await front.runtime.store.prompt_history()
-        except StoreDamaged as error:
-            notice = error.message_with_next_step
-        if notice:
+        if notice := await front.runtime.store.open():
             front.notify(f"lmchat: {notice}")
+        # an imported prompt may hold what readline refuses or does not filter
+        drafts = await front.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
         # and Enter would run them, even with line ends around them.

@@ -101,9 +101,9 @@ class SavedSessions:
         """Open the file of sessions; if it is damaged, ask once what takes its place."""
         try:
             await self._store.open()
-        except StoreDamaged as error:
-            self._ui.notify_if_unfocused(error.message)
-            rows = [text_row(f" {one.text}", key=one) for one in await self._store.backups()]
+        except StoreDamaged:
+            backups = await self._store.backups()
+            rows = [text_row(f" {text}", key=copy) for copy, text in backups.items()]
             dialog = PickDialog(
                 "Damaged sessions.db: keep it aside, and use",
                 [*rows, text_row(" an empty file", key="")],
