@@ -85,6 +85,7 @@ def test_a_link_that_leads_nowhere_is_named(inside, tmp_path):
             ("config.toml", ["ask", "hi"], 2),
             ("credentials.toml", ["ask", "hi"], 0),
             ("mcp.json", ["ask", "hi"], 0),
+            ("tools.py", ["tools"], 1),
             ("sessions.db", ["sessions"], 1),
             ("sessions.db", ["ask", "--save", "hi"], 1),
             ("", ["ask", "hi"], 2),
