@@ -173,6 +173,10 @@ class StoreUnavailable(LMChatError):
     kind = "store"
 
 
+class StoreDamaged(StoreUnavailable):
+    """The file of sessions is damaged; the user decides what takes its place."""
+
+
 class SessionUnreadable(LMChatError):
     """One session cannot be read; the others can."""
 

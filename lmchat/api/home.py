@@ -187,7 +187,7 @@ class Home:
     def _find_setup(self) -> Setup:
         environ = dict(os.environ)
         if self._folder is not None:
-            environ["LMCHAT_HOME"] = str(self._folder)
+            environ["LMCHAT_HOME"] = os.path.abspath(self._folder)  # noqa: PTH100
         paths = Paths.find(environ)
         loaded = load(paths.config_file, environ, Flags(profile=self._profile or None))
         for note in loaded.notes:

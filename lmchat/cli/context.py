@@ -93,8 +93,7 @@ class Context:
     def has_tools(self) -> bool:
         """Whether a tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = not all(server.disabled for server in self.loaded.servers)
-        # Path.is_file raises for a folder that may not be entered
-        return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
+        return is_configured or os.path.lexists(self.paths.tools_file)
 
     def note(self, sentence: str) -> None:
         """Print a sentence of lmchat itself on stderr."""

@@ -534,6 +534,12 @@ _SESSIONS = Subcommand(
             handler="sessions:restore",
         ),
         Subcommand(
+            "recover",
+            "keep a damaged sessions.db aside, and use the newest daily backup",
+            "lmchat sessions recover",
+            handler="sessions:recover",
+        ),
+        Subcommand(
             "purge",
             "delete a session permanently, or empty the trash",
             "lmchat sessions purge 3f2a\nlmchat sessions purge --yes",

@@ -106,11 +106,11 @@ class Credentials:
         """
         name = self._path.name
         try:
+            entries, _ = read_toml(self._path, dict[str, _Stored])
             mode = self._path.stat().st_mode
             if os.name == "posix" and stat.S_ISREG(mode) and mode & _OTHERS:
                 _logger.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(OWNER_ONLY)
-            entries, _ = read_toml(self._path, dict[str, _Stored])
         except FileNotFoundError:
             return {}
         except OSError as error:

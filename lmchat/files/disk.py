@@ -62,6 +62,9 @@ def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
         if not CAN_RENAME_OPEN_FILES and path.is_dir():  # as Windows refuses one
             raise system_error(errno.EISDIR, path) from None
         raise
+    except FileNotFoundError:
+        status_of(path)
+        raise
     if not may_stream and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -131,24 +134,29 @@ def current_folder() -> Path:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """Return None if nothing is there; raise `OSError` if that cannot be seen."""
+    """Return None if nothing is there.
+
+    Raises `OSError` if that cannot be seen, or if a link in the path leads nowhere.
+    """
     try:
         return path.stat()
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return None
-        raise
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+    for place in (path, *path.parents):
+        if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114
+            raise OSError(errno.ELOOP, f"{place} is a link that leads nowhere", str(path))
+    return None
 
 
 def files_in(folder: Path, pattern: str) -> list[Path]:
     """Return what a folder has by names of a pattern, nothing if it is missing.
 
-    Raises `OSError` if that cannot be seen.
+    Raises `OSError` as `status_of` does.
     """
-    try:
-        return [path for path in folder.iterdir() if fnmatchcase(path.name, pattern)]
-    except FileNotFoundError:
+    if status_of(folder) is None:
         return []
+    return [path for path in folder.iterdir() if fnmatchcase(path.name, pattern)]
 
 
 # Writing

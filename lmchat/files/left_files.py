@@ -19,39 +19,31 @@ def left_files(paths: Paths) -> list[str]:
     There is one, too, for a folder that cannot be looked into, unless the sessions are there: who
     opens them says it.
     """
-    damaged: list[Path] = []
-    unsaved: list[Path] = []
+    problems: list[str] = []
+
+    def found(folder: Path, pattern: str) -> list[Path]:
+        try:
+            return sorted(files_in(folder, pattern))
+        except OSError as error:
+            problems.append(explain_system_error(error, folder).message_with_next_step)
+            return []
+
+    kept: list[Path] = []
+    for path in (paths.sessions_file, paths.state_file):  # without logs
+        kept += found(Path(os.path.realpath(path)).parent, f"{path.name}.damage*[d0-9]")
+    told_elsewhere = {*problems}
+    unsaved = found(paths.state_dir, UNSAVED_NAME.format("*"))
     edited: list[Path] = []
-    told_elsewhere = unseen = ""
-    try:
-        damaged += (
-            file
-            for path in (paths.sessions_file, paths.state_file)
-            for file in files_in(Path(os.path.realpath(path)).parent, f"{path.name}.damaged*")
-            if not file.name.endswith(OF_SQLITE)
-        )
-    except OSError as error:
-        told_elsewhere = explain_system_error(error, Path()).message_with_next_step
-    try:
-        unsaved += files_in(paths.state_dir, UNSAVED_NAME.format("*"))
-        for folder in files_in(paths.editor_dir, "lmchat-*"):
-            edited += (file for file in files_in(folder, "*.md") if not _is_held(file))
-    except OSError as error:
-        unseen = explain_system_error(error, Path()).message_with_next_step
+    for folder in found(paths.editor_dir, "lmchat-*"):
+        edited += (file for file in found(folder, "*.md") if not _is_held(file))
+    sentences = (
+        ("The end of a session could not be saved. Import {}, then delete it.", unsaved),
+        ("{} is kept, and another file is in use. Delete it when you no longer need it.", kept),
+        ("{} was in an editor when lmchat was killed. Copy what you need, then delete it.", edited),
+    )
     return [
-        *([unseen] if unseen not in ("", told_elsewhere) else ()),
-        *(
-            f"The end of a session could not be saved. Import {file}, then delete it."
-            for file in sorted(unsaved)
-        ),
-        *(
-            f"{file} was damaged, and another file is in use. Delete it when you no longer need it."
-            for file in sorted(damaged)
-        ),
-        *(
-            f"{file} was in an editor when lmchat was killed. Copy what you need, then delete it."
-            for file in sorted(edited)
-        ),
+        *(problem for problem in dict.fromkeys(problems) if problem not in told_elsewhere),
+        *(sentence.format(file) for sentence, files in sentences for file in files),
     ]
 
 

@@ -48,6 +48,21 @@ def has_file_locks(folder: Path) -> bool:
     return _can_lock(folder, try_lock)
 
 
+def is_byte_locked(path: Path, position: int) -> bool:
+    """Whether another process has locked a byte of a file as SQLite does it. Raises `OSError`.
+
+    False on Windows, where nobody can rename or remove a file that another one has open.
+    """
+    if fcntl is None:
+        return False
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
+        except OSError:
+            return True
+    return False
+
+
 def _can_lock(folder: Path, lock: Callable[[int], object]) -> bool:
     path = folder / f".lmchat-{os.urandom(4).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmchat.errors import ConfigError
-from lmchat.files.disk import expanded_path, read_plain
+from lmchat.files.disk import read_plain
 from lmchat.safe_text import safe_line
 
 _MOST_CHARS = 100  # of a path in a message
@@ -41,13 +41,14 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Raises `ConfigError` if the folders are not known, or if no file can have their path.
-
-        For `LMCHAT_HOME`, raises what `expanded_path` raises.
-        """
+        """Raises `ConfigError` if the folders are not known, or if no file can have their path."""
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
-            folder = expanded_path(home).absolute()
+            folder = Path(os.path.expanduser(home))  # noqa: PTH111 - it does not raise
+            if not folder.is_absolute():
+                message = f"LMCHAT_HOME is not an absolute path: {safe_line(home)}"
+                next_step = "Write the whole path, or begin it with ~/, without quotes."
+                raise ConfigError(message, next_step=next_step)
             paths = cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         else:
             import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves

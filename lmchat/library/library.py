@@ -25,6 +25,7 @@ from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
 from lmchat.formats.json_sessions import to_json
 from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
     Session,
@@ -60,6 +61,7 @@ class Library:
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
         self.store = store
         self._clock = clock
+        self._missing: list[str] = []  # attached files that could not be exported, and why
 
     def today(self) -> date:
         return self._clock().astimezone().date()
@@ -133,9 +135,11 @@ class Library:
             may_stream=may_stream,
             makes_folder=makes_folder,
         )
-        if may_stream and await asyncio.to_thread(is_stream, path):
-            return await run_abandonable(write)  # it may wait for the reader of a pipe
-        return await asyncio.to_thread(write)
+        is_pipe = may_stream and await asyncio.to_thread(is_stream, path)
+        # it may wait for the reader of a pipe
+        written = await (run_abandonable(write) if is_pipe else asyncio.to_thread(write))
+        self.require_files()
+        return written
 
     async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
         """JSON has branches in any case."""
@@ -163,9 +167,18 @@ class Library:
         files: dict[str, bytes] = {}
         for message in (*session.messages, *session.tree):
             for part in message.files:
-                with suppress(StoreUnavailable):  # removed, or damaged
+                try:
                     files[part.digest] = await self.store.files.read(part.digest)
+                except StoreUnavailable as error:  # removed, or damaged
+                    self._missing.append(f"{safe_line(part.name)}: {error.message}")
         return replace(session, files=files)
+
+    def require_files(self) -> None:
+        """Raise `FileRefused` if an export since the last call lacks attached files."""
+        missing = " ".join(dict.fromkeys(self._missing))
+        self._missing.clear()
+        if missing:
+            raise FileRefused(f"Not in the export: {missing}", next_step="All else is in it.")
 
 
 def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:

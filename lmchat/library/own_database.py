@@ -38,10 +38,10 @@ def _copy(database: Path, copy: Path) -> bool:
         if file.read(len(_HEAD)) != _HEAD:
             return False
     shutil.copyfile(database, copy)
-    with suppress(FileNotFoundError):
-        shutil.copyfile(f"{database}-wal", f"{copy}-wal")
     if not has_tables(copy):
         return False
+    with suppress(FileNotFoundError):  # of an older lmchat
+        shutil.copyfile(f"{database}-wal", f"{copy}-wal")
     if (attachments := database.with_name("attachments")).is_dir():
         shutil.copytree(attachments, copy.with_name("attachments"))
     return True

@@ -26,7 +26,7 @@ async def open_stores(
 
     Without `is_saved`, sessions are in memory; stats, which hold no text, are in the file in any
     case. After the block, a file that was written is checked and copied once a day, and `note` gets
-    a sentence if a damaged one was replaced; without `note`, the caller does both.
+    what was found or mended in it; without `note`, the caller does both.
     """
     saved = Store(paths.sessions_file, kept_prompts=paths.kept_prompts_dir)
     store = saved if is_saved else Store()
@@ -37,7 +37,10 @@ async def open_stores(
                 with suppress(LMChatError):  # what was written is safe
                     await saved.daily_check()
         finally:
-            if saved.notice and note is not None:
+            database = saved.database
+            # who reads sessions, or saves one, has the error of a damaged file
+            is_told = is_saved and database.is_damaged and not database.has_written
+            if saved.notice and note is not None and not is_told:
                 note(saved.notice)
 
 

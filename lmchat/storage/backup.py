@@ -18,10 +18,21 @@ from lmchat.files.disk import (
     files_in,
     free_name,
     open_plain,
+    status_of,
     write_atomically,
 )
 from lmchat.files.left_files import OF_SQLITE
-from lmchat.storage.opening import Connection, companion, connect, messages_in_copy
+from lmchat.files.locks import is_byte_locked
+from lmchat.storage.opening import (
+    BUSY_S,
+    Connection,
+    companion,
+    connect,
+    is_damage,
+    real_file,
+    require_whole,
+    sessions_in,
+)
 from lmchat.units import counted
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +40,8 @@ _logger = logging.getLogger(__name__)
 _MOST_COPIES = 3
 # checking a larger file would take many seconds each day; the doctor does it when asked
 _LARGEST_BYTES = 1024 * 1024 * 1024
+_PAGES_AT_ONCE = 4096  # 4 MB; a write in between makes SQLite begin again
+_PAUSE_S = 0.01
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
@@ -38,7 +51,10 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 
 def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
-    """Remove all but the newest copies, unless `keeps_all`, or the copying fails."""
+    """Remove all but the newest copies, unless `keeps_all`, or the copying fails.
+
+    Raises an error for a damaged file, of which no copy is made.
+    """
     file = path.resolve()
     try:
         # an lmchat that ended while it copied; another one that copies now gives up
@@ -48,6 +64,8 @@ def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
         for copy in () if keeps_all else daily_copies(path, moment)[_MOST_COPIES:]:
             _remove(copy)
     except (sqlite3.Error, OSError) as error:
+        if is_damage(error):
+            raise
         _logger.warning("the session file could not be copied: %s", error)
 
 
@@ -95,19 +113,21 @@ def _day_of(copy: Path) -> date:
 def copy_database(path: Path, copy: Path) -> None:
     """Copy a database, which may be in use; the copy gets its name once it is complete.
 
-    Raises `sqlite3.Error` or `OSError`.
+    The copy is checked, not the file: its readers keep others from writing. Raises `sqlite3.Error`
+    or `OSError`.
     """
     incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     # for its owner alone: SQLite would let others read it
     os.close(os.open(incomplete, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, OWNER_ONLY))
     try:
         with (
-            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(path, timeout=BUSY_S)) as source,
             closing(sqlite3.connect(incomplete)) as target,
         ):
-            source.backup(target)
-            # without write-ahead logging, the copy is one file, easy to put back
-            target.execute("pragma journal_mode = delete")
+            # while another program keeps the file locked, this fails, and `backup` waits for ever
+            source.execute("select 1 from sqlite_master").fetchone()
+            source.backup(target, pages=_PAGES_AT_ONCE, sleep=_PAUSE_S)
+            require_whole(target)
         incomplete.replace(copy)
     except BaseException:
         # on a full disk, SQLite does not remove its companions
@@ -131,57 +151,112 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
     return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")
 
 
+# Logs beside the file
+
+_SECTOR_SIZE = slice(20, 24)  # in the head of a journal, of one sector; the first page follows
+# in the head of the first page, and of the file
+_HEAD_BYTES, _MODE, _CHANGES, _CONNECTION = 100, slice(18, 20), slice(24, 28), slice(68, 72)
+_WRITE_AHEAD = b"\2\2"
+_INDEX_LOCK = 128
+
+
+def set_aside_logs(path: Path, moment: datetime) -> str:
+    """Move logs away that belong to another file, or to another state of it; return a sentence.
+
+    SQLite would write their pages into the file. A copy of the file goes with them. The caller
+    keeps other processes out. Raises `OSError`.
+    """
+    file, content = real_file(path), b""
+    index = companion(file, "-shm")  # of a write-ahead log; each of its users locks a byte
+    if status_of(index) and not is_byte_locked(index, _INDEX_LOCK):
+        index.unlink()
+    if status_of(file):
+        with open_plain(file) as opened:
+            content = opened.read(_HEAD_BYTES)
+    logs = (companion(file, ending) for ending in ("-wal", "-journal"))
+    foreign = [log for log in logs if status_of(log) and not _is_own(log, file, content)]
+    if not foreign:
+        return ""
+    aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    if content:
+        with open_plain(file) as opened:
+            write_atomically(aside, opened)
+    for log in foreign:
+        log.replace(aside.with_name(log.name.replace(file.name, aside.name, 1)))
+    return (
+        f"A log beside {path.name} is of another file, or of another state of it, and was not "
+        f"used. It is kept beside {aside.name}, a copy of the file."
+    )
+
+
+def _is_own(log: Path, file: Path, head: bytes) -> bool:
+    """`head` is that of the file. True if that cannot be told.
+
+    A journal begins with the first page before the transaction: `transaction` writes the number of
+    its connection there, and SQLite counts the changes.
+    """
+    if log.name.endswith("-journal"):
+        with open_plain(log) as opened:
+            opened.seek(int.from_bytes(opened.read(_SECTOR_SIZE.stop)[_SECTOR_SIZE]))
+            number, before = opened.read(4), opened.read(_HEAD_BYTES)
+        changes = int.from_bytes(head[_CHANGES]) - int.from_bytes(before[_CHANGES])
+        is_same = changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
+        return is_same or int.from_bytes(number) != 1
+    if status_of(companion(file, "-shm")):  # an older lmchat runs
+        return True
+    if head[_MODE] != _WRITE_AHEAD:
+        return False
+    status = file.stat()
+    is_older = max(status.st_mtime, status.st_ctime) <= log.stat().st_mtime
+    return is_older or sessions_in(file) is None
+
+
 # Damage
 
 
-def restore(path: Path, moment: datetime) -> str:
-    """Set a damaged file aside, put the newest intact copy in its place, and tell the user.
+def intact_backups(path: Path, moment: datetime) -> dict[Path, str]:
+    """Return the copies, newest first, with words for each. Raises `OSError`."""
+    found: dict[Path, str] = {}
+    for copy in daily_copies(path, moment):
+        count, day = sessions_in(copy), _day_of(copy)
+        if count is not None:
+            sessions = counted(count, "session")
+            found[copy] = f"the backup of {day:%A}, {day.day} {day:%B}, with {sessions}"
+    return found
 
-    The caller keeps other processes out. A kill leaves the damaged file or the new one. Raises what
-    `connect` raises, and `OSError`.
+
+def replace_damaged(path: Path, moment: datetime, backup: Path | None) -> str:
+    """Put a backup, or an empty file, in the place of a damaged file, which is kept; say so.
+
+    The caller keeps other processes out. Raises what `connect` raises, and `OSError`.
     """
     file = path.resolve()
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
-    _logger.error("the session file is damaged and is kept as %s", aside.name)
-    copy, text = _newest_copy(path, moment)
-    restored = file.with_name(f".{file.name}.backup-restored-{os.urandom(4).hex()}")
+    _move(file, aside)
     try:
-        if copy is not None:
-            copy_database(copy, restored)
-        with closing(connect(restored)) as connection:  # with tables of the newest format
-            connection.execute("reindex")  # a copy is not searched for faults of its indexes
-        try:
-            os.link(file, aside)
-        except OSError:  # a file system without links
-            with open_plain(file) as damaged:
-                write_atomically(aside, damaged)
-        for ending in OF_SQLITE:  # they would change the new file, too
-            with suppress(FileNotFoundError):
-                companion(file, ending).rename(companion(aside, ending))
-        restored.replace(file)
-    finally:  # also what a killed process has left
-        for rest in files_in(file.parent, f".*{file.name}.backup-restored-*"):
-            _remove(rest)
-    in_use = "there is no intact copy, so a new file" if copy is None else f"{text},"
+        if backup is not None:
+            copy_database(backup, file)
+        connect(path).close()
+    except BaseException:
+        _remove(file)
+        _move(aside, file)
+        raise
+    in_use = "an empty file" if backup is None else f"a copy of {backup.name}"
     return f"{path.name} was damaged and is kept as {aside.name}; {in_use} is in use."
+
+
+def _move(file: Path, target: Path) -> None:
+    """With its logs, which would change another file, too."""
+    for ending in ("", *OF_SQLITE):
+        with suppress(FileNotFoundError):
+            companion(file, ending).rename(companion(target, ending))
 
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
     """Tell the user; the file may be gone on purpose, so no copy takes its place."""
-    copy, text = _newest_copy(path, moment)
-    if copy is None:
-        return ""
-    return (
-        f"{path.name} was missing, so a new file is in use. To go back to {text}, quit lmchat and "
-        f"rename {copy.name} to {path.name}."
-    )
-
-
-def _newest_copy(path: Path, moment: datetime) -> tuple[Path | None, str]:
-    for copy in daily_copies(path, moment):
-        count = messages_in_copy(copy)
-        if count is not None:
-            day = _day_of(copy)
-            text = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
-            return copy, f"the copy of {text}"
-    return None, ""
+    for backup, text in intact_backups(path, moment).items():
+        return (
+            f"{path.name} was missing, so a new file is in use. To go back to {text}, quit lmchat "
+            f"and rename {backup.name} to {path.name}."
+        )
+    return ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, suppress
 from functools import wraps
 from pathlib import Path
 from time import monotonic, sleep
@@ -20,15 +19,15 @@ from lmchat.storage.opening import (
     DATABASE_ERRORS,
     HELD_S,
     Connection,
+    LostRecordError,
     explain,
     is_damage,
-    is_damaged,
     is_held,
     is_whole_with_new_indexes,
     name_of,
     real_file,
+    transaction,
 )
-from lmchat.storage.schema import transaction
 
 _logger = logging.getLogger(__name__)
 
@@ -37,21 +36,14 @@ T = TypeVar("T")
 
 # of SQLite's virtual machine: a few rows of a search
 _STEPS_BETWEEN_CHECKS = 100
-# beginnings of names of errors after which the connection can still be used
-_TEMPORARY = (
-    "SQLITE_INTERRUPT",
-    "SQLITE_FULL",  # there may be no room to open the file once more
-    "SQLITE_IOERR_WRITE",
-)
-# FTS5's name for a full disk; the whole name, as other errors have longer ones
-_FULL_DISK = "SQLITE_IOERR"
 _RETRY_S = 0.02
 
 
 class Database:
     """Database whose jobs run one after the other; the first job opens it.
 
-    It is opened again if the disk failed during a job, or another process has replaced the file.
+    It is opened again if the disk failed during a job, or another program has replaced the file. A
+    damaged file is not used again, and stays until the user has another one put in its place.
     """
 
     def __init__(
@@ -59,25 +51,31 @@ class Database:
         path: Path,
         connect: Callable[[], Connection],
         *,
-        restore: Callable[[], str] | None = None,
+        look: Callable[[], str] | None = None,
     ) -> None:
-        """`restore` replaces a damaged file and returns a sentence for the user.
+        """`look` is called before the file is opened, unless another lmchat has it open.
 
-        It is None for a database in memory, which is opened once and kept.
+        It returns a sentence for the user. It is None for a database in memory, which is opened
+        once and kept.
         """
         self.path = path
         self.notice = ""  # see `Store.notice`
         self.has_written = False
         self.is_patient = True  # jobs wait for another program that holds the file
         self._connect = connect
-        self._restore = restore
-        self._is_file = restore is not None
+        self._look = look
+        self._is_file = look is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
-        # device and inode of the last; None if it could not be opened
+        self._lock = ExitStack()  # held with the connection: nobody else replaces the file
+        # device and inode, as of the others
         self._opened_file: tuple[int, int] | None = None
-        self._left_open: list[Connection] = []  # see `_disconnect`
+        self._damaged_file: tuple[int, int] | None = (0, 0)  # that of no file
         self._was_held = False  # when a write was tried last: waits must not add up
+
+    @property
+    def is_damaged(self) -> bool:
+        return self._damaged_file == self._file_identity()
 
     @property
     def changed_rows(self) -> int:
@@ -120,6 +118,22 @@ class Database:
         """Run work without the connection behind the jobs; raise `StoreUnavailable` at the end."""
         _ = self._thread.submit(work)
 
+    async def replace(self, put: Callable[[], str]) -> None:
+        """Put another file in the place of the damaged one; `put` returns the notice.
+
+        Raises `StoreUnavailable`, also while another lmchat has the file open.
+        """
+
+        def replace() -> None:
+            try:
+                with locked(real_file(self.path), wait_s=HELD_S):
+                    if self.is_damaged:
+                        self.notice = put()
+            except (*DATABASE_ERRORS, OSError) as error:
+                raise explain(error, self.path) from error
+
+        await self._thread.run(replace)
+
     async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
         """Run `last_job` if the database is open. The next start finds any damage."""
 
@@ -128,7 +142,7 @@ class Database:
                 self._connection.set_progress_handler(None, 0)
                 self.is_patient = False
                 with suppress(*DATABASE_ERRORS, OSError, StoreUnavailable):
-                    self._run_once(last_job, is_writing=True)
+                    self._run_once(last_job)
             self._disconnect()
 
         await self._thread.aclose(end)
@@ -141,88 +155,72 @@ class Database:
         until_s = monotonic() + (0.0 if self._was_held else opening.BUSY_S)
         while True:
             try:
-                result = self._run_and_mend(job, is_writing=is_writing)
+                result = self._run_and_mend(job)
             except (*DATABASE_ERRORS, OSError) as error:
-                name, was_held = name_of(error), is_held(error, self.path)
+                was_held = is_held(error, self.path)
                 if was_held and self.is_patient and monotonic() < until_s:
                     sleep(_RETRY_S)
                     continue
                 self._was_held = self._was_held or was_held
-                can_still_be_used = was_held or name.startswith(_TEMPORARY) or name == _FULL_DISK
-                if self._is_file and not can_still_be_used:  # one in memory would be lost
+                # one in memory would be lost
+                if self._is_file and not (was_held or name_of(error) == "SQLITE_INTERRUPT"):
                     self._disconnect()
                 raise explain(error, self.path) from error
             if is_writing:
                 self._was_held = False
             return result
 
-    def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """If the file is damaged, mend it and run the job again.
+    def _run_and_mend(self, job: Callable[[Connection], T]) -> T:
+        """If an index is damaged, rebuild all and run the job again.
 
-        If SQLite finds the pages whole, and can write the indexes again, the file stays: an error
-        alone must not cost what was saved since the last copy.
+        SQLite's check of the pages decides whether the file is damaged, never an error alone.
         """
         try:
-            return self._run_once(job, is_writing=is_writing)
+            return self._run_once(job)
         except DATABASE_ERRORS as error:
-            if self._restore is None or not is_damage(error):
+            if not self._is_file or not is_damage(error):
                 raise
             _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
-            tried_file = self._opened_file
             self._disconnect()
-            with self._held():
-                is_replaced = (
-                    tried_file != self._file_identity() if tried_file else not is_damaged(self.path)
+            if not is_whole_with_new_indexes(self.path):
+                self._damaged_file = self._file_identity()
+                self.notice = explain(error, self.path).message_with_next_step
+                raise
+            self.notice = (
+                f"An index in {self.path.name} was damaged and was rebuilt; all messages are there."
+            )
+        return self._run_once(job)
+
+    def _run_once(self, job: Callable[[Connection], T]) -> T:
+        if self._opened_file != self._file_identity():
+            if self._connection is not None:
+                self.notice = (
+                    f"{self.path.name} was replaced by another program; "
+                    "what was saved before may not be in it."
                 )
-                if is_replaced:
-                    pass  # by another process
-                elif is_whole_with_new_indexes(self.path):
-                    self.notice = (
-                        f"An index in {self.path.name} was damaged and was rebuilt; "
-                        "all messages are there."
-                    )
-                else:
-                    self.notice = self._restore()
-        return self._run_once(job, is_writing=is_writing)
+            self._disconnect()
+            if self.is_damaged:
+                raise LostRecordError("it was damaged before")
+        return job(self._connection or self._open())
 
-    def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        with self._held(is_shared=True) if is_writing else nullcontext():
-            if self._is_file and self._opened_file != self._file_identity():
-                if self._connection is not None:
-                    self.notice = (
-                        f"{self.path.name} was replaced by another program; "
-                        "what was saved before may not be in it."
-                    )
-                self._disconnect()
-            connection = self._connection
-            if connection is None:
-                self._opened_file = None
-                with self._held(is_shared=True):
-                    self._connection = connection = self._connect()
-                    self._opened_file = self._file_identity()
-                self.notice = connection.notice or self.notice
-            try:
-                return job(connection)
-            except sqlite3.OperationalError as error:
-                raise connection.refusal or error from None
-            finally:
-                if connection.refusal is not None:  # the next job may write again
-                    self._disconnect()
-
-    @contextmanager
-    def _held(self, *, is_shared: bool = False) -> Iterator[None]:
-        """Let no other process replace the file; or, if it is not shared, use it at all.
-
-        What is written into a file that was just replaced would be lost. Raises `OSError`.
-        """
+    def _open(self) -> Connection:
         with ExitStack() as stack:
-            if self._is_file:
+            if self._look is not None:
+                file = real_file(self.path)
+                # held by another lmchat, or on a read-only disk
+                with suppress(OSError), locked(file, wait_s=0.0):
+                    self.notice = self._look() or self.notice
                 wait_s = HELD_S if self.is_patient else 0.0
-                lock = locked(real_file(self.path), is_shared=is_shared, wait_s=wait_s)
-                stack.enter_context(lock)
-            yield
+                stack.enter_context(locked(file, is_shared=True, wait_s=wait_s))
+            self._connection = connection = self._connect()
+            self._opened_file = self._file_identity()
+            self._lock = stack.pop_all()
+        self.notice = connection.notice or self.notice
+        return connection
 
     def _file_identity(self) -> tuple[int, int] | None:
+        if not self._is_file:
+            return None
         try:
             status = self.path.stat()
         except OSError:
@@ -230,18 +228,10 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _disconnect(self) -> None:
-        """Close the connection; the caller must not keep other processes out.
-
-        SQLite removes the log by its name, which may belong to a file just put there: without the
-        lock, the connection stays open.
-        """
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                with self._held(is_shared=True):
-                    connection.close()
-            except (OSError, StoreUnavailable):
-                self._left_open.append(connection)
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._opened_file = None
+        self._lock.close()
 
 
 class UsesDatabase(Protocol):

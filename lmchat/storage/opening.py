@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import sqlite3
 import stat
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
-from typing import NamedTuple
-from unicodedata import unidata_version
 from urllib.parse import quote
 
-from lmchat.errors import StoreUnavailable
+from lmchat.errors import StoreDamaged, StoreUnavailable
 from lmchat.files.disk import (
     FULL,
     LOCKED,
@@ -28,25 +25,18 @@ from lmchat.files.disk import (
     refusal_to_write,
     status_of,
 )
-from lmchat.files.left_files import OF_SQLITE
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.record_values import contains, searchable
 from lmchat.storage.schema import (
     TABLES,
-    TRIGRAM_LIST,
     forget_index,
     index_anew,
     migrate,
     newest_version,
-    note_unicode,
-    transaction,
-    unicode_of_index,
     version_of,
 )
-
-_logger = logging.getLogger(__name__)
 
 # in a damaged file, SQLite's own message may be undecodable
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -56,7 +46,6 @@ _NO_LOCKS = (
     "the disk has no file locks, as some network disks",
     "Set LMCHAT_HOME to a folder on this machine.",
 )
-_DAMAGED = ("it is damaged", "Start lmchat again: a daily copy then takes its place.")
 # reason and next step by the beginning of SQLite's name of an error; the first counts
 _REASONS = {
     "SQLITE_FULL": FULL,
@@ -65,7 +54,6 @@ _REASONS = {
     "SQLITE_IOERR_LOCK": _NO_LOCKS,
     "SQLITE_IOERR_RDLOCK": _NO_LOCKS,
     "SQLITE_IOERR_CHECKRESERVEDLOCK": _NO_LOCKS,
-    "SQLITE_IOERR_SHMLOCK": _NO_LOCKS,
     "SQLITE_IOERR_UNLOCK": _NO_LOCKS,
     "SQLITE_IOERR": (
         "the disk reports an error, or is full",
@@ -75,36 +63,14 @@ _REASONS = {
     "SQLITE_READONLY": NOT_WRITABLE,
     **dict.fromkeys(_HELD, LOCKED),
 }
-# SQLite's messages about a damaged schema or version number, which have no name of their own, as
-# `no such table: messages`. The last five are about the search index.
-_DAMAGED_SCHEMA = (
-    "no such (table|column): |has no column named | already exists$|unsupported file format$|"
-    "^invalid fts5 file format|^unrecognized (column )?option: |^malformed [a-z]+=... directive|"
-    "^SQL logic error$"
-)
-
-
 BUSY_S = 2.0  # wait for another process that is writing
 HELD_S = 0.1  # the same, for each try; after a wait in vain, there is one
-_CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
-    "pragma wal_autocheckpoint = 4000",  # pages: 4 MB, SQLite's usual size
     "pragma synchronous = full",
     "pragma fullfsync = on",  # macOS; its `fsync` leaves data in the disk's own cache
     "pragma foreign_keys = on",
 )
-_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of names of errors
-# For this process alone, the index of a log is in its own memory. A file that may only be read
-# cannot be locked for that.
-_ALONE, _ALONE_UNLOCKED = "mode=rw", f"mode=ro&vfs={'win32' if os.name == 'nt' else 'unix'}-none"
-# Ends write-ahead logging, in which the file is by then. A connection that has the file alone needs
-# no shared memory.
-_LEAVE_WAL = """
-    pragma locking_mode = exclusive;
-    pragma journal_mode = delete;
-    pragma locking_mode = normal;
-"""
 # a damaged byte does not cost the row
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
@@ -121,7 +87,7 @@ class Connection(sqlite3.Connection):
     path = Path(os.devnull)  # in memory: no file of an answer is beside it
     notice = ""  # see `Store.notice`
     changed_rows = 0  # rows of sessions, on this connection
-    refusal: sqlite3.OperationalError | None = None  # why nothing can be written on it
+    number = 0  # random, unlike that of any other
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         try:
@@ -131,6 +97,31 @@ class Connection(sqlite3.Connection):
         return entries
 
 
+@contextmanager
+def transaction(connection: Connection, mode: str = "immediate") -> Iterator[None]:
+    """Lock the file for writing from the beginning, if `exclusive` also for reading.
+
+    The first page, with which the journal begins, has the number of this connection before anything
+    else changes: so a journal that a kill has left tells of which file it is (`is_own_journal`).
+    """
+    connection.execute(f"begin {mode}")
+    try:
+        put_number = f"pragma application_id = {connection.number}"
+        while connection.execute("pragma application_id").fetchone() != (connection.number,):
+            connection.execute(put_number)
+            connection.execute("commit")
+            connection.execute(f"begin {mode}")
+        connection.execute(put_number)
+        yield
+        connection.execute("commit")
+    except BaseException:
+        # a failure to roll back must not hide the error that caused it
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("rollback")
+        raise
+
+
 def connect(path: Path) -> Connection:
     """Open the file, or create it; raise `OSError`, `sqlite3.Error`, `StoreUnavailable`."""
     file = real_file(path)
@@ -138,67 +129,33 @@ def connect(path: Path) -> Connection:
     # closing an existing file here would release SQLite's locks on it in this process
     if status_of(path) is None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
-    elif _was_emptied(file):
-        raise LostRecordError("the file is empty")
+    elif file.stat().st_size <= 1 and files_in(file.parent, f"{file.name}.backup-*"):
+        raise LostRecordError("it was emptied")  # SQLite would take it for a new one
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
     busy_s = HELD_S if has_locks(path.parent) else 0.0
     connection = _open(path, "mode=rw", busy_s=busy_s)
     try:
+        # a turn changes about 20 pages: 65 kB, not 205 kB as with the usual 4096
+        connection.execute("pragma page_size = 1024")
+        # Older lmchats have left a write-ahead log, whose index would be in shared memory.
+        connection.execute("pragma locking_mode = exclusive")
         try:
             version_of(connection)  # nothing is written to a file that this lmchat cannot use
-            # a turn changes about 20 pages: 65 kB, not 205 kB as with the usual 4096
-            connection.execute("pragma page_size = 1024")
-            connection.execute("pragma journal_mode = wal")
-            version_of(connection)  # whether the shared memory of this mode can be used
+            connection.execute("pragma journal_mode = delete")
         except sqlite3.OperationalError as error:
-            # Another process is just creating the file, or the file system cannot share memory. The
-            # other mode works too, only slower. Without shared memory, the file is already in the
-            # refused mode, which a new connection has to end.
-            _logger.info("write-ahead logging is off: %s", name_of(error))
-            if name_of(error).startswith(_NO_SHARED_MEMORY):
-                connection.close()
-                connection = _open(path, "mode=rw", busy_s=busy_s)
-                connection.executescript(_LEAVE_WAL)
+            if not name_of(error).startswith(_HELD):  # an older lmchat has the file open
+                raise
+        connection.execute("pragma locking_mode = normal")
         for setting in _SETTINGS:
             connection.execute(setting)
         if version_of(connection) != newest_version():
             with transaction(connection):
                 migrate(connection)
-        elif unidata_version not in unicode_of_index(connection):
-            with suppress(sqlite3.OperationalError), transaction(connection):  # a read-only disk
-                note_unicode(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
-
-
-def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection:
-    """Open a file that `connect` has refused, as on a full or read-only disk.
-
-    Raises `refusal` if the file is damaged, in use by another process, or cannot be read either.
-    """
-    if is_damage(refusal) or name_of(refusal).startswith(_HELD):
-        raise refusal
-    file = real_file(path)
-    mode = "immutable=1"  # else SQLite would create a log
-    logs = [companion(file, ending) for ending in ("-wal", "-journal")]
-    if any(log.stat().st_size for log in logs if status_of(log)):
-        mode = _ALONE if os.access(file, os.W_OK) else _ALONE_UNLOCKED
-    try:
-        connection = _open(path, mode, busy_s=0.0)
-        connection.execute("pragma locking_mode = exclusive")
-        if version_of(connection) != newest_version():
-            with closing(connection) as older:
-                connection = connect_in_memory(older)
-            connection.execute(TRIGRAM_LIST)
-            connection.execute("pragma query_only = on")  # a write would be lost
-    except DATABASE_ERRORS as error:  # damage cannot be mended there
-        raise refusal from error
-    connection.execute("pragma temp_store = memory")
-    connection.refusal = refusal
     return connection
 
 
@@ -207,68 +164,42 @@ def real_file(path: Path) -> Path:
 
     Raises `StoreUnavailable`, and `OSError` if that cannot be seen.
     """
-    real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
-    for file in (path, companion(real, "-wal"), companion(real, "-journal")):
-        status = status_of(file)
-        is_file = stat.S_ISREG(status.st_mode) if status else not os.path.islink(file)  # noqa: PTH114
-        if not is_file:
-            raise StoreUnavailable(
-                f"{file} is a folder, a device or a broken link, not a file.",
-                next_step="Move it away, or connect the disk that it leads to.",
-            )
-    return real
+    status = status_of(path)
+    if status and not stat.S_ISREG(status.st_mode):
+        problem = f"{path} is a folder or a device, not a file."
+        raise StoreUnavailable(problem, next_step="Move it away.")
+    return Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
 
 
 def companion(file: Path, ending: str) -> Path:
     return file.with_name(file.name + ending)
 
 
-def _was_emptied(file: Path) -> bool:
-    """SQLite would take an empty file, or a single byte, for a new database, and remove its log."""
-    return file.stat().st_size <= 1 and (
-        bool(status_of(companion(file, "-wal")) or files_in(file.parent, f"{file.name}.backup-*"))
-    )
-
-
-def connect_in_memory(file: Connection | None = None) -> Connection:
-    """With the content of a file in the newest format, or without any."""
+def connect_in_memory() -> Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     _set_up(connection)
     # a large sort would write texts to a temporary file
     connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
-    if file is not None:
-        connection.path = file.path
-        file.backup(connection)
     migrate(connection)
     return connection
-
-
-def is_damaged(path: Path) -> bool:
-    """Read the whole file; one that cannot be read now, such as a locked one, is not damaged.
-
-    Raises `OSError` and `StoreUnavailable` as `connect` does.
-    """
-    try:
-        with closing(connect(path)) as connection:
-            require_whole(connection)
-    except DATABASE_ERRORS as error:
-        return is_damage(error)
-    return False
 
 
 def is_whole_with_new_indexes(path: Path) -> bool:
     """Rebuild all indexes; SQLite's check of the pages does not compare them with the tables.
 
-    Raises errors that do not tell of damage.
+    A file that is not whole stays as it is. Raises errors that do not tell of damage.
     """
     try:
-        with closing(connect(path)) as connection, transaction(connection):
+        if path.stat().st_size <= 1:  # it was emptied: SQLite would begin a new one
+            return False
+        with closing(connect(path)) as connection:
+            connection.execute("begin immediate")
             forget_index(connection)  # from SQLite 3.44 on, the check looks into it
             require_whole(connection)
-        with closing(connect(path)) as connection, transaction(connection):
             connection.execute("reindex")
             index_anew(connection)
+            connection.execute("commit")
     except DATABASE_ERRORS as error:
         if is_damage(error):
             return False
@@ -276,23 +207,24 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     return True
 
 
-def messages_in_copy(path: Path) -> int | None:
-    """Count the messages in a file that no process writes; None unless it is whole."""
+def sessions_in(path: Path) -> int | None:
+    """Count the sessions in a file that no process writes; None unless it is whole."""
+    query = "select count(*) from sessions where deleted_at is null"
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
             if version_of(connection) == 0 or _fault(connection):
                 return None
-            return int(connection.execute("select count(*) from messages").fetchone()[0])
+            return int(connection.execute(query).fetchone()[0])
     except (*DATABASE_ERRORS, OSError, StoreUnavailable):
         return None
 
 
-def require_whole(connection: Connection) -> None:
+def require_whole(connection: sqlite3.Connection) -> None:
     if fault := _fault(connection):
         raise LostRecordError(fault)
 
 
-def _fault(connection: Connection, check: str = "quick_check") -> str:
+def _fault(connection: sqlite3.Connection, check: str = "quick_check") -> str:
     """Return the first fault in the pages, or ""; raises `sqlite3.Error`.
 
     SQLite takes a column for another one if a letter of its name is damaged.
@@ -310,20 +242,15 @@ def _fault(connection: Connection, check: str = "quick_check") -> str:
     return "" if fault == "ok" else str(fault)
 
 
-class FileCheck(NamedTuple):
-    file_format: int
-    fault: str  # the first that SQLite has found in the pages
-
-
-def check_file(path: Path) -> FileCheck:
+def check_file(path: Path) -> tuple[int, str]:
     """Check all pages, and whether the file can be written; change nothing.
 
-    Raises `StoreUnavailable`.
+    Return the format, and the first fault that SQLite has found. Raises `StoreUnavailable`.
     """
     try:
         real_file(path)
         # `connect` would change its mode, and create missing tables
-        with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
+        with closing(_open(path, "mode=rw", busy_s=HELD_S)) as connection:
             file_format = version_of(connection)
             # fails if it is read-only or locked
             connection.execute("begin immediate")
@@ -331,7 +258,7 @@ def check_file(path: Path) -> FileCheck:
             fault = _fault(connection, "integrity_check")
     except (*DATABASE_ERRORS, OSError) as error:
         raise explain(error, path) from error
-    return FileCheck(file_format, fault)
+    return file_format, fault
 
 
 def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
@@ -349,6 +276,7 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
+    connection.number = int.from_bytes(os.urandom(4), "big") >> 1  # SQLite's number has a sign
     # zeros over deleted text; not all builds of SQLite do that by default
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text  # Python's own would refuse a damaged byte
@@ -362,15 +290,19 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         return explain_system_error(error, path)
     name = name_of(error)
     if is_damage(error):
-        reason, next_step = _DAMAGED
-    elif not name.startswith(_HELD) and (refusal := _refusal_to_write(path)):
+        return StoreDamaged(
+            f"{path.name} is damaged.",
+            next_step="`lmchat sessions recover` keeps it, and puts a daily backup in its "
+            "place; so does the chat, if you choose one.",
+            details=f"{path}: {name or error}",
+        )
+    if not name.startswith(_HELD) and (refusal := _refusal_to_write(path)):
         return explain_system_error(refusal, path)
-    else:
-        fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
-        unknown_error = (str(error), "Check the log file, then start lmchat again.")
-        reason, next_step = fitting[0] if fitting else unknown_error
-        if (reason, next_step) == LOCKED and not has_locks(path.parent):
-            reason, next_step = _NO_LOCKS
+    unknown_error = (str(error), "Check the log file, then start lmchat again.")
+    fitting = (_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning))
+    reason, next_step = next(fitting, unknown_error)
+    if (reason, next_step) == LOCKED and not has_locks(path.parent):
+        reason, next_step = _NO_LOCKS
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.",
         next_step=next_step,
@@ -381,8 +313,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 def _refusal_to_write(path: Path) -> OSError | None:
     """Ask the system, as SQLite has several names for its refusals."""
     file = Path(os.path.realpath(path))
-    companions = (companion(file, ending) for ending in OF_SQLITE)
-    return next(filter(None, map(refusal_to_write, (file, file.parent, *companions))), None)
+    return refusal_to_write(file) or refusal_to_write(file.parent)
 
 
 def name_of(error: BaseException) -> str:
@@ -397,8 +328,14 @@ def is_held(error: Exception, path: Path) -> bool:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether one of `DATABASE_ERRORS` means that the file itself is damaged."""
-    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
-        return True
-    # rows keep all constraints, unless an index leads to other rows
-    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT"))
+    """Whether one of `DATABASE_ERRORS` may mean that the file itself is damaged.
+
+    SQLite's general error is, with statements that are right, one of a damaged schema. Rows keep
+    all constraints, unless an index leads to other rows.
+    """
+    damage = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT")
+    return (
+        isinstance(error, UnicodeDecodeError)
+        or name_of(error).startswith(damage)
+        or name_of(error) == "SQLITE_ERROR"
+    )

@@ -14,11 +14,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
-from unicodedata import unidata_version
 
 from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.locks import has_file_locks
@@ -29,9 +28,9 @@ from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_records import set_columns
-from lmchat.storage.opening import Connection, is_damaged
+from lmchat.storage.opening import Connection, require_whole, transaction
 from lmchat.storage.record_values import column_value, insert, stored_time, text_from, time_from
-from lmchat.storage.schema import index_anew, transaction, unicode_of_index
+from lmchat.storage.schema import index_anew
 from lmchat.storage.session_locks import SessionLocks
 from lmchat.units import counted
 
@@ -54,11 +53,6 @@ _USES = "create table if not exists uses (used_at text not null, doubted_at text
 class Purged(NamedTuple):
     """What a purge has left, at least for now."""
 
-    is_log_emptied: bool = True
-    """Whether no text is left in the write-ahead log; else another process was reading.
-
-    SQLite then empties it when the last connection that can write is closed.
-    """
     left_files: tuple[Path, ...] = ()
     """Files that could not be removed."""
     open_ids: frozenset[str] = frozenset()
@@ -87,7 +81,7 @@ class Trash:
         """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
         Return a sentence about what could not be deleted, or "". A deletion also removes the older
-        copies, which may be needed to repair a damaged database.
+        copies, which a damaged file would need: raise an error for one.
         """
         if is_clock_doubtful(connection, moment):
             return ""
@@ -97,8 +91,9 @@ class Trash:
             text_from(session_id) for (session_id,) in connection.execute(query, (before,))
         ]
         has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
-        if not has_expired or is_damaged(connection.path):
+        if not has_expired:
             return ""
+        require_whole(connection)
         if not has_file_locks(connection.path.parent):
             return (
                 "The disk has no file locks, so nothing is removed from the trash by time. Close "
@@ -114,9 +109,9 @@ class Trash:
         self, connection: Connection, session_ids: Collection[str], *, messages_before: str = ""
     ) -> Purged:
         """`messages_before` is a stored time, or "": deleted messages that are older go, too."""
-        with ExitStack() as stack, transaction(connection):
-            # until the commit, no process reads a session that it does not hold yet
-            held_ids = stack.enter_context(self._locks.purging())
+        # until the commit, no process reads a session that it does not hold yet
+        with transaction(connection, "exclusive"):
+            held_ids = self._locks.held_ids()
             open_ids = held_ids.intersection(session_ids)
             going_ids = set(session_ids) - open_ids
             messages = connection.execute(_DELETED_BEFORE, (messages_before,)).fetchall()
@@ -125,30 +120,23 @@ class Trash:
             if not going_ids and not going:
                 return Purged(open_ids=frozenset(open_ids), open_messages=open_messages)
 
-            backup.remove_copies(connection.path)
+            left_files = backup.remove_copies(connection.path)
             message_ids = {text_from(message_id) for _, message_id, _ in going}
-            left_files = _remove_answers(connection.path, {*going_ids, *message_ids})
+            left_files += _remove_answers(connection.path, {*going_ids, *message_ids})
             changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
             self.remove_prompts(connection, changed_ids)
             named_files = named_digests(connection)
             _delete_messages(connection, [number for number, *_ in going])
             for session_id in going_ids:
                 _delete_session(connection, session_id)
-            # FTS5 keeps trigrams of removed texts until it writes the index again: 1 s for 40 MB of
-            # text
-            if unicode_of_index(connection) == {unidata_version}:
-                connection.execute("insert into trigrams (trigrams) values ('optimize')")
-            else:
-                index_anew(connection)
-        # another lmchat may have just made its copy, or kept what its engine has read
-        left_files += backup.remove_copies(connection.path)
+            # FTS5 keeps trigrams of removed texts; others may be folded by another Unicode
+            index_anew(connection)  # 4 s for 100,000 messages
+        # another lmchat may have just kept what its engine has read
         left_files += self.remove_prompts(connection, changed_ids)
         # one that was not named before may be of a message that another window is about to write
         named_files -= named_digests(connection)
         left_files += self._files.remove(named_files)
-        # the log stays while another connection reads
-        is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-        return Purged(not is_busy, tuple(left_files), frozenset(open_ids), open_messages)
+        return Purged(tuple(left_files), frozenset(open_ids), open_messages)
 
     def remove_prompts(
         self, connection: Connection, session_ids: Collection[str] = ()

@@ -15,14 +15,13 @@ from lmchat.sessions.message import interrupted
 from lmchat.storage.branch_queries import arrived_parts
 from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.message_records import end_answer, number_of
-from lmchat.storage.opening import Connection
+from lmchat.storage.opening import Connection, transaction
 from lmchat.storage.record_values import (
     MESSAGE_COLUMNS,
     message_from,
     read_parts,
     text_from,
 )
-from lmchat.storage.schema import transaction
 
 _KILLED = "lmchat ended"
 _RUNNING_RECORDS = "select number, message_id from messages where state = 'streaming'"

@@ -1,4 +1,4 @@
-"""Tables and search index of `sessions.db`, and transactions.
+"""Tables and search index of `sessions.db`.
 
 `trigrams` is the search index, whose row ids are those of `parts`; triggers write it.
 """
@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from unicodedata import unidata_version
 
 from lmchat.errors import StoreUnavailable
 
@@ -165,26 +163,6 @@ _TRIGGERS = (
 )
 
 
-# Versions of Unicode by which texts were folded. FTS5 removes a text only if it is folded in the
-# same way, so `purge` writes the index again if another one was in use.
-_INDEX_UNICODE = "create table if not exists index_unicode (version text primary key not null)"
-
-
-def note_unicode(connection: sqlite3.Connection) -> None:
-    """Note, in a transaction, that this process folds texts for the index."""
-    connection.execute(_INDEX_UNICODE)
-    insertion = "insert or ignore into index_unicode (version) values (?)"
-    connection.execute(insertion, (unidata_version,))
-
-
-def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
-    query = "select 1 from sqlite_master where name = 'index_unicode'"
-    if connection.execute(query).fetchone() is None:
-        return set()
-    records = connection.execute("select cast(version as text) from index_unicode")
-    return {version for (version,) in records}
-
-
 def index_anew(connection: sqlite3.Connection) -> None:
     """Run in a transaction; nothing is left of removed texts."""
     for name in ("parts_added", "parts_removed"):
@@ -197,8 +175,8 @@ def index_anew(connection: sqlite3.Connection) -> None:
         """insert into trigrams (rowid, text) select part_id,
             searchable(kind, cast(text as blob), cast(name as blob)) from parts"""
     )
-    connection.execute("delete from index_unicode")
-    note_unicode(connection)
+    # older lmchats noted in it who had folded the texts
+    connection.execute("drop table if exists index_unicode")
 
 
 def forget_index(connection: sqlite3.Connection) -> None:
@@ -209,21 +187,6 @@ def forget_index(connection: sqlite3.Connection) -> None:
     connection.execute("pragma writable_schema = on")
     connection.execute("delete from sqlite_master where name = 'trigrams'")
     connection.execute("pragma writable_schema = reset")  # reads the schema again
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Lock the file for writing from the beginning, not only from the first change."""
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        # a failure to roll back must not hide the error that caused it
-        with suppress(sqlite3.Error):
-            if connection.in_transaction:
-                connection.execute("rollback")
-        raise
 
 
 def newest_version() -> int:
@@ -237,7 +200,6 @@ def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
     if found == 0:
         for statement in (*_TABLES, _INDEX, *_TRIGGERS):
             connection.execute(statement)
-        note_unicode(connection)
         found = FIRST_VERSION
     for statements in MIGRATIONS[found - FIRST_VERSION : last - FIRST_VERSION]:
         for statement in statements:

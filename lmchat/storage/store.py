@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.files.disk import status_of
+from lmchat.files.disk import explain_system_error, status_of
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
@@ -36,8 +36,16 @@ from lmchat.sessions.message import (
 from lmchat.sessions.prompts import draft_of
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage import backup, importing, message_records, search
+from lmchat.storage import importing, message_records, search
 from lmchat.storage.attachment_files import AttachedFiles, named_digests
+from lmchat.storage.backup import (
+    back_up,
+    intact_backups,
+    is_due,
+    notice_of_missing,
+    replace_damaged,
+    set_aside_logs,
+)
 from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
@@ -69,9 +77,7 @@ from lmchat.storage.opening import (
     Connection,
     connect,
     connect_in_memory,
-    connect_to_read,
     is_damage,
-    is_damaged,
     require_whole,
 )
 from lmchat.storage.purge import (
@@ -128,7 +134,7 @@ class Store:
             self.database = Database(self._path, connect_in_memory)
         else:
             self.database = Database(
-                path, self._open_file, restore=lambda: backup.restore(path, clock())
+                path, self._open_file, look=lambda: set_aside_logs(path, clock())
             )
         self._journal = FileJournal(self._path)
 
@@ -136,7 +142,7 @@ class Store:
 
     @property
     def notice(self) -> str:
-        """Tell the user of a file that was replaced; "" if none was."""
+        """Tell the user what was found at the opening of the file, or mended; "" for nothing."""
         return self.database.notice
 
     async def open(self) -> str:
@@ -148,24 +154,20 @@ class Store:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""
         path = self._path
         is_missing = status_of(path) is None
-        try:
-            connection = connect(path)
-        except sqlite3.OperationalError as error:
-            return connect_to_read(path, error)
+        connection = connect(path)
         moment = self._clock()
         try:
             recover_killed_answers(connection, moment)
-            lost = backup.notice_of_missing(path, moment) if is_missing else ""
-            doubt = notice_of_clock(connection, moment)
-            connection.notice = " ".join(filter(None, (lost, doubt)))
+            lost = notice_of_missing(path, moment) if is_missing else ""
+            connection.notice = f"{lost} {notice_of_clock(connection, moment)}".strip()
             left = self._trash.empty(connection, moment)
-            connection.notice = " ".join(filter(None, (connection.notice, left)))
+            connection.notice = f"{connection.notice} {left}".strip()
         except (sqlite3.Error, OSError) as error:
             if is_damage(error):
                 connection.close()
                 raise
             # such as a full disk: sessions can still be read
-            _logger.warning("putting the session file in order failed: %s", error)
+            _logger.info("putting the session file in order failed: %s", error)
         return connection
 
     async def daily_check(self) -> None:
@@ -173,20 +175,40 @@ class Store:
         if self._is_temporary:
             return
         path, moment = self._path, self._clock()
-        if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
+        if not await self.database.run(lambda connection: is_due(connection, moment)):
             return
-        if await run_abandonable(lambda: is_damaged(path)):
-            await self.database.run(require_whole)  # another window may have replaced it since
-        else:
-            await self.database.run(
-                lambda connection: self.files.remove_unnamed(connection, moment)
-            )
         # a copy dated by a wrong clock must not push out others
         keeps_all = await self.database.run(
             lambda connection: is_clock_doubtful(connection, moment)
         )
-        await run_abandonable(lambda: backup.back_up(path, moment, keeps_all=keeps_all))
+        try:
+            await run_abandonable(lambda: back_up(path, moment, keeps_all=keeps_all))
+        except sqlite3.Error:
+            await self.check()
+        await self.database.run(lambda connection: self.files.remove_unnamed(connection, moment))
         await self.database.run(self._note_use)  # a window may be open for weeks
+
+    async def check(self) -> None:
+        """Read the whole file; raise `StoreDamaged`, or `StoreUnavailable`."""
+        await self.database.run(require_whole)
+
+    async def backups(self) -> dict[Path, str]:
+        """Return the intact daily copies, newest first, with words for each.
+
+        Raises `StoreUnavailable`.
+        """
+        try:
+            return await run_abandonable(lambda: intact_backups(self._path, self._clock()))
+        except OSError as error:
+            raise explain_system_error(error, self._path) from error
+
+    async def replace_damaged(self, chosen: Path | None) -> None:
+        """Put a backup, or an empty file, in the place of the damaged file; the notice says so.
+
+        Raises `StoreUnavailable`, also while another lmchat has the file open.
+        """
+        path, moment = self._path, self._clock()
+        await self.database.replace(lambda: replace_damaged(path, moment, chosen))
 
     async def aclose(self) -> None:
         await self._journal.aclose()

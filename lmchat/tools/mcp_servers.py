@@ -98,7 +98,7 @@ class McpServers:
         self.ask_user: AskUser | None = None  # set by a front end that can ask; else all is refused
         self.is_asking = asyncio.Lock()  # so that a front end has one question at a time
         used = [server for server in servers if not server.disabled]
-        if os.path.isfile(functions):  # noqa: PTH113 - Path raises for a folder without permission
+        if os.path.lexists(functions):
             program, *arguments = own_program("lmchat.tools.function_server")
             arguments.append(str(functions.absolute()))
             used.append(McpSettings(name=FUNCTIONS, command=program, args=tuple(arguments)))

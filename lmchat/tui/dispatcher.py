@@ -103,7 +103,7 @@ class Dispatcher:
         self.ui.start_later(CHECK_AFTER_S, lambda: self.ui.start(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
-        await self.workspace.store.open()
+        await self.controllers.saved_sessions.open_file()
         await self.controllers.prompt_text.load_history()
 
     async def _check_daily(self) -> None:

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import title_from
 from lmchat.storage import message_records
-from lmchat.storage.opening import connect
-from lmchat.storage.schema import transaction
+from lmchat.storage.opening import connect, transaction
 from lmchat.storage.store import Store
 from tests.benchmarks.texts import section
 from tests.support.chats import header
@@ -42,20 +41,18 @@ def texts(count: int) -> Iterator[str]:
 def fill(path: Path, texts: Iterable[str], session_size: int) -> None:
     """Write a store of sessions of so many messages, prompts and answers in turn."""
     session, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
-    with closing(connect(path)) as connection:
-        with transaction(connection):
-            for number, text in enumerate(texts):
-                moment += timedelta(minutes=4)
-                if number % session_size == 0:
-                    session, parent = header(title_from(text), moment=moment), None
-                    message_records.put_session(connection, session)
-                role = Role.ASSISTANT if number % 2 else Role.USER
-                message = text_message(role, text, parent_id=parent)
-                message = replace(message, created_at=moment, model="bench" if number % 2 else "")
-                message_records.put_message(connection, session.session_id, message)
-                message_records.make_leaf(connection, session.session_id, message, moment)
-                parent = message.message_id
-        connection.execute("pragma wal_checkpoint(truncate)")
+    with closing(connect(path)) as connection, transaction(connection):
+        for number, text in enumerate(texts):
+            moment += timedelta(minutes=4)
+            if number % session_size == 0:
+                session, parent = header(title_from(text), moment=moment), None
+                message_records.put_session(connection, session)
+            role = Role.ASSISTANT if number % 2 else Role.USER
+            message = text_message(role, text, parent_id=parent)
+            message = replace(message, created_at=moment, model="bench" if number % 2 else "")
+            message_records.put_message(connection, session.session_id, message)
+            message_records.make_leaf(connection, session.session_id, message, moment)
+            parent = message.message_id
 
 
 def fill_store(home: Path, count: int) -> Path:

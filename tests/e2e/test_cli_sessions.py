@@ -14,7 +14,7 @@ import pytest
 
 from lmchat.storage import opening
 from tests.support.chats import store_at
-from tests.support.programs import PYTHON, Inside, run
+from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
@@ -168,22 +168,16 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
     assert cli("sessions", "show", ids[1]).returncode == 2
 
 
-def test_a_purge_says_what_has_to_end_before_the_text_is_in_no_file(saved, monkeypatch):
+def test_a_purge_beside_a_program_that_reads_says_that_it_has_deleted_nothing(saved, monkeypatch):
     cli, ids = saved
     monkeypatch.setattr(opening, "BUSY_S", 0.1)
-    cli("sessions", "delete", ids[0])
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as other:
         other.execute("begin")  # in the middle of its work, as a long search is
         other.execute("select text from parts").fetchone()
-        done = cli("sessions", "purge", "--yes")
-        told = (
-            f"Deleted permanently: {ids[0][:8]} “Plan a garden”, once other windows are closed.\n"
-        )
-        assert done.stdout == told
-        done = cli("sessions", "purge", ids[1], "--yes", "--json")
-        assert "deleted permanently, once other windows are closed." in done.stderr
+        done = cli("sessions", "purge", ids[0], "--yes")
+        assert (done.returncode, "another program has locked it" in done.stderr) == (1, True)
         assert b"garden" in left_in(cli.folder)
-    assert b"garden" not in left_in(cli.folder)
+    assert "Deleted permanently" in cli("sessions", "purge", ids[0], "--yes").stdout
 
 
 def left_in(folder: Path) -> bytes:
@@ -303,7 +297,7 @@ def test_all_sessions_are_exported_for_another_user_and_what_could_not_be_is_nam
     assert (len(value["files"]), value["failed"]) == (2, 0)
     again = cli(*words)
     assert again.returncode == 1
-    assert "Not written: 2 sessions." in again.stderr
+    assert "Not written, or not whole: 2 sessions." in again.stderr
     assert ids[0] in again.stderr
     other = Cli(home=cli.home / "other")
     other.home.mkdir()
@@ -319,33 +313,71 @@ def test_export_with_reasoning_has_what_was_thought(cli, server):
     assert "Hmm, beds." in cli("export", "--reasoning").stdout
 
 
-def test_each_command_that_meets_a_damaged_file_of_sessions_tells_that_it_is_set_aside(cli):
+def test_an_export_without_an_attached_file_is_written_and_says_so(cli, tmp_path):
+    (tmp_path / "beds.md").write_text("Two beds.")
+    assert cli("ask", "--save", "-f", str(tmp_path / "beds.md"), "Plan").returncode == 0
+    whole = cli("export", "--format", "json")
+    assert (whole.returncode, whole.stderr) == (0, "")
+    [file] = (cli.folder / "attachments").iterdir()
+    words = "Not in the export: beds.md: The attached file is missing. All else is in it."
+    for change in (file.unlink, lambda: file.write_text("other")):
+        change()
+        for command in (
+            ("export", "--format", "json"),
+            ("export", "-o", str(tmp_path / "plan.html"), "--force"),
+            ("export", "--all", str(tmp_path / "all"), "--format", "json", "--force"),
+        ):
+            done = cli(*command)
+            said = " ".join(done.stderr.split())
+            assert (done.returncode, words.replace("missing", "damaged") in said) == (
+                1, words not in said
+            ), done  # fmt: skip
+            assert "Plan" in done.stdout or (tmp_path / "plan.html").exists()
+        assert [*(tmp_path / "all").iterdir()]
+    assert cli("export").returncode == 0, "text has no files"
+
+
+DAMAGE = b"this is no database" * 100
+
+
+def test_a_command_that_needs_a_damaged_file_stops_and_others_say_what_is_not_saved(cli):
     assert cli("ask", "--save", "Hi").returncode == 0
-    commands = (
-        (("sessions",), ""),
-        (("stats",), ""),
-        (("ask", "--save", "Hi"), ""),
-        (("ask", "Hi"), ""),  # saves its figures
-        (("batch", "--text"), "Hi\n"),
-        (("--plain",), "Hi\n"),
-    )
-    for number, (words, stdin) in enumerate(commands, 1):
-        (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
-        done = cli(*words, stdin=stdin)
-        assert done.returncode == 0, (words, done.stderr)
-        assert done.stderr.count("sessions.db was damaged and is kept as sessions.db.damaged-") == 1
-        assert len([*cli.folder.glob("sessions.db.damaged-*[0-9]")]) == number
+    file = cli.folder / "sessions.db"
+    file.write_bytes(DAMAGE)
+    words = "sessions.db is damaged. `lmchat sessions recover` keeps it,"
+    for command, stdin, code in (
+        (("sessions",), "", 1),
+        (("export",), "", 1),
+        (("stats",), "", 1),
+        (("ask", "--save", "Hi"), "", 1),
+        (("ask", "Hi"), "", 0),  # saves its figures
+        (("batch", "--text"), "Hi\n", 0),
+    ):
+        done = cli(*command, stdin=stdin)
+        said = done.stderr.replace("\n", " ")
+        assert (done.returncode, said.count(words)) == (code, 1), (command, done)
+        assert file.read_bytes() == DAMAGE
 
 
-def test_sessions_are_listed_and_changed_where_processes_cannot_share_memory(saved):
-    cli, _ = saved
-    # SQLite shares 32 kB of memory by a file beside the database, which is too large here
-    limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (32767,) * 2); "
-        "from lmchat.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
-    for words in (("rename", "last", "Plan"), ()):
-        done = run([PYTHON, "-c", limited, "sessions", *words], home=cli.home)
-        assert (done.returncode, done.stderr) == (0, "")
-    assert "Plan" in done.stdout
-    assert "Plan" in cli("sessions").stdout
+def test_one_command_puts_a_backup_or_an_empty_file_in_the_place_of_a_damaged_one(cli):
+    wrong = cli("sessions", "recover")
+    assert (wrong.returncode, "is not damaged" in wrong.stderr) == (2, True)
+    assert cli("ask", "--save", "Plan the garden").returncode == 0
+    file = cli.folder / "sessions.db"
+    for backups, in_use, title in (
+        (1, "a copy of sessions.db.backup-", "Plan the garden"),
+        (0, "an empty file", "There are no saved sessions."),
+    ):
+        if not backups:
+            [backup] = cli.folder.glob("*.backup-*")
+            backup.unlink()
+        file.write_bytes(DAMAGE)
+        done = cli("sessions", "recover")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "sessions.db was damaged and is kept as sessions.db.damaged-" in done.stderr
+        assert f"; {in_use}" in done.stderr
+        listed = cli("sessions")
+        assert title in listed.stdout + listed.stderr
+    assert {kept.read_bytes() for kept in cli.folder.glob("*.damaged-*")} == {DAMAGE}
+    file.write_bytes(DAMAGE)
+    assert "an empty file" in cli.json("sessions", "recover", "--json")["result"]

@@ -17,7 +17,7 @@ from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 Cli = Inside
 PRODUCT = llama_cpp
 _MORE_S = 4.5  # than the same command without a wait; one of 2 s makes it 3.5 s, two 5.5 s
-FILES = ("sessions.db", "state.toml", "credentials.toml", "config.toml")
+FILES = ("state.toml", "credentials.toml", "config.toml")
 
 
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["sleeps", "stopped"])
@@ -26,9 +26,13 @@ def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_s
 ):
     with ready_screen(tmp_path, server.url) as screen:
         folder = screen.home / "lmchat"
-        with held(HOLD_LOCKS, *(folder / name for name in FILES)) as other:
+        with (
+            held(HOLD_LOCKS, *(folder / name for name in FILES)) as locks,
+            held(HOLD_SQLITE, folder / "sessions.db") as sqlite,
+        ):
             if is_stopped:
-                other.send_signal(signal.SIGSTOP)
+                locks.send_signal(signal.SIGSTOP)
+                sqlite.send_signal(signal.SIGSTOP)
             screen.type("\x02\x02", hides="No sessions yet.")
             start_s = time.monotonic()
             screen.type("\x11")
@@ -41,7 +45,7 @@ def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_s
 def test_quitting_without_saving_does_not_wait_for_a_lock(tmp_path, server):
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Before.", answers=1)
-        with held(HOLD_LOCKS, *(screen.home / "lmchat" / name for name in FILES)):
+        with held(HOLD_SQLITE, screen.home / "lmchat" / "sessions.db"):
             screen.type("a draft")
             screen.wait_for("a draft")
             screen.type("\x11", sees="Quit without saving?")

@@ -58,6 +58,52 @@ def test_a_home_that_no_file_can_have_is_one_sentence(inside, tmp_path):
             assert "cannot be used: " in done.stderr.splitlines()[0]
 
 
+def test_a_home_is_an_absolute_path_or_one_below_the_home_of_the_user(inside, tmp_path):
+    inside.cwd = tmp_path
+    for home in (
+        "chats",
+        "./chats",
+        "'/chats'",
+        '"~/chats"',
+        "$HOME/chats",
+        "C:\\chats",
+        "~nobody0/c",
+    ):
+        for words in _COMMANDS:
+            done = inside(*words, LMCHAT_HOME=home)
+            assert done.returncode == 2, done
+            assert f"LMCHAT_HOME is not an absolute path: {home}\n" in done.stderr
+    assert not [*tmp_path.glob("*chats*")]
+    for home in (str(tmp_path / "absolute"), "~/below", " ~/below "):
+        assert inside("ask", "--save", "hi", LMCHAT_HOME=home).returncode == 0
+
+
+def test_a_link_that_leads_nowhere_is_named(inside, tmp_path):
+    """A disk that is not connected: what it has must not be taken for missing, and begun anew."""
+    for number, (name, words, code) in enumerate(
+        (
+            ("config.toml", ["ask", "hi"], 2),
+            ("credentials.toml", ["ask", "hi"], 0),
+            ("mcp.json", ["ask", "hi"], 0),
+            ("tools.py", ["tools"], 1),
+            ("sessions.db", ["sessions"], 1),
+            ("sessions.db", ["ask", "--save", "hi"], 1),
+            ("", ["ask", "hi"], 2),
+            ("", ["doctor"], 1),
+        )
+    ):
+        home = tmp_path / str(number)
+        link = home / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(tmp_path / "disk" / name)
+        done = inside(*words, LMCHAT_HOME=str(home))
+        said = " ".join((done.stdout + done.stderr).split())
+        assert done.returncode == code, done
+        assert "a link that leads nowhere" in said, done
+        assert link.is_symlink()
+    assert not (tmp_path / "disk").exists()
+
+
 def test_a_home_that_may_not_be_written_costs_only_what_is_saved(inside, tmp_path):
     (tmp_path / "file").write_text("x")
     for home in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -7,14 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from lmchat.errors import StoreDamaged, StoreUnavailable
 from lmchat.storage.backup import copy_database, daily_copies
-from lmchat.storage.opening import is_damaged
+from lmchat.storage.opening import connect
 from lmchat.storage.store import Store
 from tests.support.chats import (
-    faults_in,
     fill,
     header,
-    reply,
     say,
     store_at,
 )
@@ -122,41 +121,29 @@ async def in_trash(folder, clock):
         return session
 
 
-@pytest.mark.parametrize("has_copy", [True, False])
-async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, clock, has_copy):
+async def test_damage_that_nothing_has_met_yet_is_told_and_no_copy_made_of_it(tmp_path, clock):
     async with aclosing(store_at(tmp_path, clock)) as store:
         await fill(store, 200)
-        if has_copy:
-            await store.daily_check()
-        session = header("newest")
-        asked = await say(store, session, "still here")
-        await reply(store, session, "yes", asked)
+        await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "parts")
+    before = path.read_bytes()
     clock.moment += timedelta(days=1)
-    store = Store(path, clock=clock)
-    assert await store.open() == ""
-    await store.daily_check()
-    assert "sessions.db was damaged and is kept as sessions.db.damaged-" in store.notice
-    assert faults_in(path) == ""
-    assert len(await store.list_sessions()) == (200 if has_copy else 0)
-    await store.append(session, asked)  # by a window that still has it
-    assert (await store.open_session(session.session_id)).messages == (asked,)
-    assert len(await store.search("answer", limit=1000)) == (200 if has_copy else 0)
-    assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
-    await store.daily_check()  # one file was set aside, not two
-    assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
-    await store.aclose()
+    async with aclosing(Store(path, clock=clock)) as store:
+        assert await store.open() == ""
+        with pytest.raises(StoreDamaged):
+            await store.daily_check()
+        assert store.notice.startswith("sessions.db is damaged. `lmchat sessions recover`")
+    assert copies(tmp_path) == ["sessions.db.backup-2026-11-20"]
+    assert len(before) == path.stat().st_size
 
 
 @pytest.mark.parametrize(("size", "room"), [(300_000, 1 << 17), (100, 1 << 14)])
 def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size, room):
     """In the last case the copy is made, and there is no room for what SQLite wants beside it."""
     path = tmp_path / "sessions.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("create table t as select randomblob(?) as b", (size,))
-        connection.execute("pragma wal_checkpoint(truncate)")
+    with closing(connect(path)) as connection:
+        connection.execute("insert into drafts values ('', hex(zeroblob(?)))", (size,))
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
             copy_database(path, tmp_path / "sessions.db.copy")
         assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
@@ -168,11 +155,9 @@ async def test_a_file_that_another_program_keeps_locked_is_not_taken_for_a_damag
     monkeypatch.setattr("lmchat.storage.opening.BUSY_S", 0.05)
     await say(store, header(), "hello")
     path = tmp_path / "lmchat" / "sessions.db"
-    assert not is_damaged(path)
-    await store.aclose()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("pragma locking_mode = exclusive")
         other.execute("begin exclusive")
-        assert not is_damaged(path)
-    path.write_bytes(b"garbage" * 1000)
-    assert is_damaged(path)
+        with pytest.raises(StoreUnavailable, match="another program has locked it"):
+            await store.daily_check()
+    await store.daily_check()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.errors import StoreUnavailable
+from lmchat.errors import StoreDamaged, StoreUnavailable
 from lmchat.storage import schema
 from tests.support.chats import START, faults_in, fill, say, start_session, store_at
 from tests.support.programs import Inside
@@ -131,7 +131,7 @@ async def test_a_file_keeps_its_format_if_a_later_one_cannot_be_reached(
         assert store.notice == ""
 
 
-async def test_a_copy_of_an_older_format_takes_the_place_of_a_damaged_file(tmp_path, monkeypatch):
+async def test_a_backup_of_an_older_format_takes_the_place_of_a_damaged_file(tmp_path, monkeypatch):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 3)
         await store.daily_check()
@@ -139,8 +139,10 @@ async def test_a_copy_of_an_older_format_takes_the_place_of_a_damaged_file(tmp_p
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, (COLOUR,)])
     path.write_bytes(path.read_bytes()[:3000])
     async with aclosing(store_at(tmp_path)) as store:
+        with pytest.raises(StoreDamaged):
+            await store.open()
+        await store.replace_damaged(next(iter(await store.backups())))
         assert len(await store.list_sessions()) == 3
-        assert "with 6 messages, is in use" in store.notice
     assert format_of(path) == (schema.newest_version(), True)
 
 

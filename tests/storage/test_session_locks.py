@@ -18,7 +18,7 @@ import pytest
 
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.files.locks import has_file_locks
-from lmchat.storage import opening, purge
+from lmchat.storage import purge
 from lmchat.storage.purge import Purged
 from lmchat.storage.store import Store
 from tests.support.chats import chat, reply, say, start_session, store_at
@@ -62,7 +62,7 @@ async def with_deleted_message(store):
 
 
 def files_of_locks(folder):
-    return [*folder.rglob("*-window-*"), *folder.rglob("*-purge-*")]
+    return [*folder.rglob("*-window-*")]
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -172,18 +172,6 @@ async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, s
         assert await store.purge(session.session_id) == Purged()
         with pytest.raises(SessionNotFound):
             await asyncio.wrap_future(reads[0])
-
-
-async def test_a_window_waits_for_a_purge_only_so_long(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(opening, "BUSY_S", 0.05)
-    session, _ = await start_session(store, "hello")
-    store.keep_locked(())
-    path = tmp_path / "lmchat" / "sessions.db-purge-of-another"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(StoreUnavailable, match="is deleting sessions permanently"):
-            await store.open_session(session.session_id, is_locked=True)
-    assert (await store.open_session(session.session_id, is_locked=True)).header.title == "hello"
 
 
 async def test_a_session_is_read_where_its_lock_cannot_be_written_and_is_locked_later(

@@ -96,7 +96,7 @@ async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
     folder = tmp_path / "lmchat"
     assert is_private(folder)
     assert all(map(is_private, folder.iterdir()))
-    assert len(list(folder.iterdir())) == 5  # with -wal, -shm, -window-… and the lock
+    assert len(list(folder.iterdir())) == 3  # with -window-… and the lock
 
 
 async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):

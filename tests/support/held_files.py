@@ -21,7 +21,7 @@ with ExitStack() as stack:
 """
 HOLD_SQLITE = """
 import sqlite3, sys, time
-sqlite3.connect(sys.argv[1], isolation_level=None).execute("begin exclusive")
+sqlite3.connect(sys.argv[1], isolation_level=None).execute("begin immediate")
 print("held", flush=True)
 time.sleep(60)
 """

@@ -398,7 +398,10 @@ def _environment() -> str:
     rows = [(f"`{name}`", f"`{key}`") for name, key in VARIABLES]
     rows += [("`OPENAI_API_KEY`", "API key for api.openai.com only")]
     rows += [
-        ("`LMCHAT_HOME`", "one folder for all files"),
+        (
+            "`LMCHAT_HOME`",
+            "one folder for all files: an absolute path, or one that begins with `~/`",
+        ),
         ("`HF_ENDPOINT`", "mirror of huggingface.co for `--local -m USER/REPO`"),
         ("`HF_TOKEN`", "token for it, sent to this host alone"),
         ("`HF_HUB_CACHE`, `HF_HOME`", "cache of the hub, where model files are looked for"),

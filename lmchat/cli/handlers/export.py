@@ -64,6 +64,7 @@ async def export(context: Context) -> int:
                     output.print_json({"id": session_id, "format": form, "text": text})
                 else:
                     output.print_text(text)
+                library.require_files()
                 return 0
             paths.append(await write(session, expanded_path(options.output_file)))
 
@@ -73,7 +74,7 @@ async def export(context: Context) -> int:
         for path in paths:
             output.note(f"Wrote {path}")
         if failed_count:
-            output.note(f"Not written: {counted(failed_count, 'session')}.")
+            output.note(f"Not written, or not whole: {counted(failed_count, 'session')}.")
         elif not paths:
             output.note("There are no sessions to export.")
     return 1 if failed_count else 0

@@ -12,7 +12,7 @@ from itertools import chain
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.errors import SessionOpen, WrongUse
+from lmchat.errors import SessionOpen, StoreDamaged, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.files.locks import has_file_locks
 from lmchat.library.library import ExportAs, Library
@@ -106,6 +106,22 @@ async def restore(context: Context) -> int:
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 
+async def recover(context: Context) -> int:
+    """Put the newest intact daily copy, else an empty file, in the place of a damaged file.
+
+    Raises `WrongUse` if it is not damaged.
+    """
+    async with open_saved(context.paths, context.note) as store:
+        try:
+            await store.check()
+        except StoreDamaged:
+            await store.replace_damaged(next(iter(await store.backups()), None))
+            if context.output.is_json:
+                context.output.print_json({"result": store.notice})
+            return 0
+    raise WrongUse("sessions.db is not damaged.", next_step="Nothing was changed.")
+
+
 async def purge(context: Context) -> int:
     """Delete a session permanently, after the user has confirmed it, and print what was deleted.
 
@@ -149,14 +165,11 @@ async def purge(context: Context) -> int:
     subject = _deleted_text(headers, message_count)
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
-    end = "." if purged.is_log_emptied else ", once other windows are closed."
-    if output.is_json and not purged.is_log_emptied:
-        output.note(f"lmchat: {subject}: deleted permanently{end}")
     if text := purged.open_note:
         output.note(f"lmchat: Open in another lmchat, and not deleted: {text}. {_CLOSE}")
     for path in left:
         output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
-    return output.print_result(document, f"Deleted permanently: {subject}{end}")
+    return output.print_result(document, f"Deleted permanently: {subject}.")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:

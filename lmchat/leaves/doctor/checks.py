@@ -165,15 +165,13 @@ def store_findings(path: Path) -> list[Finding]:
 
     Raises `StoreUnavailable`, and `OSError` if it cannot be seen.
     """
-    if status_of(path) is None and not path.is_symlink():
+    if status_of(path) is None:
         return [STORE.row(Grade.OK, "No session is saved yet.")]
     file_format, fault = check_file(path)
     if fault:
-        step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
+        step = "lmchat sessions recover keeps it, and puts a daily backup in its place"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
-    # until SQLite moves it, what was saved last is in the log beside the file
-    parts = (path, *files_in(path.parent, f"{path.name}-wal"))
-    size = units.breakable(units.size_text(sum(part.stat().st_size for part in parts)))
+    size = units.breakable(units.size_text(path.stat().st_size))
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, StoreDamaged
 from lmchat.safe_text import line_without_controls, safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
@@ -20,9 +20,11 @@ from lmchat.sessions.session import (
 )
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.messages import ShowChat
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.row_list import text_row
 
 
 class SavedSessions:
@@ -55,7 +57,7 @@ class SavedSessions:
         open_sessions = self._chat.open_sessions
         state = (
             self._store.database.changed_rows,
-            self._store.notice,  # about a damaged file that was replaced
+            self._store.notice,  # about a file that was mended or replaced
             open_sessions.active.session_id,
             open_sessions.running_ids,
             frozenset(open_sessions.unread),
@@ -94,6 +96,24 @@ class SavedSessions:
             with_question=open_sessions.asking_ids,
             problem=problem,
         )
+
+    async def open_file(self) -> None:
+        """Open the file of sessions; if it is damaged, ask once what takes its place."""
+        try:
+            await self._store.open()
+        except StoreDamaged:
+            backups = await self._store.backups()
+            rows = [text_row(f" {text}", key=copy) for copy, text in backups.items()]
+            dialog = PickDialog(
+                "Damaged sessions.db: keep it aside, and use",
+                [*rows, text_row(" an empty file", key="")],
+                verb="use this",
+                key=self._ui.unasked_key,
+            )
+            chosen = await self._ui.ask(dialog)
+            if chosen is None:
+                raise
+            await self._store.replace_damaged(chosen or None)
 
     # Changes
 

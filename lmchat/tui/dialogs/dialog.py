@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
@@ -23,7 +23,7 @@ from textual.widgets import Input
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.key_bar import Hint
+from lmchat.tui.widgets.key_bar import Hint, written
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
@@ -240,16 +240,29 @@ class PickDialog(ListDialog):
         verb: str = "open",
         choose: Hashable = None,
         nothing: str = "",
+        key: str = "enter",
     ) -> None:
         """`verb` is the word for Enter; `nothing` is shown without rows.
 
-        `choose` is the key of the row that is chosen at first; None for the first.
+        `choose` is the key of the row that is chosen at first; None for the first. `key` is another
+        one than Enter for a question that comes by itself, as in `ConfirmDialog`.
         """
-        super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")))
+        super().__init__(heading, ((written(key), verb), ("↑ ↓", "choose")))
+        self.set_class(key != "enter", "-unasked")
+        self._key = key
         self._rows = rows
         self._figures = figures
         self._choose = choose
         self._nothing = nothing
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == self._key != "enter":
+            self.dismiss(self.list.key)
+
+    def action_accept(self) -> None:
+        """Another key is needed if Enter, or a click, may be meant for what is behind."""
+        if self._key == "enter":
+            super().action_accept()
 
     def draw(self) -> None:
         self.show_rows(self._rows, *self._figures, choose=self._choose, nothing=self._nothing)

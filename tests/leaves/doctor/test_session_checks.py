@@ -44,7 +44,7 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
         open_file.commit()
         row = await checked(path)
         assert row.grade is Grade.OK
-        assert ": 1 MB," in row.cause, "what is in the log beside the file counts"
+        assert ": 1 MB," in row.cause
 
 
 async def test_nothing_saved_yet_is_no_fault(tmp_path):

@@ -420,14 +420,8 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(start):
     assert talk.left_behind() == []
 
 
-def test_the_start_tells_what_was_damaged_and_up_brings_back_no_command_of_a_shell(start, cli):
+def test_up_brings_back_no_command_of_a_shell(start, cli):
     prompts = [{"role": "user", "content": text} for text in ("Peas?", "!touch x", "\n!touch y\n")]
-    cli.configure("")  # makes the folder
-    (cli.folder / "sessions.db").write_bytes(b"damaged " * 999)
-    talk = start()
-    assert "sessions.db was damaged and is kept as" in talk.text
-    assert "Temporary:" not in talk.text
-    talk.leave()
     assert cli("import", "-", stdin=json.dumps(prompts)).returncode == 0
     talk = start()
     talk.type("\x1b[A", sees="Peas?")
