@@ -156,7 +156,7 @@ async def test_words_are_text_after_each_way_to_move_the_focus(tmp_path, group):
         first_letters = cycle(LETTERS)
         wrong = []
         for way, go in WAYS[group].items():
-            for text in (next(first_letters), next(first_letters) + "elete old rows", "a\tb\nc"):
+            for text in (next(first_letters) + "elete old rows", "a\tb\nc"):
                 await go(desk)
                 await desk.pilot.pause()
                 before = state_of(desk)
