@@ -294,6 +294,20 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
 
 
+async def test_a_tool_server_that_cannot_start_is_told_with_the_first_prompt(tmp_path):
+    host = ScriptedHost()
+    host.error = "files cannot start: the MCP SDK is not installed."
+    results = [probed("", model(tools=True))]
+    backend = ScriptedBackend(*[answer_steps("No tools.")] * 2, results=results)
+    async with ready_desktop(tmp_path, backend=backend, toolbox=toolbox(host)) as desk:
+        assert host.error not in desk.text
+        await desk.say("Which herbs?", sees=f"! {host.error} /tools shows more.")
+        await shown(desk, "No tools.")
+        desk.app.notify("")
+        await desk.ask("And fruit?", 2)
+        assert host.error not in desk.text
+
+
 async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_path):
     blind, able, untold = model("blind", tools=False), model("able", tools=True), model("untold")
     told = "cannot use tools; it answers without them."

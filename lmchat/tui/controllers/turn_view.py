@@ -91,6 +91,7 @@ class TurnView(TurnListener):
         self._waiting_note = ""  # about what waits for a server
         self._postponed: Callable[[], None] | None = None
         """Starts a turn once the first search for a server has ended."""
+        self._told_errors: set[str] = set()  # of tool servers
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Turns wait on these, by the ids of the messages of the calls."""
@@ -375,6 +376,11 @@ class TurnView(TurnListener):
     def _show_started(self, session: OpenSession, answer: ChatMessage) -> None:
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
+        toolbox = self._chat.turn_options.toolbox
+        for server in () if toolbox is None else toolbox.host.servers:  # they start with a prompt
+            if server.error and server.error not in self._told_errors:
+                self._told_errors.add(server.error)
+                self._ui.warn(f"{safe_line(server.error, limit=_MAX_NOTE)} /tools shows more.")
         if session is not self._chat.active:
             return
         self._status.speedometer.restart()
