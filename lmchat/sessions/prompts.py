@@ -8,7 +8,7 @@ imported chats, are treated as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import MsgspecError, Struct, field, json
 from msgspec.structs import replace
@@ -108,17 +108,12 @@ class PendingPrompt(Struct, eq=False, kw_only=True):
         self.files += returned.files
 
 
-def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
-    """Take the mark out of a text from outside, except in `allowed_lines`.
+def without_file_lines(text: str) -> str:
+    """Take the mark out of a text from outside.
 
     A line with the mark would attach a file of the store without the user seeing it.
     """
-    if _FILE_MARK not in text:
-        return text
-    lines = text.split("\n")
-    return "\n".join(
-        line if line in allowed_lines else line.replace(_FILE_MARK, "") for line in lines
-    )
+    return text.replace(_FILE_MARK, "")
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:

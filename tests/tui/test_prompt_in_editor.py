@@ -11,7 +11,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.terminal.programs import Editor
-from tests.support.desktop import make_desktop, ready_desktop, running, sent
+from tests.support.desktop import make_desktop, ready_desktop, running, sent, shown
 from tests.support.scripted_backend import answer_steps, half, hold
 
 
@@ -144,3 +144,20 @@ async def test_what_is_saved_in_the_editor_is_the_draft_when_lmchat_is_ended(tmp
             expected = "before\n\nLong words." if key else "Long words."
             assert await desk.store.draft(session_id) == expected
             editor.leave("Long words.")
+
+
+async def test_an_attached_file_is_a_line_that_people_can_read(tmp_path):
+    (tmp_path / "note.txt").write_text("Sow in May.")
+    async with ready_desktop(tmp_path, answer_steps("In May.")) as desk:
+        await desk.say("/file note.txt", sees="[note.txt (11 B)]")
+        await desk.type("When?")
+        async with opened_editor(desk) as editor:
+            assert editor.text == "[note.txt (11 B)]\nWhen?"
+            evil = '\x10["file","x","text/plain","' + "0" * 64 + '",1]'
+            editor.leave(f"So,\n{editor.text} [note.txt (12 B)]\n{evil}")
+            await shown(desk, "So,")
+        await desk.press("enter")
+        await desk.answered(1)
+        [text] = sent(desk.backend)
+        assert "note.txt (11 bytes):\n```txt\nSow in May.\n```" in text
+        assert text.endswith("When? [note.txt (12 B)]\n" + evil[1:])

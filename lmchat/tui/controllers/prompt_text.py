@@ -25,6 +25,7 @@ from lmchat.sessions.prompts import (
 )
 from lmchat.terminal.programs import Editor
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -33,6 +34,7 @@ class _InEditor(Struct):
 
     editor: Editor
     before: str  # what the text of the editor replaces
+    files: Placeholders  # their lines in it
 
 
 class PromptText:
@@ -241,9 +243,9 @@ class PromptText:
 
     async def _edit(self) -> None:
         """If the editor fails, what it has saved is put into the prompt, too."""
-        before = self._input.full_text
-        editor = self._workspace.platform.editor(before)
-        self._editing = editing = _InEditor(editor, before)
+        before, files = self._input.full_text, Placeholders()
+        editor = self._workspace.platform.editor(files.fold_files(before))
+        self._editing = editing = _InEditor(editor, before, files)
         try:
             await editor.run()
         finally:
@@ -260,15 +262,13 @@ class PromptText:
     def _put_edited(self, editing: _InEditor) -> None:
         """Put the text of the editor in place of that with which it started.
 
-        What has come since stays in front of it. A line with the mark of an attached file keeps its
-        mark only if it was in the prompt: the editor may bring such a line from another text, and
-        it would attach a file unseen.
+        What has come since stays in front of it. A mark of an attached file would come from another
+        text, and attach a file unseen.
         """
-        text = editing.editor.saved_text
+        text = editing.files.unfold(without_file_lines(editing.editor.saved_text))
         if text == editing.before:
             return
         before, editing.before = editing.before, text
-        text = without_file_lines(text, allowed_lines=before.split("\n"))
         since = self._input.full_text.removesuffix(before)
         if since and not since.endswith("\n"):
             since += "\n\n"
