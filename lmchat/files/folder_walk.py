@@ -78,12 +78,11 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
         if any(entry.name == _IGNORE_FILE for entry in entries):
             rules = (*rules, *_rules_in(folder / below, above + below, limit))
         for entry in entries:
-            is_folder = entry.is_dir(follow_symlinks=False)
-            path = below + entry.name
-            is_ignored = _is_ignored(above + path, rules, is_folder=is_folder)
             if limit.is_over():
                 break
-            if is_ignored:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            path = below + entry.name
+            if _is_ignored(above + path, rules, is_folder=is_folder):
                 continue
             if not is_folder:
                 found.append((path, entry))

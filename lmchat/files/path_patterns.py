@@ -89,7 +89,7 @@ class IgnoreRules:
         self._ends_of_kept = 0  # those of rules with `!`
         self._masks: dict[str, list[int]] = {}  # a bit for each state, by character
         for line in lines:
-            self._add(_bytes_of(line.removesuffix("\r")))
+            self._add(os.fsencode(line.removesuffix("\r")).decode("latin-1"))
 
     def ignores(self, path: str, *, is_folder: bool) -> bool | None:
         """None if no rule is about the path.
@@ -97,7 +97,7 @@ class IgnoreRules:
         All in an ignored folder is ignored, so the folder must be asked about first.
         """
         reached = self._ends << 1  # the first state of each rule
-        for char in _bytes_of(f"/{path[len(self._folder) :]}"):
+        for char in os.fsencode(f"/{path[len(self._folder) :]}").decode("latin-1"):
             if char not in self._masks:
                 self._masks[char] = [
                     int("".join("01"[char in chars] for chars in column), 2)
@@ -160,7 +160,3 @@ def _chars(items: str) -> set[str]:
         else:
             chars |= {first[-1], *map(chr, range(ord(first[-1]), ord(last[-1:] or "\0") + 1))}
     return chars
-
-
-def _bytes_of(text: str) -> str:
-    return os.fsencode(text).decode("latin-1")
