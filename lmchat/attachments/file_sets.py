@@ -88,7 +88,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
         start = "" if path.rstrip("/") == "." else f"{path.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
     steps = path.split("/")
-    start, base = "", existing_path(folder / expanded_path("."))
+    start, base = "", existing_path(folder)
     for number, step in enumerate(steps):
         longer = f"{start}{step}/"
         next_base = existing_path(folder / expanded_path(longer))

@@ -44,8 +44,9 @@ class Context:
         is_required = self.options.config is not None
         loaded = load(self.config_file, self.environ, flags, is_required=is_required)
         if self.tells_notes:
-            for note in loaded.notes:
-                self.note(note.sentence)
+            self.output.told = [note.sentence for note in loaded.notes]
+            for sentence in self.output.told:
+                self.note(sentence)
         return loaded
 
     @property

@@ -78,12 +78,11 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
         if any(entry.name == _IGNORE_FILE for entry in entries):
             rules = (*rules, *_rules_in(folder / below, above + below, limit))
         for entry in entries:
-            is_folder = entry.is_dir(follow_symlinks=False)
-            path = below + entry.name
-            is_ignored = _is_ignored(above + path, rules, is_folder=is_folder)
             if limit.is_over():
                 break
-            if is_ignored:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            path = below + entry.name
+            if _is_ignored(above + path, rules, is_folder=is_folder):
                 continue
             if not is_folder:
                 found.append((path, entry))
@@ -114,7 +113,7 @@ def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder
 
 
 def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, ...] | None]:
-    """Return the path in the repository, "" outside of one, and the rules; None: it is ignored."""
+    """Return the path in the repository, "" outside of one, and the rules; None: do not walk."""
     try:
         folder = folder.absolute()
     except FileNotFoundError:  # the current folder was removed
@@ -126,7 +125,7 @@ def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, .
     path = ""
     for step in folder.relative_to(root).parts:
         rules += _rules_in(root / path, path, limit)
-        if _is_ignored(path + step, rules, is_folder=True):
+        if limit.is_over() or _is_ignored(path + step, rules, is_folder=True):
             return path, None
         path += f"{step}/"
     return path, tuple(rules)
@@ -144,7 +143,7 @@ def _rules_in(folder: Path, path: str, limit: _Limit) -> list[IgnoreRules]:
         return []
     without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
     lines = normalized("NFC", os.fsdecode(without_bom)).split("\n")
-    return [IgnoreRules(normalized("NFC", path), lines, limit.is_over)]
+    return [IgnoreRules(normalized("NFC", path), lines)]
 
 
 def _is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> bool:

@@ -1,35 +1,46 @@
-"""Patterns of paths: those with `**`, and the rules of `.gitignore`.
+"""The rules of `.gitignore`, read as git reads them.
 
 pathspec, a library for such rules, makes regular expressions that take up to (length of the path)
-** 3 steps, and nothing can stop one. Those of `fnmatch` take linear time, and `**` is a loop.
+** 3 steps, and nothing can stop one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from fnmatch import fnmatchcase, translate
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 ANY_FOLDERS = "**"  # any number of folders, also none
-_SIGNS = re.compile(r"[*?\[\\]")
-_MOST_RULE_CHARS = 500  # no path is that long
-_MOST_RULE_STEPS = 50
-_SET = r"\[[!^]?\]?(?:\[:\w+:]|\\.|[^]])*]"  # of characters
+_ALL = "".join(map(chr, range(256)))
+_NAME = _ALL.replace("/", "")  # characters of a name
 _CLASSES = {  # in a set; as in git, of ASCII alone
-    "[:alnum:]": "0-9A-Za-z",
-    "[:alpha:]": "A-Za-z",
-    "[:blank:]": " \t",
-    "[:cntrl:]": "\0-\x1f\x7f",
-    "[:digit:]": "0-9",
-    "[:graph:]": '"-~!',  # a first `!` would negate the set
-    "[:lower:]": "a-z",
-    "[:print:]": " -~",
-    "[:punct:]": '"-.:-@[-`{-~!',
-    "[:space:]": "\t\n\r ",
-    "[:upper:]": "A-Z",
-    "[:xdigit:]": "0-9A-Fa-f",
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": " \t",
+    "cntrl": "\0-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": "!-/:-@[-`{-~",
+    "space": "\t\n\r ",
+    "upper": "A-Z",
+    "xdigit": "0-9A-Fa-f",
 }
+_ITEM = re.compile(  # of a set: a class, or a character, or a range of them
+    rf"(?s:\[:({'|'.join(_CLASSES)}):]|(?!\[:[^]]{{0,255}}:])(\\.|[^\\])(?:-(\\.|[^]\\]))?)"
+)
+_PART = re.compile(  # of a rule, without a name if it is one character
+    r"(?P<folders>(?<![^/])(?:\*\*+/)+)"
+    r"|(?P<rest>(?<![^/])\*\*+(?=\\/|\Z))"
+    r"|(?P<name>\*+)"
+    r"|(?P<any>\?)"
+    rf"|\[(?P<not>[!^]?+)(?P<set>(?>{_ITEM.pattern})(?:(?!]){_ITEM.pattern})*+)]"
+    r"|\\.|[^\\[]"
+    r"|(?P<never>.)"
+)
 
 
 def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -54,108 +65,98 @@ def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
     return all(rest == ANY_FOLDERS for rest in pattern[position:])
 
 
-class IgnoreRules:
-    """Rules of an ignore file. A path takes at most its length times that of the file.
+class _State(NamedTuple):
+    """A place in a rule, which a path reaches with the characters before it."""
 
+    steps: str  # characters behind which the next state is reached
+    stays: str = ""  # behind these, this one too
+    passes: str = ""  # before these, the next one is reached with this one
+
+
+class IgnoreRules:
+    """Rules of an ignore file, as an automaton: each state is a bit of an integer.
+
+    A path takes at most its length times that of the file.
     git compares bytes: here, each is a character.
     """
 
-    def __init__(self, folder: str, lines: Iterable[str], is_over: Callable[[], bool]) -> None:
-        """`folder` is where the file is, such as `src/`.
-
-        `is_over` is asked between rules: no rule is about a path any more once it says yes.
-        """
+    def __init__(self, folder: str, lines: Iterable[str]) -> None:
+        """`folder` is where the file is, such as `src/`."""
         self._folder = folder
-        self._is_over = is_over
-        self._groups: list[_Group] = []
+        self._states = [_State("")]  # of no rule
+        self._ends = 1  # the last states of all rules
+        self._ends_of_files = 0  # without those of rules for folders alone
+        self._ends_of_kept = 0  # those of rules with `!`
+        self._masks: dict[str, list[int]] = {}  # a bit for each state, by character
         for line in lines:
-            self._add(_bytes_of(line.removesuffix("\r")))
+            self._add(os.fsencode(line.removesuffix("\r")).decode("latin-1"))
 
     def ignores(self, path: str, *, is_folder: bool) -> bool | None:
         """None if no rule is about the path.
 
         All in an ignored folder is ignored, so the folder must be asked about first.
         """
-        steps = _bytes_of(path[len(self._folder) :]).split("/")
-        for group in reversed(self._groups):  # the last rule that fits decides
-            kinds = (group.of_all, group.of_folders) if is_folder else (group.of_all,)
-            if any(rules.fit(steps, self._is_over) for rules in kinds):
-                return group.is_ignored
-        return None
+        reached = self._ends << 1  # the first state of each rule
+        for char in os.fsencode(f"/{path[len(self._folder) :]}").decode("latin-1"):
+            if char not in self._masks:
+                self._masks[char] = [
+                    int("".join("01"[char in chars] for chars in column), 2)
+                    for column in zip(*reversed(self._states), strict=True)
+                ]
+            steps, stays, passes = self._masks[char]
+            entered = (reached & steps) << 1
+            reached = reached & stays | entered | (entered & passes) << 1
+        ended = reached & (self._ends if is_folder else self._ends_of_files)
+        last = 1 << ended.bit_length() >> 1  # the last rule that fits decides
+        return not last & self._ends_of_kept if last else None
 
     def _add(self, line: str) -> None:
         """See https://git-scm.com/docs/gitignore."""
         rule = line.rstrip(" ")
-        if rule.endswith("\\") and len(rule) < len(line):
-            rule += " "  # a blank that is escaped
-        is_ignored = not rule.startswith("!")
+        is_escaped = (len(rule) - len(rule.rstrip("\\"))) % 2 == 1
+        if is_escaped and len(rule) < len(line):
+            rule += " "
+        is_kept = rule.startswith("!")
         rule = rule.removeprefix("!")
         is_of_folders = rule.endswith("/")
         rule = rule.removesuffix("/")
-        if not rule or line.startswith("#") or len(rule) > _MOST_RULE_CHARS:
+        if not rule or line.startswith("#"):
             return
-        if not self._groups or self._groups[-1].is_ignored is not is_ignored:
-            self._groups.append(_Group(is_ignored=is_ignored))
-        group = self._groups[-1]
-        (group.of_folders if is_of_folders else group.of_all).add(rule)
+        rule = f"/{rule.removeprefix('/')}" if "/" in rule else f"/**/{rule}"
+        plain = re.split(r"[*?[\\]", rule, maxsplit=1)[0]
+        states = [_State(char) for char in plain]
+        stays = ""
+        for part in _PART.finditer(rule.removeprefix(plain)):  # git reads this alone
+            match part.lastgroup:
+                case "never":
+                    return
+                case "folders":
+                    states.append(_State("/", _ALL, _ALL))
+                case "rest":
+                    stays = _ALL
+                case "name":
+                    stays = _NAME
+                case kind:
+                    chars = part[0][-1]
+                    if kind == "any":
+                        chars = _NAME
+                    elif kind == "set":
+                        found = _chars(part["set"])
+                        chars = "".join(c for c in _NAME if (c in found) is not bool(part["not"]))
+                    states.append(_State(chars, stays))
+                    stays = ""
+        self._states += [*states, _State("", stays)]
+        end = 1 << len(self._states) - 1
+        self._ends |= end
+        self._ends_of_files |= 0 if is_of_folders else end
+        self._ends_of_kept |= end if is_kept else 0
 
 
-class _Group:
-    """Successive rules that all ignore paths, or all keep them."""
-
-    def __init__(self, *, is_ignored: bool) -> None:
-        self.is_ignored = is_ignored
-        self.of_all = _Rules()
-        self.of_folders = _Rules()
-
-
-class _Rules:
-    """Rules whose order does not matter."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._globs: list[str] = []  # regular expressions of names
-        self._any_glob: re.Pattern[str] | None = None  # all of them, once one is needed
-        # steps of paths, by the first; None if that has signs, as `**`
-        self._patterns: dict[str | None, list[list[str]]] = {}
-
-    def add(self, rule: str) -> None:
-        rule = re.sub(_SET, _without_classes, rule)
-        if "/" in rule:
-            steps = [_glob(step) for step in rule.removeprefix("/").split("/")]
-            if steps[-1] == ANY_FOLDERS:  # all in a folder, not the folder itself
-                steps.append("*")
-            if len(steps) <= _MOST_RULE_STEPS:
-                first = None if _SIGNS.search(steps[0]) else steps[0]
-                self._patterns.setdefault(first, []).append(steps)
-        elif _SIGNS.search(rule):
-            self._globs.append(translate(_glob(rule)))
+def _chars(items: str) -> set[str]:
+    chars = set[str]()
+    for name, first, last in _ITEM.findall(items):
+        if name:
+            chars |= _chars(_CLASSES[name])
         else:
-            self._names.add(rule)
-
-    def fit(self, steps: Sequence[str], is_over: Callable[[], bool]) -> bool:
-        if steps[-1] in self._names:
-            return True
-        if self._globs and not is_over():
-            self._any_glob = self._any_glob or re.compile("|".join(self._globs))
-            if self._any_glob.match(steps[-1]):
-                return True
-        patterns = (*self._patterns.get(steps[0], ()), *self._patterns.get(None, ()))
-        return any(not is_over() and fits(steps, pattern) for pattern in patterns)
-
-
-def _bytes_of(text: str) -> str:
-    return os.fsencode(text).decode("latin-1")
-
-
-def _without_classes(found: re.Match[str]) -> str:
-    """Write a set without classes, and without the slash, which no set fits."""
-    return re.sub(r"\[:\w+:]", lambda name: _CLASSES.get(name[0], ""), found[0]).replace("/", "")
-
-
-def _glob(text: str) -> str:
-    """Write a step of a rule for `fnmatch`, which has no escapes."""
-    if re.fullmatch(r"\*\*+", text):
-        return ANY_FOLDERS
-    text = text.replace("[^", "[!")
-    return re.sub(r"\\(.?)", lambda found: f"[{found[1]}]" if found[1] in "*?[" else found[1], text)
+            chars |= {first[-1], *map(chr, range(ord(first[-1]), ord(last[-1:] or "\0") + 1))}
+    return chars

@@ -51,6 +51,7 @@ class Output:
         # False for screen readers, which repeat an overwritten line, and for commands whose rows
         # show the progress
         self.has_progress = True
+        self.told: Sequence[str] = ()  # notes of the start; the error of the end may be one
         # if it is "", the line may have a part of an answer, and is not cleared
         self._progress = ""
         # with `--inline`, it prints what is complete of the answer
@@ -129,7 +130,8 @@ class Output:
                 "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
                 "or in [[endpoints]] of the configuration."
             )
-        self.note(f"lmchat: {error.message}", *next_step)
+        if error.message_with_next_step not in self.told:
+            self.note(f"lmchat: {error.message}", *next_step)
         if self.is_json_lines or (self.is_json and not self.has_printed_json):
             # which may be the error itself; without a reader, the exit code is told all the same
             with suppress(FileRefused, BrokenPipeError):

@@ -53,6 +53,10 @@ RULES = {
             "l[n/o]p",
             "*.u",
             "![!a].u",
+            "v**/w",
+            "y\\\\  ",
+            "[b-a]z",
+            "j" + "*" * 600,
         ),
     ],
 }
@@ -88,6 +92,12 @@ FILES = [
         "odd/tx",
         "odd/b.u",
         "odd/é.u",
+        "odd/v1/x/w",
+        "odd/vw",
+        "odd/y\\",
+        "odd/bz",
+        "odd/az",
+        "odd/jk",
     ),
 ]
 

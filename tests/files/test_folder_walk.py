@@ -34,11 +34,9 @@ def test_a_walk_ends_after_its_time_and_is_told_as_cut(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x", encoding="utf-8")
     (tmp_path / ".gitignore").write_text("*.log\n", encoding="utf-8")
-    rules = "".join(f"/*a*b{n}\n" for n in range(200)) + "b*\n!*.log"
-    (tmp_path / "in" / ".gitignore").write_text(rules, encoding="utf-8")
+    (tmp_path / "in" / ".gitignore").write_text("!*.log", encoding="utf-8")
     assert paths(tmp_path) == ({"a.txt", "in/a.txt", "in/b.log"}, False)
-    # 0.05 s for a rule: there is no time for the 200
-    assert paths(tmp_path, 0.05) == ({"a.txt"}, True)
+    assert paths(tmp_path, 1.0) == ({"a.txt"}, True)
 
 
 def test_many_slow_files_of_rules_end_a_walk_within_its_time(tmp_path):
@@ -58,7 +56,7 @@ def test_many_slow_files_of_rules_end_a_walk_within_its_time(tmp_path):
     found = walk(tmp_path, most_entries=10_000, clock=clock)
     assert found.is_cut
     assert 0 < len(found.files) < 300
-    assert reads < 550  # 500 are 5 s; once they are over, no rule is tried
+    assert reads < 550  # 500 are 5 s
 
 
 @pytest.mark.parametrize("place", ["", "in/"])
@@ -72,51 +70,27 @@ def test_a_file_of_rules_that_is_too_long_ends_a_walk(tmp_path, place):
     assert paths(tmp_path / "in") == (set(), True)
 
 
-def never_over():
-    return False
-
-
 HOSTILE = ("o" * 250, "ob" * 125, "o/" * 1000 + "o", ("o" * 250 + "/") * 15 + "o")
 
 
 @pytest.mark.parametrize(
-    "rule",
+    "lines",
     [
-        *("*o" * count + "x" for count in (3, 5, 240)),
-        *("**/" + "*o" * count + "x" for count in (3, 5, 240)),
-        "[!a]*[!a]*[!a]*c",
-        *("**/o*/**/o/**/x", "o/**/o/**/o/**/x", "**/a/" * 40_000, "a*" * 40_000 + "b"),
+        *(["*o" * count + "x"] for count in (3, 5, 120_000)),
+        *(["**/" + "*o" * count + "x"] for count in (3, 5, 240)),
+        ["[!a]*[!a]*[!a]*c"],
+        *([rule] for rule in ("**/o*/**/o/**/x", "**/a/" * 40_000, "a*" * 40_000 + "b")),
+        *([rule] for rule in ("[" * 250_000, "[" + "[:" * 120_000, "[" + "[:a" * 80_000 + "]")),
+        ["x"] * 50_000,
+        [f"[!o{number}]" for number in range(20_000)],
     ],
-    ids=lambda rule: rule[:20],
+    ids=lambda lines: lines[0][:20],
 )
-def test_a_rule_of_any_kind_takes_linear_time(rule):
+def test_rules_of_any_kind_take_linear_time(lines):
     with limited_processor_time():
-        rules = IgnoreRules("", [rule], never_over)
+        rules = IgnoreRules("", lines)
         for path in HOSTILE:
             assert rules.ignores(path, is_folder=False) is None
-    for steps, expected in ((50, True), (51, None)):
-        path = "o/" * (steps - 1) + "x"
-        assert IgnoreRules("", [path], never_over).ignores(path, is_folder=False) is expected
-
-
-def test_many_rules_take_linear_time_and_their_end_is_asked_between_those_of_paths():
-    def asked(count):
-        asks = 0
-
-        def is_over():
-            nonlocal asks
-            asks += 1
-            return False
-
-        lines = [f"{start}*o*o{number}" for number in range(count) for start in ("/", "**/", "")]
-        rules = IgnoreRules("", lines, is_over)
-        for path in HOSTILE:
-            assert rules.ignores(path, is_folder=True) is None
-        return asks
-
-    with limited_processor_time():
-        asks = [asked(count) for count in (100, 200, 400)]
-    assert [asks[1] - asks[0], asks[2] - asks[1]] == [200 * len(HOSTILE), 400 * len(HOSTILE)]
 
 
 def _fits_slowly(steps, pattern):
