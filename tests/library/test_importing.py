@@ -175,13 +175,47 @@ async def test_the_sessions_of_another_database_are_imported(tmp_path, store, ot
     assert copy.read_bytes() == database.read_bytes()
 
 
-async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
-    names = [file_of(tmp_path, name=name) for name in ("one.json", "two.json")]
-    for is_trial in (True, False):
-        outcome = ImportOutcome(is_trial=is_trial)
-        await importer.import_files(names, outcome)
-        new = "would be imported" if is_trial else "imported"
-        assert [chat.outcome for chat in outcome.chats] == [new, "present"]
+async def test_a_trial_tells_what_the_import_does_and_nothing_comes_twice(
+    tmp_path, store, importer
+):
+    first = chat(*"ABCD", title="Garden")
+    other_words = replace(first.messages[1], parts=(TextPart(text="B2"),))
+    edited = grown(replace(first, messages=first.messages.replaced(other_words)), "E", "F")
+    taken = replace(edited, header=header("Taken"))  # its messages have the ids of another's
+    sessions = {"first": first, "more": grown(first, "G"), "edited": edited, "taken": taken}
+    names = [file_of(tmp_path, to_json(one), f"{name}.json") for name, one in sessions.items()]
+
+    async def told(*names):
+        found = []
+        for is_trial in (True, False):
+            outcome = ImportOutcome(is_trial=is_trial)
+            await importer.import_files(names, outcome)
+            found.append(
+                [
+                    (one.outcome.removeprefix("would be "), one.new_messages, one.is_shown)
+                    for one in outcome.chats
+                ]
+            )
+        assert found[0] == found[1]
+        return [one[:2] for one in found[1]]
+
+    assert await told(*names, names[0]) == [
+        ("imported", 4),
+        ("continued", 1),
+        ("continued", 5),
+        ("imported", 6),
+        ("present", 0),
+    ]
+    session_id = first.header.session_id
+    await store.delete_message(session_id, first.messages[2].message_id)
+    for _ in range(2):
+        assert await told(*reversed(names)) == [("present", 0)] * 4
+    more = file_of(tmp_path, to_json(grown(sessions["more"], "H")), "more.json")
+    assert await told(more) == [("continued", 1)]  # below the deleted message
+    await Library(store).delete(session_id)
+    assert await told(more) == [("in trash", 0)]
+    await store.purge(session_id)
+    assert await told(names[3]) == [("present", 0)]
 
 
 @pytest.mark.posix
