@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.files.disk import expanded_path
+from lmchat.files.disk import expanded_path, unreadable
 from lmchat.files.paths import home_folder
 from lmchat.formats.programs import AUTO, OWN, Program
 from lmchat.formats.reader import STDIN, error_about
@@ -201,13 +201,18 @@ async def _chats(
     """Raises the errors of `ChatReader.read`."""
     is_own = False
     if isinstance(content, Path) and source in (AUTO, OWN):
-        with suppress(OSError):  # the reader says so
+        try:
             async with aclosing(exports_of(content)) as exports:
                 async for text in exports:
                     is_own = True
                     async with aclosing(reader.read(file, text)) as chats:
                         async for found in chats:
                             yield found
+        except OSError as error:
+            raise unreadable(file, error) from error
+        except StoreUnavailable as error:
+            step = "Export its sessions with the lmchat that wrote it, as JSON."
+            raise FileRefused(f"{file}: {error.message}", next_step=step) from error
     if not is_own:
         async with aclosing(reader.read(file, content, wanted=source)) as chats:
             async for found in chats:

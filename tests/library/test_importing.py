@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -162,7 +166,11 @@ async def test_the_sessions_of_another_database_are_imported(tmp_path, store, ot
     told = await reply(other, session, "Dill.", asked)
     thrown, _ = await start_session(other, "Which weeds?")
     await Library(other).delete(thrown.session_id)
+    blank, only = await start_session(other, "Which blanks?")
+    await other.delete_message(blank.session_id, only.message_id)
     database = other.database.path
+    database.with_name("attachments").mkdir()
+    database.with_name("attachments").joinpath("gone").symlink_to("nowhere")
     (chat,) = await import_all(importer, str(database))
     assert (chat.outcome, chat.header.session_id) == ("imported", session.session_id)
     assert await store.tree(session.session_id) == await other.tree(session.session_id)
@@ -173,6 +181,29 @@ async def test_the_sessions_of_another_database_are_imported(tmp_path, store, ot
     (chat,) = await import_all(importer, str(copy))
     assert (chat.outcome, chat.new_messages) == ("continued", 1)
     assert copy.read_bytes() == database.read_bytes()
+
+
+@pytest.mark.posix
+async def test_a_database_that_brings_nothing_costs_itself_alone(tmp_path, store, other, importer):
+    session, _ = await start_session(other, "Which herbs?")
+    path = other.database.path
+    await Library(other).delete(session.session_id)
+    await other.aclose()
+    newer = tmp_path / "newer.db"
+    newer.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(newer)) as raw:
+        raw.execute("pragma user_version = 99")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    names = [str(one) for one in (newer, path, pipe)]
+    async with asyncio.timeout(5):
+        outcome = await outcome_of(importer, *names, file_of(tmp_path))
+    assert [chat.outcome for chat in outcome.chats] == ["imported"]
+    reasons = ["newer version of lmchat", "no sessions outside of its trash", "not a regular file"]
+    for name, reason, (refused, error) in zip(names, reasons, outcome.refused, strict=True):
+        assert refused == name
+        assert name in error.message
+        assert reason in error.message
 
 
 async def test_a_trial_tells_what_the_import_does_and_nothing_comes_twice(
