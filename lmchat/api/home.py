@@ -352,6 +352,7 @@ class Home:
                 start = chat.turn_options.prompt_start(sent, "")(session.messages)
                 check_start(start, settings, chat.context_window.estimator)
                 await session.set_system_prompt(system)
+            self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
             if old is None:
                 chat.send_now(session, sent, settings)
@@ -361,21 +362,25 @@ class Home:
                 chat.continue_answer(session, old, settings=settings)
             else:
                 chat.regenerate(session, old, settings=settings)
-            try:
-                while not isinstance(event := await running.events.get(), TurnEnded):
-                    if isinstance(event, BaseException):
-                        raise event
-                    yield event
-                if event.error is not None:
-                    self._finder.forget()
-                await chat.wait(session)  # raises what no answer shows
+            while not isinstance(event := await running.events.get(), TurnEnded):
+                if isinstance(event, BaseException):
+                    raise event
                 yield event
-            finally:
-                await chat.stop_and_wait(session)
+            if event.error is not None:
+                self._finder.forget()
+            await chat.wait(session)  # raises what no answer shows
+            yield event
         finally:
-            self._turns.end(session_id)
+            # whoever is cancelled twice does not wait; no other turn begins until it has ended
+            await asyncio.shield(asyncio.create_task(self._end_turn(session_id)))
         if chat.save_queue.warning is not None:
             raise chat.save_queue.warning
+
+    async def _end_turn(self, session_id: str) -> None:
+        session = self._chat.open_sessions.find(session_id)
+        if session is not None:
+            await self._chat.stop_and_wait(session)
+        self._turns.end(session_id)
 
 
 class _RunningTurn:

@@ -18,6 +18,7 @@ from lmchat.api import (
     Decision,
     FileRefused,
     Home,
+    LMChatError,
     MessageAdded,
     MessageEnded,
     NoServerFound,
@@ -309,6 +310,42 @@ async def test_of_two_turns_that_begin_together_one_is_refused_and_changes_nothi
                     await _turn(home, "Five?", word, system="Be a pirate.", **options)
         assert len(await home.sessions.list()) == 3
         assert [one.text for one in (await home.sessions.read(sid)).messages] == texts
+
+
+async def test_a_turn_that_is_cancelled_twice_keeps_its_session_until_it_has_ended(
+    configure, server
+):
+    async with Home(configure(server.url)) as home:
+        sid = (await _turn(home, "One?"))[0].session_id
+        gate = Gate()
+        server.on(CHAT, sse(gate, "half", Hold()), chat_reply("Other."))
+        turn = asyncio.create_task(_turn(home, "Two?", sid))
+        assert await asyncio.to_thread(gate.reached.wait, 5)
+        for _ in range(2):
+            turn.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(RequestInvalid):
+            await _turn(home, "Three?", sid, system="Be a pirate.")
+        await asyncio.wait([turn])
+        gate.open()
+        await asyncio.sleep(0.3)
+        events = await _turn(home, "Four?", sid)
+        assert events[-1].answer.text == "Other."
+        texts = [one.text for one in (await home.sessions.read(sid)).messages]
+        assert texts == ["One?", "Hello there.", "Two?", "", "Four?", "Other."]
+
+
+async def test_a_home_that_closes_lets_no_turn_wait(configure, server):
+    folder = configure(server.url)
+    for steps in range(4, 48, 4):  # of the event loop, which the turn has for its beginning
+        async with Home(folder) as home:
+            sid = (await _turn(home, "Hi"))[0].session_id
+            turn = asyncio.create_task(_turn(home, "More?", sid, system="Be rude."))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            (ended,) = await asyncio.gather(turn, return_exceptions=True)
+        assert isinstance(ended, LMChatError) or isinstance(ended[-1], TurnEnded)
 
 
 async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, server):
