@@ -138,7 +138,22 @@ class Tools:
         if toolbox.approval("", tool) == "never":
             next_step = "Change its approval in config.toml."
             raise WrongUse(f"{name} may never run.", next_step=next_step)
-        return await toolbox.call(tool, arguments, tell)
+        errors: list[BaseException] = []
+
+        def told(words: str) -> None:
+            try:
+                tell(words)
+            except BaseException as error:  # noqa: BLE001 - the caller gets it as it is
+                errors.append(error)
+                running.cancel()
+
+        running = asyncio.create_task(toolbox.call(tool, arguments, told))
+        try:
+            return await running
+        except asyncio.CancelledError:
+            for error in errors:
+                raise error from None
+            raise
 
 
 class Home:

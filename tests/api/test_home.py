@@ -32,8 +32,11 @@ from lmchat.api import (
     TurnEnded,
     WrongUse,
 )
+from lmchat.config.mcp_file import write_servers
+from lmchat.config.settings import McpSettings
 from lmchat.config.state import State, change_state
 from lmchat.servers import models
+from tests.support import mcp_server
 from tests.support.chats import chat
 from tests.support.programs import FUNCTIONS, Cli, run
 from tests.support.recorded_server import RecordedServer
@@ -353,8 +356,13 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
     (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
     server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 3, chat_reply("Done."))
 
+    slow = McpSettings(name="files", command=sys.executable, args=(mcp_server.__file__,))
+
+    def fail(words):
+        raise ValueError(words)
+
     async def approve(question):
-        raise ValueError(question.name)
+        fail(question.name)
 
     async with Home(folder) as home:
         with pytest.raises(ValueError, match="python/add"):
@@ -370,6 +378,20 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
             list(home.turn("Add 3.", approve=decide))
         with SyncHome(folder) as home, pytest.raises(leave):
             home.client.chat("Hi", show=decide)
+        write_servers(folder / "mcp.json", [slow])
+        with SyncHome(folder) as home, pytest.raises(leave):
+            home.tools.call("files/work", {"steps": 4}, tell=decide)
+        write_servers(folder / "mcp.json", without="files")
+    write_servers(folder / "mcp.json", [slow])
+    async with Home(folder) as home:
+        with pytest.raises(ValueError, match="step 0"):
+            await home.tools.call("files/work", {"steps": 4}, tell=fail)
+        assert (await home.tools.call("files/echo", {"text": "again"})).text == "again"
+    write_servers(folder / "mcp.json", without="files")
+    answers = iter(())
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    with SyncHome(folder) as home, pytest.raises(RuntimeError):
+        list(home.turn("Add 3.", approve=lambda _: next(answers)))
     with SyncHome(folder) as home:
         assert home.client.chat("Hi").text == "Done."
 
