@@ -339,7 +339,8 @@ class Home:
         attached = [await read_attachment(path) for path in files]
         for file in attached:
             await store.files.save(file.data)
-        session_id = await store.find_id(session_id) if session_id else ""
+        if session_id and session_id not in chat.open_sessions.running_ids:  # else it may be new
+            session_id = await store.find_id(session_id)
         # from here to the reservation, no `await`: another turn may begin with each
         new = None if session_id else chat.open_sessions.switch_to_new()
         session_id = new.session_id if new else session_id

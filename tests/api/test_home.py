@@ -302,6 +302,11 @@ async def test_of_two_turns_that_begin_together_one_is_refused_and_changes_nothi
             assert isinstance(second, RequestInvalid)
         texts = [one.text for one in (await home.sessions.read(sid)).messages]
         assert texts[70:] == ["One?", "Hello there."] * 2
+        async with aclosing(home.turn("New?")) as events:
+            added = await anext(events)  # before it is on the disk
+            with pytest.raises(RequestInvalid):
+                await _turn(home, "Newer?", added.session_id)
+        await home.sessions.delete(added.session_id)
         new = await asyncio.gather(_turn(home, "Three?"), _turn(home, "Four?"))
         assert len({events[0].session_id for events in new}) == 2
         for word in (sid, ""):
