@@ -138,7 +138,22 @@ class Tools:
         if toolbox.approval("", tool) == "never":
             next_step = "Change its approval in config.toml."
             raise WrongUse(f"{name} may never run.", next_step=next_step)
-        return await toolbox.call(tool, arguments, tell)
+        errors: list[BaseException] = []
+
+        def told(words: str) -> None:
+            try:
+                tell(words)
+            except BaseException as error:  # noqa: BLE001 - the caller gets it as it is
+                errors.append(error)
+                running.cancel()
+
+        running = asyncio.create_task(toolbox.call(tool, arguments, told))
+        try:
+            return await running
+        except asyncio.CancelledError:
+            for error in errors:
+                raise error from None
+            raise
 
 
 class Home:
@@ -324,7 +339,8 @@ class Home:
         attached = [await read_attachment(path) for path in files]
         for file in attached:
             await store.files.save(file.data)
-        session_id = await store.find_id(session_id) if session_id else ""
+        if session_id and session_id not in chat.open_sessions.running_ids:  # else it may be new
+            session_id = await store.find_id(session_id)
         # from here to the reservation, no `await`: another turn may begin with each
         new = None if session_id else chat.open_sessions.switch_to_new()
         session_id = new.session_id if new else session_id
@@ -352,6 +368,7 @@ class Home:
                 start = chat.turn_options.prompt_start(sent, "")(session.messages)
                 check_start(start, settings, chat.context_window.estimator)
                 await session.set_system_prompt(system)
+            self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
             if old is None:
                 chat.send_now(session, sent, settings)
@@ -361,21 +378,25 @@ class Home:
                 chat.continue_answer(session, old, settings=settings)
             else:
                 chat.regenerate(session, old, settings=settings)
-            try:
-                while not isinstance(event := await running.events.get(), TurnEnded):
-                    if isinstance(event, BaseException):
-                        raise event
-                    yield event
-                if event.error is not None:
-                    self._finder.forget()
-                await chat.wait(session)  # raises what no answer shows
+            while not isinstance(event := await running.events.get(), TurnEnded):
+                if isinstance(event, BaseException):
+                    raise event
                 yield event
-            finally:
-                await chat.stop_and_wait(session)
+            if event.error is not None:
+                self._finder.forget()
+            await chat.wait(session)  # raises what no answer shows
+            yield event
         finally:
-            self._turns.end(session_id)
+            # whoever is cancelled twice does not wait; no other turn begins until it has ended
+            await asyncio.shield(asyncio.create_task(self._end_turn(session_id)))
         if chat.save_queue.warning is not None:
             raise chat.save_queue.warning
+
+    async def _end_turn(self, session_id: str) -> None:
+        session = self._chat.open_sessions.find(session_id)
+        if session is not None:
+            await self._chat.stop_and_wait(session)
+        self._turns.end(session_id)
 
 
 class _RunningTurn:

@@ -19,7 +19,7 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
         brought = counted(chat.new_messages, "message")
         more = counted(chat.new_messages, "new message")
         if not chat.is_shown:
-            more += " on another branch"
+            more += ", on another branch or below a deleted message"
         if options := ", ".join(chat.header.sampling):
             brought += f", with {options}"
         text = {

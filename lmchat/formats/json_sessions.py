@@ -149,6 +149,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     }
     session_id = local_id(header.session_id)
     tree = session.tree or session.messages  # without branches, there is no `tree`
+    named = {part.digest for message in tree for part in message.files}
     calling_ids = {message.parent_id for message in tree if message.role is Role.TOOL}
     ids: dict[str | None, str] = {  # by those in the file
         message.message_id: local_id(message.message_id, session_id) for message in tree
@@ -191,7 +192,13 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         # only if the path lacks some of it
         tree=tuple(by_id.values()) if len(path) < len(by_id) else (),
         files=files,
-        skipped=omissions(header.title, {"image": len(session.files) - len(files)}),
+        skipped=omissions(
+            header.title,
+            {
+                "image": len(session.files) - len(files),
+                "missing file": len(named - {*session.files}),
+            },
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.files.disk import expanded_path
+from lmchat.files.disk import expanded_path, unreadable
 from lmchat.files.paths import home_folder
 from lmchat.formats.programs import AUTO, OWN, Program
 from lmchat.formats.reader import STDIN, error_about
@@ -109,19 +109,13 @@ class Importer:
         A refused file does not stop the others; an error of the store, such as a full disk, does.
         `stdin` is the content of the file `-`.
         """
-        known: dict[str, SessionHeader] = {}
-        if outcome.is_trial:
-            for is_trash in (False, True):
-                headers = await self._store.list_sessions(is_trash=is_trash)
-                known |= {header.session_id: header for header in headers}
-        seen: set[str] = set()
         started_s = time.monotonic()
 
         def report() -> None:
             if time.monotonic() - started_s >= self._quiet_s:  # a short import reports nothing
                 report_progress(counts(outcome.chats))
 
-        async with aclosing(ChatReader(self._programs)) as reader:
+        async with aclosing(ChatReader(self._programs)) as reader, aclosing(Store()) as trial:
             for name in names:
                 try:
                     files: Mapping[str, Path | bytes]
@@ -136,7 +130,7 @@ class Importer:
                 for file, content in files.items():
                     try:
                         async with aclosing(_chats(reader, file, content, source)) as chats:
-                            await self._import_chats(file, chats, outcome, known, seen, report)
+                            await self._import_chats(file, chats, outcome, trial, report)
                     except FormatUnknown as error:
                         unknown.append(error)
                     except LMChatError as error:
@@ -157,14 +151,12 @@ class Importer:
         file: str,
         chats: AsyncIterator[Session | Skipped],
         outcome: ImportOutcome,
-        known: dict[str, SessionHeader],
-        seen: set[str],
+        trial: Store,
         report: Callable[[], None],
     ) -> None:
         """Raises the errors of `ChatReader.read`, and `StoreUnavailable`.
 
-        In a trial, `known` has the headers that the store has, or would have by now, by id, and
-        `seen` the ids of messages that it would have got.
+        A trial is an import into the store `trial`.
         """
         async for found in chats:
             if isinstance(found, Skipped):
@@ -174,22 +166,15 @@ class Importer:
             sent = {name: options[name] for name in options if not name.startswith(STORED)}
             header = replace(found.header, sampling=sent)
             try:
+                store = self._store
                 if outcome.is_trial:
-                    session_id = header.session_id
-                    new_ids = await self._store.lacking_ids(found) - seen
-                    imported = Imported(
-                        known.get(session_id, header),
-                        is_new=session_id not in known,
-                        message_count=len(new_ids),
-                        is_shown=True,
-                    )
-                    known.setdefault(session_id, header)
-                    seen |= new_ids
+                    store = trial
+                    await trial.take_rows(self._store, header.session_id)
                 else:
                     # first, as messages refer to them; the daily check removes unused ones
                     for content in found.files.values():
                         await self._store.files.save(content)
-                    imported = await self._store.import_session(replace(found, header=header))
+                imported = await store.import_session(replace(found, header=header))
             except LMChatError as error:
                 if isinstance(error, StoreUnavailable):
                     raise error_about(file, error) from error
@@ -216,13 +201,18 @@ async def _chats(
     """Raises the errors of `ChatReader.read`."""
     is_own = False
     if isinstance(content, Path) and source in (AUTO, OWN):
-        with suppress(OSError):  # the reader says so
+        try:
             async with aclosing(exports_of(content)) as exports:
                 async for text in exports:
                     is_own = True
                     async with aclosing(reader.read(file, text)) as chats:
                         async for found in chats:
                             yield found
+        except OSError as error:
+            raise unreadable(file, error) from error
+        except StoreUnavailable as error:
+            step = "Export its sessions with the lmchat that wrote it, as JSON."
+            raise FileRefused(f"{file}: {error.message}", next_step=step) from error
     if not is_own:
         async with aclosing(reader.read(file, content, wanted=source)) as chats:
             async for found in chats:

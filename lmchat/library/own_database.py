@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lmchat.errors import FileRefused
+from lmchat.files.disk import open_plain
 from lmchat.library.library import ExportAs, Library
+from lmchat.processes.background import in_thread
+from lmchat.safe_text import safe_line
+from lmchat.storage.attachment_files import AttachedFiles
 from lmchat.storage.schema import has_tables
 from lmchat.storage.store import Store
 
@@ -19,22 +23,30 @@ _HEAD = b"SQLite format 3\0"
 async def exports_of(database: Path) -> AsyncGenerator[bytes, None]:
     """Yield none if it is another database. It stays as it is; what is in the trash stays there.
 
-    Raises `OSError` and `LMChatError`, as for a file of a newer lmchat.
+    Raises `OSError`; `FileRefused` without sessions; `StoreUnavailable` for a file that is damaged
+    or of a newer lmchat.
     """
     with TemporaryDirectory(prefix="lmchat-") as folder:
         copy = Path(folder) / "sessions.db"
-        if not await asyncio.to_thread(_copy, database, copy):
+        if not await _copy(database, copy):
             return
         async with aclosing(Store(copy)) as store:
+            store.files = AttachedFiles(database.with_name("attachments"))
+            headers = await store.list_sessions()
+            if not headers:
+                problem = f"{safe_line(str(database))} has no sessions outside of its trash."
+                raise FileRefused(problem, next_step="Name another file.")
             library = Library(store)
-            for header in await store.list_sessions():
+            for header in headers:
                 session = await store.open_session(header.session_id)
-                yield (await library.export_text(session, ExportAs(form="json"))).encode()
+                if session.messages:
+                    yield (await library.export_text(session, ExportAs(form="json"))).encode()
 
 
+@in_thread
 def _copy(database: Path, copy: Path) -> bool:
     """Return False for a file that is no `sessions.db`."""
-    with database.open("rb") as file:
+    with open_plain(database) as file:
         if file.read(len(_HEAD)) != _HEAD:
             return False
     shutil.copyfile(database, copy)
@@ -42,6 +54,4 @@ def _copy(database: Path, copy: Path) -> bool:
         return False
     with suppress(FileNotFoundError):  # of an older lmchat
         shutil.copyfile(f"{database}-wal", f"{copy}-wal")
-    if (attachments := database.with_name("attachments")).is_dir():
-        shutil.copytree(attachments, copy.with_name("attachments"))
     return True

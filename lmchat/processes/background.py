@@ -27,6 +27,8 @@ async def run_abandonable(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             future.set_result(work())
+        except StopIteration as error:  # no future of asyncio takes it
+            future.set_exception(RuntimeError(repr(error)))
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             future.set_exception(error)
 

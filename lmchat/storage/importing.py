@@ -6,6 +6,7 @@ A session that is there gets what it lacks: the chat may have gone on where the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -47,8 +48,9 @@ def import_session(connection: Connection, session: Session) -> Imported:
     else:
         moment = max(moment, known.updated_at)
 
-    hidden_by = _hidden_by(connection, session_id)
-    messages = messages_here(connection, session)
+    query = "select message_id, hidden_by from messages where session_id = ?"
+    hidden_by: dict[str | None, str | None] = dict(connection.execute(query, (session_id,)))
+    messages = _messages_here(connection, session, hidden_by)
     new = [message for message in messages.values() if message.message_id not in hidden_by]
     for message in new:
         put_message(connection, session_id, message)
@@ -76,34 +78,30 @@ def import_session(connection: Connection, session: Session) -> Imported:
     )
 
 
-def messages_here(connection: Connection, session: Session) -> dict[str, ChatMessage]:
-    """Return the messages as the database has them, or would have them, by their ids in the file.
+def _messages_here(
+    connection: Connection, session: Session, held: Collection[str | None]
+) -> dict[str, ChatMessage]:
+    """Return the messages as the database has them, or is to have them, by their ids in the file.
 
     One that is here with another text is another version, and so are those below it. A message
-    whose parent is not in `session` becomes a root.
+    whose parent is not in `session` becomes a root. The session has those with the ids `held`.
     """
     session_id = session.header.session_id
-    held = _hidden_by(connection, session_id)
     texts = {message.message_id: message.text for message in all_messages(connection, session_id)}
     here: dict[str, ChatMessage] = {}
     for message in session.tree or session.messages:  # without a tree, only the path is known
         message_id, parent = message.message_id, here.get(message.parent_id or "")
-        if message_id in held:
-            is_other = texts.get(message_id, message.text) != message.text or (
-                parent is not None and parent.message_id != message.parent_id
-            )
-        else:
-            is_other = number_of(connection, message_id) is not None  # another session has it
         parent_id = parent and parent.message_id
-        if is_other:
-            # the same with each import
-            place = f"{session_id} {parent_id} {message_id} {message.text}"
-            message_id = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:16]
+        # the same with each import
+        place = f"{session_id} {parent_id} {message_id} {message.text}"
+        version_id = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:16]
+        is_other = (
+            version_id in held
+            or parent_id not in {None, message.parent_id}
+            or texts.get(message_id, message.text) != message.text
+            # another session has it
+            or (message_id not in held and number_of(connection, message_id) is not None)
+        )
+        message_id = version_id if is_other else message_id
         here[message.message_id] = replace(message, message_id=message_id, parent_id=parent_id)
     return here
-
-
-def _hidden_by(connection: Connection, session_id: str) -> dict[str | None, str | None]:
-    """Return what hides each message of a session."""
-    query = "select message_id, hidden_by from messages where session_id = ?"
-    return dict(connection.execute(query, (session_id,)))

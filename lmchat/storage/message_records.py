@@ -66,15 +66,24 @@ def session_records(
     tables = dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?")
     tables |= dict.fromkeys(("parts", "token_choices"), of_message)
     for table, condition in tables.items():
-        records = connection.execute(f"select * from {table} where {condition}", (session_id,))
+        records = connection.execute(
+            f"select * from {table} where {condition} order by rowid", (session_id,)
+        )
         names = [name for name, *_ in records.description]  # other files have another order
         yield from ((table, dict(zip(names, record, strict=True))) for record in records)
 
 
 def put_records(connection: Connection, records: Iterable[tuple[str, dict[str, object]]]) -> None:
-    """Interrupt an answer that still ran."""
+    """Give each row a number of its own, and interrupt an answer that still ran."""
+    numbers: dict[object, object] = {}  # of messages, by those in the other file
     for table, columns in records:
-        insert(connection, table, columns)
+        columns.pop("part_id", None)
+        number = columns.pop("number", None)
+        if number in numbers:
+            columns["number"] = numbers[number]
+        row = insert(connection, table, columns)
+        if table == "messages":
+            numbers[number] = row.lastrowid
     connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
 
 

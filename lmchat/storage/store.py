@@ -66,7 +66,6 @@ from lmchat.storage.importing import Imported
 from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_records import (
     make_leaf,
-    number_of,
     put_message,
     put_records,
     put_session,
@@ -381,13 +380,6 @@ class Store:
         )
 
     @reading
-    def lacking_ids(self, connection: Connection, session: Session) -> set[str]:
-        """Return the ids that the messages would get which an import would bring."""
-        messages = importing.messages_here(connection, session).values()
-        ids = {message.message_id for message in messages}
-        return {one for one in ids if number_of(connection, one) is None}
-
-    @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
         """Whether all are saved, in sessions outside the trash."""
         return all(connection.execute(VISIBLE, (one,)).fetchone() for one in message_ids)
@@ -405,14 +397,21 @@ class Store:
         """
         session_id = await saved.find_id(id_or_prefix)
         if saved is not self:
-            records = await saved.database.run(
-                lambda connection: list(session_records(connection, session_id))
-            )
-            await self.database.write(lambda connection: put_records(connection, records))
+            await self.take_rows(saved, session_id)
             for digest in await self.database.run(named_digests):
                 with suppress(LMChatError):  # it is missing or damaged there, too
                     await self.files.save(await saved.files.read(digest))
         return session_id
+
+    async def take_rows(self, saved: Store, session_id: str) -> None:
+        """Copy a session that is not here, if there is one, but not its files."""
+        query = "select 1 from sessions where session_id = ?"
+        if await self.database.run(lambda connection: first_id(connection, query, (session_id,))):
+            return
+        records = await saved.database.run(
+            lambda connection: list(session_records(connection, session_id))
+        )
+        await self.database.write(lambda connection: put_records(connection, records))
 
     @writing
     def import_session(self, connection: Connection, session: Session) -> Imported:

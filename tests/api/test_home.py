@@ -18,6 +18,7 @@ from lmchat.api import (
     Decision,
     FileRefused,
     Home,
+    LMChatError,
     MessageAdded,
     MessageEnded,
     NoServerFound,
@@ -31,8 +32,11 @@ from lmchat.api import (
     TurnEnded,
     WrongUse,
 )
+from lmchat.config.mcp_file import write_servers
+from lmchat.config.settings import McpSettings
 from lmchat.config.state import State, change_state
 from lmchat.servers import models
+from tests.support import mcp_server
 from tests.support.chats import chat
 from tests.support.programs import FUNCTIONS, Cli, run
 from tests.support.recorded_server import RecordedServer
@@ -298,6 +302,11 @@ async def test_of_two_turns_that_begin_together_one_is_refused_and_changes_nothi
             assert isinstance(second, RequestInvalid)
         texts = [one.text for one in (await home.sessions.read(sid)).messages]
         assert texts[70:] == ["One?", "Hello there."] * 2
+        async with aclosing(home.turn("New?")) as events:
+            added = await anext(events)  # before it is on the disk
+            with pytest.raises(RequestInvalid):
+                await _turn(home, "Newer?", added.session_id)
+        await home.sessions.delete(added.session_id)
         new = await asyncio.gather(_turn(home, "Three?"), _turn(home, "Four?"))
         assert len({events[0].session_id for events in new}) == 2
         for word in (sid, ""):
@@ -311,13 +320,54 @@ async def test_of_two_turns_that_begin_together_one_is_refused_and_changes_nothi
         assert [one.text for one in (await home.sessions.read(sid)).messages] == texts
 
 
+async def test_a_turn_that_is_cancelled_twice_keeps_its_session_until_it_has_ended(
+    configure, server
+):
+    async with Home(configure(server.url)) as home:
+        sid = (await _turn(home, "One?"))[0].session_id
+        gate = Gate()
+        server.on(CHAT, sse(gate, "half", Hold()), chat_reply("Other."))
+        turn = asyncio.create_task(_turn(home, "Two?", sid))
+        assert await asyncio.to_thread(gate.reached.wait, 5)
+        for _ in range(2):
+            turn.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(RequestInvalid):
+            await _turn(home, "Three?", sid, system="Be a pirate.")
+        await asyncio.wait([turn])
+        gate.open()
+        await asyncio.sleep(0.3)
+        events = await _turn(home, "Four?", sid)
+        assert events[-1].answer.text == "Other."
+        texts = [one.text for one in (await home.sessions.read(sid)).messages]
+        assert texts == ["One?", "Hello there.", "Two?", "", "Four?", "Other."]
+
+
+async def test_a_home_that_closes_lets_no_turn_wait(configure, server):
+    folder = configure(server.url)
+    for steps in range(4, 48, 4):  # of the event loop, which the turn has for its beginning
+        async with Home(folder) as home:
+            sid = (await _turn(home, "Hi"))[0].session_id
+            turn = asyncio.create_task(_turn(home, "More?", sid, system="Be rude."))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            (ended,) = await asyncio.gather(turn, return_exceptions=True)
+        assert isinstance(ended, LMChatError) or isinstance(ended[-1], TurnEnded)
+
+
 async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, server):
     folder = configure(server.url)
     (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
     server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 3, chat_reply("Done."))
 
+    slow = McpSettings(name="files", command=sys.executable, args=(mcp_server.__file__,))
+
+    def fail(words):
+        raise ValueError(words)
+
     async def approve(question):
-        raise ValueError(question.name)
+        fail(question.name)
 
     async with Home(folder) as home:
         with pytest.raises(ValueError, match="python/add"):
@@ -333,6 +383,20 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
             list(home.turn("Add 3.", approve=decide))
         with SyncHome(folder) as home, pytest.raises(leave):
             home.client.chat("Hi", show=decide)
+        write_servers(folder / "mcp.json", [slow])
+        with SyncHome(folder) as home, pytest.raises(leave):
+            home.tools.call("files/work", {"steps": 4}, tell=decide)
+        write_servers(folder / "mcp.json", without="files")
+    write_servers(folder / "mcp.json", [slow])
+    async with Home(folder) as home:
+        with pytest.raises(ValueError, match="step 0"):
+            await home.tools.call("files/work", {"steps": 4}, tell=fail)
+        assert (await home.tools.call("files/echo", {"text": "again"})).text == "again"
+    write_servers(folder / "mcp.json", without="files")
+    answers = iter(())
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    with SyncHome(folder) as home, pytest.raises(RuntimeError):
+        list(home.turn("Add 3.", approve=lambda _: next(answers)))
     with SyncHome(folder) as home:
         assert home.client.chat("Hi").text == "Done."
 

@@ -252,6 +252,8 @@ async def test_no_call_of_an_imported_or_continued_answer_runs(store):
     await chat.regenerate(said)
     assert [one.role for one in chat.path] == [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
     assert chat.path[-1].text == "Leeks."
+    asked = chats.prompt("Read my notes.")
+    asking = chats.answer("I look.", told, parent=asked)
     ran = chats.tool_message("secret", parent=asking)
     await chat.open_import(asked, asking, ran)
     for box, words in (

@@ -25,7 +25,7 @@ def test_each_chat_has_a_line_and_several_a_sum():
     lines = result_lines(ImportOutcome(chats=chats))
     assert [line.removeprefix("a.json: “Garden” ").split(", as ")[0] for line in lines] == [
         "is continued by 2 new messages",
-        "is continued by 1 new message on another branch",
+        "is continued by 1 new message, on another branch or below a deleted message",
         "already exists",
         f"is in the trash; `lmchat sessions restore {chats[3].header.session_id[:8]}` restores it.",
         "is imported, 2 messages",

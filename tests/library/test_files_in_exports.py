@@ -48,6 +48,8 @@ async def brought(store, path, text):
     await Importer(store).import_files([str(path)], done)
     assert not done.refused
     (one,) = done.chats
+    if "lost.md" in text:
+        assert [part.reason for part in one.skipped][:1] == ["1 missing file left out"]
     return await store.open_session(one.header.session_id)
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -162,7 +166,11 @@ async def test_the_sessions_of_another_database_are_imported(tmp_path, store, ot
     told = await reply(other, session, "Dill.", asked)
     thrown, _ = await start_session(other, "Which weeds?")
     await Library(other).delete(thrown.session_id)
+    blank, only = await start_session(other, "Which blanks?")
+    await other.delete_message(blank.session_id, only.message_id)
     database = other.database.path
+    database.with_name("attachments").mkdir()
+    database.with_name("attachments").joinpath("gone").symlink_to("nowhere")
     (chat,) = await import_all(importer, str(database))
     assert (chat.outcome, chat.header.session_id) == ("imported", session.session_id)
     assert await store.tree(session.session_id) == await other.tree(session.session_id)
@@ -175,13 +183,70 @@ async def test_the_sessions_of_another_database_are_imported(tmp_path, store, ot
     assert copy.read_bytes() == database.read_bytes()
 
 
-async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
-    names = [file_of(tmp_path, name=name) for name in ("one.json", "two.json")]
-    for is_trial in (True, False):
-        outcome = ImportOutcome(is_trial=is_trial)
-        await importer.import_files(names, outcome)
-        new = "would be imported" if is_trial else "imported"
-        assert [chat.outcome for chat in outcome.chats] == [new, "present"]
+@pytest.mark.posix
+async def test_a_database_that_brings_nothing_costs_itself_alone(tmp_path, store, other, importer):
+    session, _ = await start_session(other, "Which herbs?")
+    path = other.database.path
+    await Library(other).delete(session.session_id)
+    await other.aclose()
+    newer = tmp_path / "newer.db"
+    newer.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(newer)) as raw:
+        raw.execute("pragma user_version = 99")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    names = [str(one) for one in (newer, path, pipe)]
+    async with asyncio.timeout(5):
+        outcome = await outcome_of(importer, *names, file_of(tmp_path))
+    assert [chat.outcome for chat in outcome.chats] == ["imported"]
+    reasons = ["newer version of lmchat", "no sessions outside of its trash", "not a regular file"]
+    for name, reason, (refused, error) in zip(names, reasons, outcome.refused, strict=True):
+        assert refused == name
+        assert name in error.message
+        assert reason in error.message
+
+
+async def test_a_trial_tells_what_the_import_does_and_nothing_comes_twice(
+    tmp_path, store, importer
+):
+    first = chat(*"ABCD", title="Garden")
+    other_words = replace(first.messages[1], parts=(TextPart(text="B2"),))
+    edited = grown(replace(first, messages=first.messages.replaced(other_words)), "E", "F")
+    taken = replace(edited, header=header("Taken"))  # its messages have the ids of another's
+    sessions = {"first": first, "more": grown(first, "G"), "edited": edited, "taken": taken}
+    names = [file_of(tmp_path, to_json(one), f"{name}.json") for name, one in sessions.items()]
+
+    async def told(*names):
+        found = []
+        for is_trial in (True, False):
+            outcome = ImportOutcome(is_trial=is_trial)
+            await importer.import_files(names, outcome)
+            found.append(
+                [
+                    (one.outcome.removeprefix("would be "), one.new_messages, one.is_shown)
+                    for one in outcome.chats
+                ]
+            )
+        assert found[0] == found[1]
+        return [one[:2] for one in found[1]]
+
+    assert await told(*names, names[0]) == [
+        ("imported", 4),
+        ("continued", 1),
+        ("continued", 5),
+        ("imported", 6),
+        ("present", 0),
+    ]
+    session_id = first.header.session_id
+    await store.delete_message(session_id, first.messages[2].message_id)
+    for _ in range(2):
+        assert await told(*reversed(names)) == [("present", 0)] * 4
+    more = file_of(tmp_path, to_json(grown(sessions["more"], "H")), "more.json")
+    assert await told(more) == [("continued", 1)]  # below the deleted message
+    await Library(store).delete(session_id)
+    assert await told(more) == [("in trash", 0)]
+    await store.purge(session_id)
+    assert await told(names[3]) == [("present", 0)]
 
 
 @pytest.mark.posix
