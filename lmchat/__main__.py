@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv is not None or words == ["--version"]:
         return _run(words)
     try:
-        from lmchat.processes.signals import end_at_once_on_interrupt
+        from lmchat.base.processes.signals import end_at_once_on_interrupt
 
         end_at_once_on_interrupt()
     except Exception as error:  # noqa: BLE001 - raised again, but for a failed import
@@ -35,7 +35,7 @@ def _run(argv: list[str]) -> int:
         else:
             # where click is installed, httpx imports its own command line: a third of a start
             sys.modules["httpx._main"] = None  # type: ignore[assignment]
-            from lmchat.cli.run import run
+            from lmchat.app.cli.run import run
 
             code = run(argv)
     except BrokenPipeError:
@@ -55,7 +55,7 @@ def _run(argv: list[str]) -> int:
 
 def _failed_import(error: Exception) -> int:
     """Return the exit code, or raise the error again if nothing can be advised."""
-    from lmchat.errors import pythonpath_hint
+    from lmchat.base.errors import pythonpath_hint
 
     if not (hint := pythonpath_hint()):
         raise error

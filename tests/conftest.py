@@ -10,7 +10,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lmchat.cli.leaf import has_leaf
+from lmchat.base.leaf import has_leaf
 
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["COLORTERM"] = "truecolor"  # else the screen may have the theme of 16 colours
@@ -21,9 +21,16 @@ if hasattr(time, "tzset"):  # Windows reads the variable itself
 # Files that need a terminal, a fork or limits of POSIX already where they are imported.
 collect_ignore_glob = (
     [
-        *("architecture", "benchmarks", "e2e", "leaves/*/e2e", "cli/test_questions.py"),
-        *("storage/test_store_disk.py", "storage/test_store_kills.py"),
-        *("terminal/test_terminal_output.py", "tui/test_quirks_[cdw]*.py"),
+        *(
+            "architecture",
+            "benchmarks",
+            "e2e",
+            "app/leaves/*/e2e",
+            "core/imports/e2e",
+            "app/cli/test_questions.py",
+        ),
+        *("core/storage/test_store_disk.py", "core/storage/test_store_kills.py"),
+        *("app/terminal/test_terminal_output.py", "app/tui/test_quirks_[cdw]*.py"),
     ]
     if os.name == "nt"
     else []

@@ -6,17 +6,17 @@ import os
 
 import pytest
 
-from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
-from lmchat.processes.environment import (
+from lmchat.app.terminal.clipboard import Clipboard
+from lmchat.app.terminal.programs import Editor, show_in_pager
+from lmchat.base.errors import EngineUnavailable, LMChatError, WrongUse
+from lmchat.base.processes.environment import (
     command_line,
     command_words,
     environment_for_others,
     find_program,
     needed_environment,
 )
-from lmchat.servers.local.demo import find_installer
-from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import Editor, show_in_pager
+from lmchat.core.servers.local.demo import find_installer
 from tests.support.small_programs import put
 
 PROGRAMS = (
@@ -72,7 +72,7 @@ def test_a_program_with_a_folder_is_found_below_the_folders_that_count_only(in_a
 
 @pytest.mark.parametrize("path", RELATIVE)
 def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkeypatch, path):
-    monkeypatch.setattr("lmchat.servers.local.demo.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.core.servers.local.demo.importlib.util.find_spec", lambda _: None)
     with pytest.raises(EngineUnavailable, match="needs pip or uv"):
         find_installer({"PATH": path})
 

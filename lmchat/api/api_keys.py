@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
-from lmchat.config.credentials import Credentials
-from lmchat.config.load import LoadedSettings
-from lmchat.config.mcp_file import checked_headers, expanded, refuse_missing
-from lmchat.config.settings import EndpointSettings
-from lmchat.processes.child import run_for_first_line
-from lmchat.safe_text import header_value
-from lmchat.servers.endpoint import Endpoint, origin_of
+from lmchat.base.processes.child import run_for_first_line
+from lmchat.base.safe_text import header_value
+from lmchat.core.config.credentials import Credentials
+from lmchat.core.config.load import LoadedSettings
+from lmchat.core.config.mcp_file import checked_headers, expanded, refuse_missing
+from lmchat.core.config.settings import EndpointSettings
+from lmchat.core.servers.endpoint import Endpoint, origin_of
 
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # it may ask for a password

@@ -11,30 +11,30 @@ from typing import Any, Self, TypedDict, Unpack
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.json_schema import SchemaOutput
-from lmchat.answers.repetition import Repetition
-from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.followers import AnswerNow, RepetitionFollower
-from lmchat.config.settings import LimitSettings, Settings, Stuck, TimeoutSettings
-from lmchat.config.state import State
-from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerRejected
-from lmchat.metrics import Metrics
-from lmchat.safe_text import safe_line
-from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import no_server_error
-from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.discovery.status import ServerStatus, usable_of
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import StreamEvent
-from lmchat.servers.http.connections import OneKey
-from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
-from lmchat.servers.products import product_named
-from lmchat.servers.request import AnyText, ChatRequest, Sampling
-from lmchat.servers.sampling_options import checked_option
-from lmchat.servers.target import Target
-from lmchat.sessions.given_messages import Messages, messages_of
-from lmchat.sessions.message import (
+from lmchat.base.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerRejected
+from lmchat.base.metrics import Metrics
+from lmchat.base.safe_text import safe_line
+from lmchat.core.answers.cut_prompts import with_cut_prompt
+from lmchat.core.answers.json_schema import SchemaOutput
+from lmchat.core.answers.repetition import Repetition
+from lmchat.core.answers.streamed_answer import StreamedAnswer
+from lmchat.core.chat.followers import AnswerNow, RepetitionFollower
+from lmchat.core.config.settings import LimitSettings, Settings, Stuck, TimeoutSettings
+from lmchat.core.config.state import State
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.discovery.choose import no_server_error
+from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.discovery.status import ServerStatus, usable_of
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.events import StreamEvent
+from lmchat.core.servers.http.connections import OneKey
+from lmchat.core.servers.model import OPENAI_COMPATIBLE, ModelInfo
+from lmchat.core.servers.products import product_named
+from lmchat.core.servers.request import AnyText, ChatRequest, Sampling
+from lmchat.core.servers.sampling_options import checked_option
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.given_messages import Messages, messages_of
+from lmchat.core.sessions.message import (
     AnswerState,
     AnswerStats,
     ChatMessage,
@@ -44,7 +44,7 @@ from lmchat.sessions.message import (
     is_cut_end,
     text_message,
 )
-from lmchat.sessions.tokens import MAX_ALTERNATIVES, TokenProbabilities
+from lmchat.core.sessions.tokens import MAX_ALTERNATIVES, TokenProbabilities
 
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 

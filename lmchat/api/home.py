@@ -12,34 +12,40 @@ from typing import Any, Self, Unpack, cast
 
 from msgspec.structs import replace
 
-from lmchat.answers.repetition import Repetition
 from lmchat.api.clients import Client, Options, checked_options, chosen_model
 from lmchat.api.runtime import Runtime, Setup
-from lmchat.attachments.attachment import read_attachment
-from lmchat.chat.answering import check_start
-from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, TurnListener
-from lmchat.chat.service import ChatService
-from lmchat.chat.session import OpenSession, TurnEnded
-from lmchat.chat.settings import SamplingLayers
-from lmchat.chat.toolbox import Toolbox, ToolQuestion
-from lmchat.config.load import Flags, load
-from lmchat.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
-from lmchat.files.paths import Paths
-from lmchat.formats.exports import EXPORT_FORMATS
-from lmchat.library.library import ExportAs, Library
-from lmchat.processes.background import run_abandonable
-from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.endpoint import configured_endpoints
-from lmchat.servers.events import StreamEvent
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import SAMPLING_FIELDS, Sampling
-from lmchat.servers.target import Target
-from lmchat.sessions.message import Role, is_continuable
-from lmchat.sessions.prompts import Prompt
-from lmchat.sessions.session import SearchHit, Session, SessionHeader
-from lmchat.storage.store import Store
-from lmchat.tools.calls import Decision, Tell, ToolResult, ToolServer
+from lmchat.base.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
+from lmchat.base.files.paths import Paths
+from lmchat.base.processes.background import run_abandonable
+from lmchat.base.safe_text import safe_line
+from lmchat.core.answers.repetition import Repetition
+from lmchat.core.attachments.attachment import read_attachment
+from lmchat.core.chat.answering import check_start
+from lmchat.core.chat.events import (
+    AnswerStarted,
+    ChatEvent,
+    MessageAdded,
+    MessageEnded,
+    TurnListener,
+)
+from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.session import OpenSession, TurnEnded
+from lmchat.core.chat.settings import SamplingLayers
+from lmchat.core.chat.toolbox import Toolbox, ToolQuestion
+from lmchat.core.config.load import Flags, load
+from lmchat.core.formats.exports import EXPORT_FORMATS
+from lmchat.core.library.library import ExportAs, Library
+from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.endpoint import configured_endpoints
+from lmchat.core.servers.events import StreamEvent
+from lmchat.core.servers.model import ModelInfo
+from lmchat.core.servers.request import SAMPLING_FIELDS, Sampling
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import Role, is_continuable
+from lmchat.core.sessions.prompts import Prompt
+from lmchat.core.sessions.session import SearchHit, Session, SessionHeader
+from lmchat.core.storage.store import Store
+from lmchat.core.tools.calls import Decision, Tell, ToolResult, ToolServer
 
 _logger = logging.getLogger(__name__)
 

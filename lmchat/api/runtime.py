@@ -15,32 +15,32 @@ from time import monotonic
 from msgspec import Struct
 
 from lmchat.api.api_keys import ApiKeys
-from lmchat.chat.service import ChatService
-from lmchat.chat.session import OpenSession
-from lmchat.chat.toolbox import Toolbox
-from lmchat.config.credentials import Credentials
-from lmchat.config.load import LoadedSettings
-from lmchat.config.settings import McpSettings, Settings
-from lmchat.config.state import State, change_state, read_state
-from lmchat.errors import LMChatError
-from lmchat.files.paths import Paths
-from lmchat.library.library import export_unsaved
-from lmchat.library.stores import open_stores
-from lmchat.metrics import Metrics
-from lmchat.processes.background import run_abandonable
-from lmchat.processes.environment import command_line, environment_of_programs
-from lmchat.servers.allow_list import AllowList
-from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import endpoints_of
-from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.kept_slot import KeptSlot
-from lmchat.servers.model import LoadState, ModelInfo, find_model
-from lmchat.servers.products import named_endpoints
-from lmchat.storage.stats_store import StatsStore
-from lmchat.storage.store import Store
-from lmchat.tools.mcp_servers import McpServers
+from lmchat.base.errors import LMChatError
+from lmchat.base.files.paths import Paths
+from lmchat.base.metrics import Metrics
+from lmchat.base.processes.background import run_abandonable
+from lmchat.base.processes.environment import command_line, environment_of_programs
+from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.session import OpenSession
+from lmchat.core.chat.toolbox import Toolbox
+from lmchat.core.config.credentials import Credentials
+from lmchat.core.config.load import LoadedSettings
+from lmchat.core.config.settings import McpSettings, Settings
+from lmchat.core.config.state import State, change_state, read_state
+from lmchat.core.library.library import export_unsaved
+from lmchat.core.library.stores import open_stores
+from lmchat.core.servers.allow_list import AllowList
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.discovery.choose import endpoints_of
+from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.endpoint import Endpoint, is_address
+from lmchat.core.servers.local.engine import Engine
+from lmchat.core.servers.local.kept_slot import KeptSlot
+from lmchat.core.servers.model import LoadState, ModelInfo, find_model
+from lmchat.core.servers.products import named_endpoints
+from lmchat.core.storage.stats_store import StatsStore
+from lmchat.core.storage.store import Store
+from lmchat.core.tools.mcp_servers import McpServers
 
 _logger = logging.getLogger(__name__)
 

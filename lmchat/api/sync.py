@@ -11,16 +11,16 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
-from lmchat.answers.repetition import Repetition
 from lmchat.api.clients import Client, ClientOptions, Options, RequestOptions
 from lmchat.api.home import Home, Sessions, Tools, TurnEvent
-from lmchat.chat.toolbox import ToolQuestion
-from lmchat.errors import WrongUse
-from lmchat.processes.background import end_tasks, run_abandonable
-from lmchat.servers.events import StreamEvent
-from lmchat.servers.model import ModelInfo
-from lmchat.sessions.given_messages import Messages
-from lmchat.tools.calls import Decision
+from lmchat.base.errors import WrongUse
+from lmchat.base.processes.background import end_tasks, run_abandonable
+from lmchat.core.answers.repetition import Repetition
+from lmchat.core.chat.toolbox import ToolQuestion
+from lmchat.core.servers.events import StreamEvent
+from lmchat.core.servers.model import ModelInfo
+from lmchat.core.sessions.given_messages import Messages
+from lmchat.core.tools.calls import Decision
 
 S = TypeVar("S")  # class with coroutine methods
 T = TypeVar("T")  # result of a method

@@ -32,10 +32,10 @@ from lmchat.api import (
     TurnEnded,
     WrongUse,
 )
-from lmchat.config.mcp_file import write_servers
-from lmchat.config.settings import McpSettings
-from lmchat.config.state import State, change_state
-from lmchat.servers import models
+from lmchat.core.config.mcp_file import write_servers
+from lmchat.core.config.settings import McpSettings
+from lmchat.core.config.state import State, change_state
+from lmchat.core.servers import models
 from tests.support import mcp_server
 from tests.support.chats import chat
 from tests.support.programs import FUNCTIONS, Cli, run

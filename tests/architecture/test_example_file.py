@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import tomllib
 
-from lmchat.config.load import load
-from lmchat.config.settings import Settings
-from lmchat.config.toml import toml_value
+from lmchat.core.config.load import load
+from lmchat.core.config.settings import Settings
+from lmchat.core.config.toml import toml_value
 from tests.support.reference import EXAMPLES, example_text, sections, value_settings
 
 

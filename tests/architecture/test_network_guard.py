@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lmchat.servers.products import PRODUCTS
+from lmchat.core.servers.products import PRODUCTS
 from tests.support.network_guard import take_report
 from tests.support.programs import PYTHON, ROOT, run
 

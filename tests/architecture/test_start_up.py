@@ -72,7 +72,7 @@ def test_a_command_imports_only_what_it_needs(tmp_path, commands, unwanted):
 
 
 def test_next_to_nothing_is_imported_before_ctrl_c_ends_the_program_without_a_traceback(tmp_path):
-    start = "import lmchat.__main__, lmchat.processes.signals"
+    start = "import lmchat.__main__, lmchat.base.processes.signals"
     modules = _imported("-S", "-c", start, home=tmp_path)  # `site` may import more
     assert "signal" in modules
     assert not modules & {"typing", "re", "contextlib", "pathlib", "asyncio"}
@@ -190,7 +190,11 @@ def test_the_first_paint_waits_for_nothing_that_answers(first_paint):
 
 def test_importing_the_package_does_nothing(tmp_path):
     done = run(
-        [PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.files.paths, lmchat.cli.run"],
+        [
+            PYTHON,
+            "-c",
+            "import lmchat, lmchat.__main__, lmchat.base.files.paths, lmchat.app.cli.run",
+        ],
         home=tmp_path,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -198,5 +202,5 @@ def test_importing_the_package_does_nothing(tmp_path):
 
 
 def test_the_process_that_colours_code_imports_little_beside_pygments(tmp_path):
-    modules = _imported("-c", "import lmchat.markdown.lexer_child", home=tmp_path)
-    assert not modules & {"asyncio", "logging", "ssl", "msgspec", "lmchat.processes.child"}
+    modules = _imported("-c", "import lmchat.app.markdown_lines.lexer_child", home=tmp_path)
+    assert not modules & {"asyncio", "logging", "ssl", "msgspec", "lmchat.base.processes.child"}

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import lmchat
-from lmchat import errors
-from lmchat.servers.products import PRODUCTS
-from lmchat.servers.wire.refusal_rules import STEPS
+from lmchat.base import errors
+from lmchat.core.servers.products import PRODUCTS
+from lmchat.core.servers.wire.refusal_rules import STEPS
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))

@@ -10,11 +10,11 @@ from contextlib import aclosing
 
 import httpx
 
-from lmchat.config.settings import Settings
-from lmchat.servers.client import HttpServerClient
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import TextDelta
-from lmchat.servers.products import PRODUCTS
+from lmchat.core.config.settings import Settings
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.events import TextDelta
+from lmchat.core.servers.products import PRODUCTS
 from tests.support.client_calls import ask
 
 PORTS = tuple(port for server in PRODUCTS for port in server.place.ports)

@@ -145,7 +145,7 @@ class Script:
         loop.call_later(_ENTER_S, os.write, self._keys, b"go\r")
 
     def start(self) -> None:
-        from lmchat.terminal.tty import TerminalOutput, TerminalWriter
+        from lmchat.app.terminal.tty import TerminalOutput, TerminalWriter
 
         write = TerminalOutput._write_some
 

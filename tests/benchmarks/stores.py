@@ -12,11 +12,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.session import title_from
-from lmchat.storage import message_records
-from lmchat.storage.opening import connect, transaction
-from lmchat.storage.store import Store
+from lmchat.core.sessions.message import Role, text_message
+from lmchat.core.sessions.session import title_from
+from lmchat.core.storage import message_records
+from lmchat.core.storage.opening import connect, transaction
+from lmchat.core.storage.store import Store
 from tests.benchmarks.texts import section
 from tests.support.chats import header
 

@@ -414,7 +414,7 @@ def test_an_answer_is_printed_while_it_arrives_and_a_closed_pipe_ends_it_quietly
 
 
 def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
-    with patch("lmchat.cli.handlers.ask.ask", side_effect=RuntimeError("words of a chat")):
+    with patch("lmchat.app.cli.handlers.ask.ask", side_effect=RuntimeError("words of a chat")):
         done = cli("ask", "hi", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["detail"]["error"] == "bug"

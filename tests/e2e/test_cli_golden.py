@@ -10,9 +10,9 @@ import math
 import re
 from pathlib import Path
 
-from lmchat.config.state import State, change_state
-from lmchat.formats.json_sessions import from_json
-from lmchat.tui.dialogs.report_texts import details
+from lmchat.app.tui.dialogs.report_texts import details
+from lmchat.core.config.state import State, change_state
+from lmchat.core.formats.json_sessions import from_json
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp, router
 from tests.support.scripted_server import DONE, delta, finish, sse, usage

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.storage import opening
+from lmchat.core.storage import opening
 from tests.support.chats import store_at
 from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
@@ -203,7 +203,7 @@ def test_deleted_messages_are_purged_with_the_trash_after_consent(saved):
 
 def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch):
     cli, ids = saved
-    monkeypatch.setattr("lmchat.cli.context.can_ask", lambda: True)
+    monkeypatch.setattr("lmchat.app.cli.context.can_ask", lambda: True)
     for answer, left in ((b"n\n", 2), (b"y\n", 1)):
 
         async def typed(question: str, answer: bytes = answer) -> bytes:
@@ -211,7 +211,7 @@ def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch
             return answer
 
         # only a terminal can be waited for, and there is none here
-        monkeypatch.setattr("lmchat.terminal.output.typed_line", typed)
+        monkeypatch.setattr("lmchat.app.terminal.output.typed_line", typed)
         done = cli("sessions", "purge", ids[0])
         assert (done.returncode, "permanently? [y/N]" in done.stderr) == (0, True)
         assert len(cli.json("sessions", "--json")["data"]) == left
@@ -227,8 +227,8 @@ def test_a_purge_on_a_disk_without_file_locks_asks_for_other_windows(saved, monk
         sys.stderr.write(question)
         return b"n\n"
 
-    monkeypatch.setattr("lmchat.cli.context.can_ask", lambda: True)
-    monkeypatch.setattr("lmchat.terminal.output.typed_line", typed)
+    monkeypatch.setattr("lmchat.app.cli.context.can_ask", lambda: True)
+    monkeypatch.setattr("lmchat.app.terminal.output.typed_line", typed)
     assert "windows" not in cli("sessions", "purge", ids[0]).stderr
     monkeypatch.setattr("fcntl.flock", refuse)
     assert "first close all other lmchat windows. Delete" in cli("sessions", "purge", ids[0]).stderr

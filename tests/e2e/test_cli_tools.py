@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from lmchat.config.credentials import Credentials
-from lmchat.extras import install_command
+from lmchat.base.extras import install_command
+from lmchat.core.config.credentials import Credentials
 from tests.support import mcp_server, programs
 from tests.support.oauth_server import OAuthServer
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools

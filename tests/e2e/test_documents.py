@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.answers.live_stats import Stage
-from lmchat.cli.parser import parse
-from lmchat.commands.table import BY_ID, FIRST_COMMANDS
-from lmchat.servers.discovery.status import STATUS
-from lmchat.tui.widgets.key_bar import written
+from lmchat.app.cli.parser import parse
+from lmchat.app.commands.table import BY_ID, FIRST_COMMANDS
+from lmchat.app.tui.widgets.key_bar import written
+from lmchat.core.answers.live_stats import Stage
+from lmchat.core.servers.discovery.status import STATUS
 from tests.support.programs import ROOT, Inside, run
 from tests.support.recipes import commands_of
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.lmchat_screen import configure, stored, stored_titles
 from tests.support.programs import LMCHAT, WAIT_S, Inside, start
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
@@ -261,7 +261,7 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it_without_a_traceback(tmp_path,
         server.requests.clear()
         with start(argv, home=tmp_path) as run:
             for line in run.stderr:
-                if b"lmchat.processes.signals" in line:  # before, Python itself starts
+                if b"lmchat.base.processes.signals" in line:  # before, Python itself starts
                     break
             if imports is None:
                 server.wait_for(CHAT, timeout_s=WAIT_S)

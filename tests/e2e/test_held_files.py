@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lmchat.config.state import read_state
+from lmchat.core.config.state import read_state
 from tests.support.held_files import HOLD_LOCKS, HOLD_SQLITE, held
 from tests.support.lmchat_screen import ready_screen, stored
 from tests.support.programs import Inside

@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.lmchat_screen import (
     STEADY,
     LMChatScreen,

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from lmchat.extras import install_command
-from lmchat.servers.local.demo import SMOLLM2
+from lmchat.base.extras import install_command
+from lmchat.core.servers.local.demo import SMOLLM2
 from tests.support.engine_home import (
     engines_of,
     only_from,
@@ -196,5 +196,5 @@ def test_what_was_read_of_a_saved_session_is_kept_until_that_is_deleted(ready):
 def test_the_library_of_the_engine_is_loaded_by_its_child_alone(ready):
     done = ready("ask", "--local", "Say hello.", PYTHONPROFILEIMPORTTIME="1")
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
-    assert "lmchat.servers.client" in imported
+    assert "lmchat.core.servers.client" in imported
     assert "xllamacpp" not in imported

@@ -43,7 +43,7 @@ def heron(program, tmp_path, server):
     """The command line of an lmchat that knows the product, whose server runs at its usual port."""
     plain(server, "tiny").on("GET /feathers", json_reply({"bird": "heron"}))
     port = int(server.url.rpartition(":")[2])
-    table = "lmchat/servers/products/table.py"
+    table = "lmchat/core/servers/products/table.py"
     (program / table).write_text((ROOT / table).read_text() + ROW.format(port=port))
     return Cli(home=tmp_path, cwd=program)
 

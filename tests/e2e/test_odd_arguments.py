@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lmchat.cli.subcommands import PROGRAM
+from lmchat.app.cli.subcommands import PROGRAM
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 

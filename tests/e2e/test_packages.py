@@ -141,7 +141,7 @@ def test_the_command_of_a_hint_installs_an_extra_and_keeps_the_rest(
     python = tmp_path / environment / "bin" / "python"
     before = installed()
     for extra in ("serve", "pdf"):
-        words = f"from lmchat.extras import install_command; print(install_command('{extra}'))"
+        words = f"from lmchat.base.extras import install_command; print(install_command('{extra}'))"
         shell(_run(python, "-c", words, env=_own_tools(tmp_path)))
     assert installed() >= before | {"starlette", "uvicorn", "pypdf", "cryptography"}
 

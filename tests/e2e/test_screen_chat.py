@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from lmchat.sessions.message import AnswerState, Role
+from lmchat.core.sessions.message import AnswerState, Role
 from tests.support.lmchat_screen import (
     LONG_PROMPT,
     STEADY,

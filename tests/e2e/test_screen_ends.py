@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.failing_lmchat import HANGS, SECRET
 from tests.support.lmchat_screen import (
     LMChatScreen,

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, arriving, leave, ready_screen, stored
 from tests.support.programs import Cli, Inside

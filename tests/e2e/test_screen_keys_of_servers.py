@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.hostile import copied
 from tests.support.lmchat_screen import LMChatScreen, answers
 from tests.support.programs import Inside

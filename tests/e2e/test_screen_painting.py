@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.benchmarks.texts import mixed
 from tests.support.lmchat_screen import (
     LMChatScreen,

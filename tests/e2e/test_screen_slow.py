@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.lmchat_screen import answers, configure, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Gate, Pause, sse

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
+from lmchat.core.sessions.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, leave
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.chat.drafts import SAVE_AFTER_S
+from lmchat.core.chat.drafts import SAVE_AFTER_S
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.programs import Inside

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from lmchat.sessions.message import AnswerState
-from lmchat.storage.store import Store
+from lmchat.core.sessions.message import AnswerState
+from lmchat.core.storage.store import Store
 from tests.support.chats import faults_in
 from tests.support.lmchat_screen import LMChatScreen, leave
 from tests.support.programs import Inside

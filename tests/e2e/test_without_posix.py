@@ -31,7 +31,7 @@ class WindowsJob:
     is_running = False
     def __init__(self, pid):
         self.end = lambda: os.kill(pid, 9)
-sys.modules["lmchat.processes.windows_job"] = types.SimpleNamespace(WindowsJob=WindowsJob)
+sys.modules["lmchat.base.processes.windows_job"] = types.SimpleNamespace(WindowsJob=WindowsJob)
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda *_: None)
 """
 _EVERY_MODULE = """
@@ -59,7 +59,13 @@ for words, typed in json.load(sys.stdin):
     done.append((code or 0, sys.stdout.read(), sys.stderr.read()))
 printed.write(json.dumps(done))
 """
-_MAY_IMPORT = ("terminal/", "processes/", "files/disk.py", "files/locks.py", "tui/quirks/driver.py")
+_MAY_IMPORT = (
+    "app/terminal/",
+    "base/processes/",
+    "base/files/disk.py",
+    "base/files/locks.py",
+    "app/tui/quirks/driver.py",
+)
 
 
 def test_every_module_can_be_imported(tmp_path):

@@ -18,13 +18,19 @@ from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from lmchat.markdown.block import Line
-from lmchat.markdown.highlighter import Highlighter
-from lmchat.markdown.incremental import IncrementalMarkdown
-from lmchat.markdown.layout import Layout
-from lmchat.markdown.page import Page
-from lmchat.servers.events import TextDelta
-from lmchat.sessions.message import (
+from lmchat.app.markdown_lines.block import Line
+from lmchat.app.markdown_lines.highlighter import Highlighter
+from lmchat.app.markdown_lines.incremental import IncrementalMarkdown
+from lmchat.app.markdown_lines.layout import Layout
+from lmchat.app.markdown_lines.page import Page
+from lmchat.app.tui.chat_log.chat_log import ChatLog
+from lmchat.app.tui.chat_log.document import Document
+from lmchat.app.tui.chat_log.entry import Entry
+from lmchat.app.tui.chat_log.painter import PARTIAL_STYLES, TINTS
+from lmchat.app.tui.messages import RunCommand
+from lmchat.app.tui.themes import THEMES
+from lmchat.core.servers.events import TextDelta
+from lmchat.core.sessions.message import (
     AnswerState,
     AnswerStats,
     ChatMessage,
@@ -37,16 +43,10 @@ from lmchat.sessions.message import (
     new_id,
     text_message,
 )
-from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.chat_log.document import Document
-from lmchat.tui.chat_log.entry import Entry
-from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS
-from lmchat.tui.messages import RunCommand
-from lmchat.tui.themes import THEMES
 from tests.support.markdown_corpus import MIXED
 from tests.support.programs import until
 
-_STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
+_STYLES = Path(find_spec("lmchat.app.tui").submodule_search_locations[0]) / "chat_log.tcss"
 NOON = datetime(2026, 11, 20, 14, 2).astimezone()
 STATS = AnswerStats(
     ttft_ms=190,

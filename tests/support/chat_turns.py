@@ -9,19 +9,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
-from lmchat.chat.service import ChatService
-from lmchat.chat.session import OpenSession
-from lmchat.chat.settings import SamplingLayers, options_set_in
-from lmchat.chat.toolbox import Toolbox, ToolQuestion
-from lmchat.config.settings import ChatSettings
-from lmchat.servers.events import RequestAdapted
-from lmchat.servers.target import Target
-from lmchat.sessions.message import ChatMessage
-from lmchat.sessions.prompts import PendingPrompt, Prompt
-from lmchat.sessions.session import MessagePath, Session
-from lmchat.storage.stats_store import StatsStore
-from lmchat.tools.calls import Decision
+from lmchat.core.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
+from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.session import OpenSession
+from lmchat.core.chat.settings import SamplingLayers, options_set_in
+from lmchat.core.chat.toolbox import Toolbox, ToolQuestion
+from lmchat.core.config.settings import ChatSettings
+from lmchat.core.servers.events import RequestAdapted
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import ChatMessage
+from lmchat.core.sessions.prompts import PendingPrompt, Prompt
+from lmchat.core.sessions.session import MessagePath, Session
+from lmchat.core.storage.stats_store import StatsStore
+from lmchat.core.tools.calls import Decision
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 

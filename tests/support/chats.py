@@ -15,9 +15,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError
-from lmchat.formats.json_sessions import to_json
-from lmchat.sessions.message import (
+from lmchat.base.errors import LMChatError
+from lmchat.core.formats.json_sessions import to_json
+from lmchat.core.sessions.message import (
     AnswerState,
     AnswerStats,
     ChatMessage,
@@ -33,10 +33,10 @@ from lmchat.sessions.message import (
     now,
     text_message,
 )
-from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.storage import message_records
-from lmchat.storage.stats_store import StatsStore
-from lmchat.storage.store import Store
+from lmchat.core.sessions.session import MessagePath, Session, SessionHeader, title_from
+from lmchat.core.storage import message_records
+from lmchat.core.storage.stats_store import StatsStore
+from lmchat.core.storage.store import Store
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 

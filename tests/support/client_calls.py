@@ -11,16 +11,16 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
-from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.errors import LMChatError
-from lmchat.servers.client import HttpServerClient
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import TextDelta
-from lmchat.servers.http.connections import OneKey
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import ChatRequest, Sampling, Tool
-from lmchat.servers.target import Target
-from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.base.errors import LMChatError
+from lmchat.core.answers.streamed_answer import StreamedAnswer
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.events import TextDelta
+from lmchat.core.servers.http.connections import OneKey
+from lmchat.core.servers.model import ModelInfo
+from lmchat.core.servers.request import ChatRequest, Sampling, Tool
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer
 
 READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-FILE = Path(__file__).parents[1] / "answers/data/counted_prompts.jsonl"
+FILE = Path(__file__).parents[1] / "core/answers/data/counted_prompts.jsonl"
 
 
 class CountedPrompt(msgspec.Struct, frozen=True):

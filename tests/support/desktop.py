@@ -17,41 +17,41 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmchat.api.api_keys import ApiKeys
-from lmchat.attachments.file_finder import FileFinder
-from lmchat.attachments.shell_command import ShellCommand
-from lmchat.attachments.web_page import WebPages
-from lmchat.chat.service import ChatService
-from lmchat.chat.settings import SamplingLayers, options_set_in
-from lmchat.chat.toolbox import Toolbox
-from lmchat.config.credentials import Credentials
-from lmchat.config.load import LoadedSettings
-from lmchat.config.settings import Settings, UiSettings
-from lmchat.config.state import Change, State
-from lmchat.errors import FileRefused
-from lmchat.library.importer import Importer
-from lmchat.library.library import Library
-from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import endpoints_of
-from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.discovery.monitor import POLL_S, Monitor
-from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Connections
-from lmchat.servers.model import ModelList
-from lmchat.servers.models import ServerModels
-from lmchat.servers.products.request_body import MessageEncoder
-from lmchat.sessions.message import ChatMessage, SentThoughts, now
-from lmchat.storage.stats_store import StatsStore
-from lmchat.storage.store import Store
-from lmchat.terminal.clipboard import terminal_copy
-from lmchat.terminal.programs import Editor
-from lmchat.tui.app import LMChatApp
-from lmchat.tui.dispatcher import Dispatcher
-from lmchat.tui.quirks.keys import Paste
-from lmchat.tui.screen import ChatScreen
-from lmchat.tui.widgets.message_row import MessageRow
-from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.workspace import Report, Workspace
+from lmchat.app.terminal.clipboard import terminal_copy
+from lmchat.app.terminal.programs import Editor
+from lmchat.app.tui.app import LMChatApp
+from lmchat.app.tui.dispatcher import Dispatcher
+from lmchat.app.tui.quirks.keys import Paste
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.app.tui.widgets.message_row import MessageRow
+from lmchat.app.tui.widgets.prompt_input import PromptInput
+from lmchat.app.tui.workspace import Report, Workspace
+from lmchat.base.errors import FileRefused
+from lmchat.core.attachments.file_finder import FileFinder
+from lmchat.core.attachments.shell_command import ShellCommand
+from lmchat.core.attachments.web_page import WebPages
+from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.settings import SamplingLayers, options_set_in
+from lmchat.core.chat.toolbox import Toolbox
+from lmchat.core.config.credentials import Credentials
+from lmchat.core.config.load import LoadedSettings
+from lmchat.core.config.settings import Settings, UiSettings
+from lmchat.core.config.state import Change, State
+from lmchat.core.library.importer import Importer
+from lmchat.core.library.library import Library
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.discovery.choose import endpoints_of
+from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.discovery.monitor import POLL_S, Monitor
+from lmchat.core.servers.discovery.status import ServerStatus
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.http.connections import Connections
+from lmchat.core.servers.model import ModelList
+from lmchat.core.servers.models import ServerModels
+from lmchat.core.servers.products.request_body import MessageEncoder
+from lmchat.core.sessions.message import ChatMessage, SentThoughts, now
+from lmchat.core.storage.stats_store import StatsStore
+from lmchat.core.storage.store import Store
 from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step

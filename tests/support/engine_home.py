@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psutil import Process
 
-from lmchat.servers.local.demo import SMOLLM2, DemoModel
+from lmchat.core.servers.local.demo import SMOLLM2, DemoModel
 from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, shallow_model, wheel
 

@@ -17,8 +17,8 @@ from typing import ClassVar
 from textual.drivers import linux_driver
 
 from lmchat.__main__ import main
-from lmchat.cli import run_screen
-from lmchat.tui.app import LMChatApp
+from lmchat.app.cli import run_screen
+from lmchat.app.tui.app import LMChatApp
 
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
 

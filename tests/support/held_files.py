@@ -12,7 +12,7 @@ HOLD_LOCKS = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from lmchat.files.disk import locked
+from lmchat.base.files.disk import locked
 with ExitStack() as stack:
     for name in sys.argv[1:]:
         stack.enter_context(locked(Path(name)))

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmchat.sessions.message import Role
-from lmchat.storage.journal import read_answer
-from lmchat.storage.store import Store
+from lmchat.core.sessions.message import Role
+from lmchat.core.storage.journal import read_answer
+from lmchat.core.storage.store import Store
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer

@@ -7,23 +7,23 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.metrics import Metrics, RateLimit
-from lmchat.servers.discovery.model_lists import ModelRecord
-from lmchat.servers.discovery.status import (
+from lmchat.app.tui.dialogs.model_picker import ModelActions, ModelPicker
+from lmchat.app.tui.dialogs.search_dialog import SearchDialog
+from lmchat.app.tui.widgets.telemetry_rows import PanelFacts
+from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.core.answers.live_stats import LiveStats, Stage
+from lmchat.core.servers.discovery.model_lists import ModelRecord
+from lmchat.core.servers.discovery.status import (
     ServerHealth,
     ServerState,
     ServerStatus,
 )
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import UsageReported
-from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerState
-from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
-from lmchat.tui.dialogs.model_picker import ModelActions, ModelPicker
-from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.widgets.telemetry_rows import PanelFacts
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.events import UsageReported
+from lmchat.core.servers.model import LoadState, ModelInfo
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import AnswerState
+from lmchat.core.sessions.session import SearchHit, SessionGroup, SessionHeader
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 LM_STUDIO = Endpoint.parse("localhost:1234")

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from lmchat.config.settings import UiSettings
-from lmchat.sessions.message import Role, text_message
-from lmchat.tui.widgets.key_bar import KeyBar
-from lmchat.tui.widgets.session_list import SessionList
-from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
-from lmchat.tui.widgets.telemetry_rows import panel_sections
+from lmchat.app.tui.widgets.key_bar import KeyBar
+from lmchat.app.tui.widgets.session_list import SessionList
+from lmchat.app.tui.widgets.telemetry_panel import TelemetryPanel
+from lmchat.app.tui.widgets.telemetry_rows import panel_sections
+from lmchat.core.config.settings import UiSettings
+from lmchat.core.sessions.message import Role, text_message
 from tests.support.look_data import (
     ANSWERING,
     GROUPS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lmchat.cli.help_texts import DESCRIPTION
-from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
+from lmchat.app.cli.help_texts import DESCRIPTION
+from lmchat.app.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
 
 _EXIT_CODES = (
     ("0", "success"),

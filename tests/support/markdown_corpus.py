@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lmchat.safe_text import safe_text
+from lmchat.base.safe_text import safe_text
 
 MIXED = """# Title
 

@@ -14,22 +14,22 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.servers.events import (
+from lmchat.app.tui.dialogs.search_dialog import SearchDialog
+from lmchat.app.tui.welcome.server_rows import LocalSetup
+from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.core.servers.events import (
     ReasoningDelta,
     RequestSent,
     StreamFinished,
     TextDelta,
     UsageReported,
 )
-from lmchat.servers.local.demo import SMOLLM2
-from lmchat.servers.model import LoadState
-from lmchat.sessions.message import Role, new_id, text_message
-from lmchat.sessions.prompts import PendingPrompt
-from lmchat.sessions.session import SessionHeader
-from lmchat.storage.store import Store
-from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.welcome.server_rows import LocalSetup
-from lmchat.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.core.servers.local.demo import SMOLLM2
+from lmchat.core.servers.model import LoadState
+from lmchat.core.sessions.message import Role, new_id, text_message
+from lmchat.core.sessions.prompts import PendingPrompt
+from lmchat.core.sessions.session import SessionHeader
+from lmchat.core.storage.store import Store
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, model, probed

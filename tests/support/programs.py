@@ -21,7 +21,7 @@ from unittest.mock import patch
 import psutil
 
 from lmchat.__main__ import main
-from lmchat.attachments.shell_command import ShellCommand
+from lmchat.core.attachments.shell_command import ShellCommand
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
@@ -109,7 +109,9 @@ class Cli:
         """Name the server to commands that take one."""
         import pytest  # noqa: PLC0415 - tests of start-up import this module
 
-        parser = pytest.importorskip("lmchat.cli.parser")  # the lower rooms are tested without it
+        parser = pytest.importorskip(
+            "lmchat.app.cli.parser"
+        )  # the lower rooms are tested without it
         takes_one = "--endpoint" in parser.split_line(words).command.common
         named = ["--endpoint", self.url] if self.url and takes_one else []
         return [*LMCHAT, *named, *words]

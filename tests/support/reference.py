@@ -15,14 +15,20 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 import lmchat.api
-from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
-from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
-from lmchat.commands.table import Scope
-from lmchat.config.load import VARIABLES
-from lmchat.config.settings import McpSettings, SamplingSettings, Settings, ToolSettings, declared
-from lmchat.config.toml import toml_value
-from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
+from lmchat.app.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
+from lmchat.app.commands.table import COMMANDS as SCREEN_COMMANDS
+from lmchat.app.commands.table import Scope
+from lmchat.core.config.load import VARIABLES
+from lmchat.core.config.settings import (
+    McpSettings,
+    SamplingSettings,
+    Settings,
+    ToolSettings,
+    declared,
+)
+from lmchat.core.config.toml import toml_value
+from lmchat.core.servers.products import PRODUCTS, UNKNOWN
+from lmchat.core.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
 from tests.support.manual import manual_page
 
 ROOT = Path(__file__).parents[2]
@@ -460,7 +466,7 @@ _HEADINGS = {
     "profiles": "[profiles.short]",
     "prompts": "[prompts.french]",
 }
-EXAMPLES = (ROOT / "config.example.toml", ROOT / "lmchat" / "config" / "example.toml")
+EXAMPLES = (ROOT / "config.example.toml", ROOT / "lmchat" / "core" / "config" / "example.toml")
 
 
 def example_text() -> str:

@@ -1,4 +1,4 @@
-"""Texts with which servers refuse, from `tests/servers/refusals/`, and the errors that they become.
+"""Texts with which servers refuse, from `tests/core/servers/refusals/`, and the errors that they become.
 
 `source` says where the sentence was seen: recorded bytes, or the source or report that has it.
 Where a report quotes the sentence alone, the frame around it is the usual one of that server.
@@ -16,11 +16,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.errors import ServerRejected
-from lmchat.servers.products import product_named
-from lmchat.servers.wire.refusals import RefusalContext, refusal, refusal_in_stream
+from lmchat.base.errors import ServerRejected
+from lmchat.core.servers.products import product_named
+from lmchat.core.servers.wire.refusals import RefusalContext, refusal, refusal_in_stream
 
-FOLDER = Path(__file__).parents[1] / "servers" / "refusals"
+FOLDER = Path(__file__).parents[1] / "core" / "servers" / "refusals"
 RECORDS: list[dict[str, Any]] = [
     json.loads(line)
     for file in sorted(FOLDER.glob("*.jsonl"))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lmchat.config.settings import Settings, UiSettings
-from lmchat.servers.discovery.status import ServerState
-from lmchat.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
-from lmchat.sessions.session import SessionHeader
-from lmchat.storage.store import Store
+from lmchat.core.config.settings import Settings, UiSettings
+from lmchat.core.servers.discovery.status import ServerState
+from lmchat.core.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
+from lmchat.core.sessions.session import SessionHeader
+from lmchat.core.storage.store import Store
 from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed

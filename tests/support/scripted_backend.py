@@ -10,12 +10,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import EngineUnavailable, LMChatError
-from lmchat.metrics import Metrics, RateLimit
-from lmchat.servers.discovery.model_lists import ModelLists
-from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import (
+from lmchat.base.errors import EngineUnavailable, LMChatError
+from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.core.servers.discovery.model_lists import ModelLists
+from lmchat.core.servers.discovery.status import ServerStatus
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.events import (
     ModelNamed,
     PromptProgress,
     PullProgress,
@@ -26,19 +26,19 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.servers.local.demo import SMOLLM2
-from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import ModelFile
-from lmchat.servers.model import LoadState, ModelInfo, ModelList
-from lmchat.servers.products.server_api import ModelMemory, OnPull
-from lmchat.servers.request import (
+from lmchat.core.servers.local.demo import SMOLLM2
+from lmchat.core.servers.local.engine import Engine
+from lmchat.core.servers.local.gguf import ModelFile
+from lmchat.core.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.core.servers.products.server_api import ModelMemory, OnPull
+from lmchat.core.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
 )
-from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
-from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerState, AnswerStats
+from lmchat.core.servers.sending.prepared_request import PreparedRequest, RequestPreparer
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import AnswerState, AnswerStats
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmchat.servers.products import PRODUCTS
+from lmchat.core.servers.products import PRODUCTS
 from tests.support.scripted_server import (
     DONE,
     Gate,

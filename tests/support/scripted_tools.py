@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lmchat.chat.toolbox import Toolbox
-from lmchat.config.settings import ToolSettings
-from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
-from lmchat.servers.request import Tool
-from lmchat.tools.calls import Tell, ToolResult, ToolServer, ToolServerState
-from lmchat.tools.mcp_servers import with_wire_names
-from lmchat.tools.questions import AskUser
+from lmchat.core.chat.toolbox import Toolbox
+from lmchat.core.config.settings import ToolSettings
+from lmchat.core.servers.events import RequestSent, StreamFinished, ToolCallDelta
+from lmchat.core.servers.request import Tool
+from lmchat.core.tools.calls import Tell, ToolResult, ToolServer, ToolServerState
+from lmchat.core.tools.mcp_servers import with_wire_names
+from lmchat.core.tools.questions import AskUser
 from tests.support.scripted_backend import Step
 
 _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

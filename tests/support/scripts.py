@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from lmchat.cells import widen_cells
+from lmchat.app.cells import widen_cells
 
 widen_cells()  # as in the program, also if the test imports no more of lmchat
 

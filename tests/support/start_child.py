@@ -24,7 +24,7 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
         Bare().run()
         return 0
     from lmchat import __main__ as cli  # noqa: PLC0415 - as `lmchat` imports it
-    from lmchat.tui.app import LMChatApp  # noqa: PLC0415 - after it
+    from lmchat.app.tui.app import LMChatApp  # noqa: PLC0415 - after it
 
     go_on = LMChatApp.on_ready
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lmchat.servers.discovery.status import ServerStatus
-from lmchat.tui.welcome.server_rows import LocalSetup
-from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
+from lmchat.app.tui.welcome.server_rows import LocalSetup
+from lmchat.app.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
+from lmchat.core.servers.discovery.status import ServerStatus
 
 
 def found(

@@ -27,13 +27,13 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lmchat.commands.table import Scope
-from lmchat.tui.line_filters import ascii_filters
-from lmchat.tui.messages import bindings
-from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.prompt_area import PromptArea
+from lmchat.app.commands.table import Scope
+from lmchat.app.tui.line_filters import ascii_filters
+from lmchat.app.tui.messages import bindings
+from lmchat.app.tui.themes import THEMES
+from lmchat.app.tui.widgets.prompt_area import PromptArea
 
-_SPEC = importlib.util.find_spec("lmchat.tui")
+_SPEC = importlib.util.find_spec("lmchat.app.tui")
 _FOLDER = Path(_SPEC.submodule_search_locations[0])
 
 

@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmchat.servers.local.demo import SMOLLM2
+from lmchat.core.servers.local.demo import SMOLLM2
 from tests.support.real_server.shallow import write_shallow
 
 CACHE = Path(

@@ -24,7 +24,7 @@ from typing import Self
 
 import httpx
 
-from lmchat.servers.local import engine_child
+from lmchat.core.servers.local import engine_child
 from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,

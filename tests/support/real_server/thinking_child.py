@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lmchat.servers.local import engine_child
+from lmchat.core.servers.local import engine_child
 
 _template, _tokens = sys.argv[1:]
 _plain = engine_child.new_params

@@ -1,0 +1,1 @@
+"""What people use: the screen, the command line, and the leaves."""

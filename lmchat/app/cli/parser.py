@@ -1,0 +1,254 @@
+"""Parser of the command line: one for the command of the line, from the table in `subcommands.py`.
+
+Common options may precede or follow a command. An action is a command of a command, such as `show`
+in `lmchat sessions show`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, NoReturn
+
+from lmchat.app.cli.help_texts import help_of_command, help_of_program
+from lmchat.app.cli.options import ParsedOptions
+from lmchat.app.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, MISSING, PROGRAM, Subcommand
+from lmchat.app.terminal.output import Output
+from lmchat.base.errors import WrongUse
+from lmchat.base.leaf import no_leaf_error
+from lmchat.base.matching import closest_word
+from lmchat.base.safe_text import os_text, safe_line, shell_word
+from lmchat.core.config.settings import SamplingSettings
+
+# in a help text
+_FILES = ("FILE", "DIR")
+_NAMES = (*_FILES, "ID", "MODEL", "NAME", "SERVER/TOOL", "URL")
+# Behind each word that ends with `--`, but for the first `--`: before Python 3.13, argparse may
+# remove it, and a value as in `--model=--`. No argument can have a NUL.
+_MARK = "\0"
+# Commands of other programs, of other commands and of earlier versions, and what does the same.
+COMMANDS_INSTEAD = {
+    "lmchat version": "lmchat --version",
+    **dict.fromkeys(("lmchat list", "lmchat ls", "lmchat ps"), "lmchat models"),
+    "lmchat rm": "lmchat models rm MODEL",
+    **dict.fromkeys(("lmchat pull", "lmchat get"), "lmchat models pull NAME"),
+    "lmchat load": "lmchat models load MODEL",
+    "lmchat unload": "lmchat models unload MODEL",
+    "lmchat run": 'lmchat ask -m MODEL "PROMPT"',
+    "lmchat stop": "lmchat models unload MODEL",
+    **dict.fromkeys(("lmchat keys", "lmchat templates"), "lmchat config path"),
+    **dict.fromkeys(("lmchat config set", "lmchat config edit"), "lmchat config path"),
+    **dict.fromkeys(("lmchat chat", "lmchat start"), "lmchat"),
+    "lmchat prompt": 'lmchat ask "PROMPT"',
+    **dict.fromkeys(("lmchat logs", "lmchat history"), "lmchat sessions"),
+    "lmchat show": "lmchat sessions show ID",
+    "lmchat status": "lmchat doctor",
+    "lmchat settings": "lmchat config show",
+    "lmchat mcp": "lmchat tools",
+    **dict.fromkeys(("lmchat models list", "lmchat models ls"), "lmchat models"),
+    **dict.fromkeys(("lmchat models remove", "lmchat models delete"), "lmchat models rm MODEL"),
+    **dict.fromkeys(("lmchat sessions list", "lmchat sessions ls"), "lmchat sessions"),
+    **dict.fromkeys(("lmchat sessions rm", "lmchat sessions remove"), "lmchat sessions delete ID"),
+    "lmchat sessions export": "lmchat export ID",
+    "lmchat sessions search": "lmchat search WORDS",
+    **dict.fromkeys(("lmchat tools rm", "lmchat tools delete"), "lmchat tools remove NAME"),
+    "lmchat tools ls": "lmchat tools",
+    "lmchat replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
+}
+# The same for options; those of sampling are in `_option_instead`.
+OPTIONS_INSTEAD = {
+    **dict.fromkeys(("-c", "--continue"), "-r last"),
+    **dict.fromkeys(("--cid", "--conversation"), "-r ID"),
+    "-s": "--system TEXT",
+    **dict.fromkeys(("-t", "--template"), "-p NAME"),
+    **dict.fromkeys(("-o", "--option"), "--set NAME=VALUE"),
+    **dict.fromkeys(("-a", "--attachment"), "-f FILE"),
+    **dict.fromkeys(("-x", "--extract"), "--code"),
+    **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
+    **dict.fromkeys(("--think", "--thinking"), "--effort low"),
+    **dict.fromkeys(("--format", "--plot"), "--json"),
+    "-T": "--tools",
+    "-f": "--format json",
+    "-v": "--version",
+}
+_ASK = 'To send a prompt: lmchat ask "PROMPT".'
+_OPTION = re.compile("--?[a-zA-Z]")
+_WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
+_LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
+_MOST_CHARS = 300  # of a message, which may quote a long argument
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser of one command, which raises `WrongUse` instead of exiting."""
+
+    def __init__(self, line: CommandLine) -> None:
+        super().__init__(prog=line.prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+        self._command = line.command
+        self.arguments = add_arguments(self, line.command)
+
+    def format_help(self) -> str:
+        columns = shutil.get_terminal_size().columns - 2
+        if self._command is PROGRAM:
+            return help_of_program(columns)
+        return help_of_command(self.prog, self._command, columns)
+
+    def error(self, message: str) -> NoReturn:
+        """Write a message of argparse as a sentence."""
+        sentence = message.removeprefix("argument ")
+        # argparse says "ignored" of what it refuses, as in --json=yes
+        sentence = sentence.replace("ignored explicit argument", "does not take")
+        sentence = sentence.replace("the following arguments are required", "missing")
+        sentence = safe_line(sentence.replace(_MARK, ""), limit=_MOST_CHARS)
+        next_step = f"Run `{self.prog} --help` for usage."
+        takes_prompt = any(action.dest == "prompt" for action in self.arguments)
+        if message.startswith("unrecognized") and takes_prompt:
+            next_step = f"Put a prompt in quotes. {next_step}"
+        raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
+
+    def refuse_unknown_options(self, words: Sequence[str]) -> None:
+        taken = [name for action in self.arguments for name in action.option_strings]
+        taken += ["-h", "--help"]
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            if word == "--":
+                return
+            # in the same word, as in `--model=NAME` and `-mNAME`
+            option, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
+            is_option = _OPTION.match(word) and " " not in word  # else argparse's argument
+            if not is_option or option in taken or word in taken:
+                continue
+            shown = safe_line(option, limit=_MOST_CHARS)
+            message = f"`{self.prog}` does not take {shown}"
+            next_step = f"`{self.prog} --help` lists what it takes."
+            instead = _option_instead(word, option, value or following)
+            if instead.partition(" ")[0] in taken:
+                next_step = f"Use {instead}."
+            elif similar := closest_word(option, taken, _LIKENESS):
+                raise WrongUse(f"{message}; did you mean {similar}?", next_step=next_step)
+            raise WrongUse(f"{message}.", next_step=next_step)
+
+    def _print_message(self, message: str, _file: object = None) -> None:
+        """Print help and version as all other output, on stdout."""
+        Output().print_exactly(message)
+
+
+class CommandLine(NamedTuple):
+    command: Subcommand
+    prog: str  # the program with the names of the command
+    options: list[str]  # before and between these names, with their values
+    rest: list[str]
+
+
+def split_line(argv: Sequence[str]) -> CommandLine:
+    """Find the command of a line."""
+    command, prog, options, rest = PROGRAM, PROGRAM.name, list[str](), [*argv]
+    commands = {one.name: one for one in command.commands}
+    while rest and (rest[0] in commands or _OPTION.match(rest[0])):
+        word = rest.pop(0)
+        if word in commands:
+            command, prog = commands[word], f"{prog} {word}"
+            commands = {one.name: one for one in command.commands}
+        else:
+            options.append(word)
+            if word in _WITH_VALUE:
+                options += rest[:1]
+                del rest[:1]
+    return CommandLine(command, prog, options, rest)
+
+
+def parse(argv: Sequence[str]) -> ParsedOptions:
+    """Raises `WrongUse`, also for an option that the command does not take.
+
+    For `--help` and `--version`, argparse prints the text and raises `SystemExit`.
+    """
+    if argv[:1] == ["help"]:  # as in git and cargo
+        argv = [*argv[1:], "--help"]
+    line = split_line(argv)
+    parser = _Parser(line)
+    words = [*line.options, *line.rest]
+    if line.rest and line.command.commands:
+        parser.refuse_unknown_options(line.options)
+        raise _unknown_command(line)
+    # before argparse, which would take the value of an unknown option for an argument
+    parser.refuse_unknown_options(words)
+    first = words.index("--") if "--" in words else None
+    marked = [
+        word + _MARK if word.endswith("--") and number != first else word
+        for number, word in enumerate(words)
+    ]
+    options = parser.parse_args(marked, namespace=ParsedOptions())
+    options.handler = line.command.handler
+    options.names_left_files = line.command.names_left_files
+    options.json |= line.command.json_help == ALWAYS_JSON
+    kinds = {action.dest: action.metavar for action in parser.arguments}
+    for name, value in [*vars(options).items()]:
+        if isinstance(value, str):
+            setattr(options, name, _typed(value, kinds.get(name)))
+        elif isinstance(value, list):
+            setattr(options, name, [_typed(word, kinds.get(name)) for word in value])
+    return options
+
+
+def _option_instead(word: str, option: str, value: str) -> str:
+    """Return the option that does what one of another program does, or ""."""
+    name = option.removeprefix("--").replace("-", "_")
+    if name in SamplingSettings.__struct_fields__:
+        value = "VALUE" if not value or value.startswith("--") else value
+        return f"--set {name}={safe_line(value, limit=_MOST_CHARS)}"
+    return OPTIONS_INSTEAD.get(option, "") if option in word.split("=") else ""
+
+
+def _unknown_command(line: CommandLine) -> WrongUse:
+    """Name the line that does what the word of another program does, or all commands."""
+    word, prog = line.rest[0], line.prog
+    if line.command is PROGRAM and word in MISSING:
+        return no_leaf_error(word)
+    may_have_password = "://" in word or "@" in word  # of an address: it is not repeated
+    typed = safe_line(word, limit=_MOST_CHARS)
+    names = [one.name for one in line.command.commands]
+    message = f"Unknown command {typed!r}."
+    next_step = f"Run `{prog} --help` for usage."
+    if line.command is PROGRAM and " " in word:
+        message = "A prompt needs a command."
+        is_whole = typed == word and not may_have_password
+        next_step = f"Use: lmchat ask {shell_word(word)}" if is_whole else _ASK
+    elif may_have_password:
+        message = "Unknown command. To connect to a server: lmchat --endpoint URL."
+    elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):
+        next_step = f"Use: {instead}"
+    elif similar := closest_word(word, names, _LIKENESS):
+        message = f"Unknown command {typed!r}; did you mean {similar}?"
+    else:
+        message = f"Unknown command {typed!r}; commands: {', '.join(names)}."
+        if line.command is PROGRAM:  # it may be meant as a prompt
+            next_step = f"{_ASK} {next_step}"
+    return WrongUse(message, next_step=next_step)
+
+
+def _typed(word: str, kind: object) -> str:
+    """Return a word as it was typed: a name of a file by its bytes, others as UTF-8.
+
+    `kind` stands for it in the help text. Raises `WrongUse` for a blank name.
+    """
+    word = word.removesuffix(_MARK)
+    if kind in _NAMES and not word.strip():
+        raise WrongUse(f"{kind} is empty.", next_step="Is a variable of your script unset?")
+    if kind in _FILES:
+        with suppress(UnicodeEncodeError):  # surrogates that stand for no bytes
+            os.fsencode(word)
+            return word
+    return os_text(word)
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> list[argparse.Action]:
+    """Add the arguments of a command; return them as argparse has them."""
+    places: dict[str, Any] = {}
+    for options in command.exclusive:
+        places |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
+    return [
+        places.get(one.names[0], parser).add_argument(*one.names, **one.keywords)
+        for one in (*command.all_arguments, *command.common_arguments)
+    ]

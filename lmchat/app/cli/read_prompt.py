@@ -1,0 +1,199 @@
+"""The prompt of a command: arguments, standard input, presets, files, options, wanted answer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+
+from lmchat.app.cli.context import Context
+from lmchat.app.commands.shared import filled_preset, preset_named, set_question
+from lmchat.app.terminal.clipboard import Clipboard
+from lmchat.app.terminal.output import (
+    ask_yes_no,
+    call_with_stdin,
+    can_ask,
+    has_piped_input,
+    is_terminal,
+    stdin_unreadable,
+)
+from lmchat.base.errors import FileRefused, WrongUse
+from lmchat.base.files.disk import expanded_path
+from lmchat.base.processes.background import run_abandonable
+from lmchat.base.safe_text import safe_line, shell_word
+from lmchat.core.answers.json_schema import SchemaOutput, read_schema, strict_json
+from lmchat.core.attachments.attachment import (
+    MAX_READ_BYTES,
+    Attachment,
+    decoding_note,
+    file_attachment,
+    read_attachment,
+    text_of,
+)
+from lmchat.core.attachments.dropped_files import mentioned_files
+from lmchat.core.attachments.file_sets import FileSet, parse_set_name, read_set
+from lmchat.core.attachments.web_page import WebPages, is_page_address, refuse_host
+from lmchat.core.chat.settings import SamplingLayers
+from lmchat.core.servers.sampling_options import checked_option, parsed_value
+
+_STDIN = "stdin"  # name of what is piped in
+_STDIN_NAMES = ("-", "/dev/stdin")  # of `--file`
+_QUIET_S = 2.0  # then a line says what is waited for
+
+
+async def prompt_of(context: Context, files: list[Attachment] | None = None) -> str:
+    """Return the argument, an empty line and the text on stdin, but for what is blank.
+
+    A preset (`--preset`) is filled in with that text. An image or a PDF on stdin is added to
+    `files`. Raises `WrongUse` for an empty prompt without files, an image or a PDF without `files`,
+    and what is no text.
+    """
+    options = context.options
+    data = await piped_data(context, MAX_READ_BYTES) if has_piped_input() else b""
+    if len(data) > MAX_READ_BYTES:
+        message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
+        raise WrongUse(message, next_step="Pipe in the part you need.")
+    piped_text = ""
+    try:
+        found = await file_attachment(_STDIN, data)
+        if found is None:
+            piped_text = text_of(_STDIN, data).rstrip("\n")
+    except FileRefused as error:
+        raise WrongUse(error.message, next_step=error.next_step) from error
+    if found is not None:
+        if files is None:
+            message = "stdin has an image or a PDF, which only `lmchat ask` takes."
+            raise WrongUse(message, next_step="Pipe in its text.")
+        files.append(found)
+    note = decoding_note(data) if found is None else found.part.left_out
+    if note:
+        context.output.note(f"lmchat: {_STDIN}: {note}.")
+    prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
+    if options.preset is not None:
+        prompt = await preset_prompt(context, options.preset, prompt)
+    if not prompt and not {*options.files} - {*_STDIN_NAMES} and not files:
+        next_step = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
+        raise WrongUse("The prompt is empty.", next_step=next_step)
+    return prompt
+
+
+async def piped_data(context: Context, most_bytes: int) -> bytes:
+    """Return one byte more of stdin if there are more; say on a terminal if its end takes long.
+
+    Raises `WrongUse`.
+    """
+
+    def say_more() -> None:
+        if is_terminal(sys.stderr):
+            text = "waiting for the end of stdin; add </dev/null if nothing is piped in."
+            context.output.note(f"lmchat: {text}")
+
+    waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
+    try:
+        # Python could not exit while an abandoned thread reads `sys.stdin`
+        data = await run_abandonable(
+            lambda: call_with_stdin(lambda file: file.read(most_bytes + 1))
+        )
+    except OSError as error:
+        raise stdin_unreadable(error) from error
+    finally:
+        waiting.cancel()
+    return data
+
+
+def preset_text(context: Context) -> str:
+    """Return the text of `--preset` with its placeholders, or ""; raises `WrongUse`."""
+    name = context.options.preset
+    return "" if name is None else preset_named(context.settings.prompts, name).text
+
+
+async def preset_prompt(context: Context, name: str, typed: str) -> str:
+    """Raises `WrongUse` for an unknown preset, or one that needs more than was typed."""
+    clipboard = Clipboard(context.environ_of_programs)
+    return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
+
+
+async def read_given_files(
+    context: Context, pages: WebPages
+) -> tuple[list[Attachment], list[FileSet]]:
+    """Read the files, pages of allowed hosts, folders and patterns of `--file`.
+
+    The files of folders and patterns are in the list of files, too. Notes say what was left out,
+    and which files the prompt only names.
+    """
+    options, note = context.options, context.output.note
+    files: list[Attachment] = []
+    sets: list[FileSet] = []
+    for name in options.files:
+        if name in _STDIN_NAMES:  # `prompt_of` reads it
+            if not has_piped_input():
+                raise WrongUse("Nothing is piped in.", next_step="Name a file.")
+            continue
+        if is_page_address(name):
+            file = await pages.attachment(name, "", refuse_host)
+        elif (set_name := await parse_set_name(name, Path())) is None:
+            is_opened = name.startswith("/dev/fd/")  # by the shell, as `<(git diff)`
+            file = await read_attachment(expanded_path(name), may_stream=is_opened)
+        else:
+            found = await read_set(set_name)
+            note(f"lmchat: {name}: {found.label}.")
+            sets.append(found)
+            files += found.files
+            continue
+        if file.part.left_out:
+            note(f"lmchat: {name}: {file.part.left_out}.")
+        files.append(file)
+    # of what is typed here: a name in a pipe is hardly meant
+    mentioned = await run_abandonable(partial(mentioned_files, options.prompt, options.files))
+    for name in mentioned.values():
+        note(f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
+    return files, sets
+
+
+async def require_consent_to_set(context: Context, found: FileSet, window: int | None) -> None:
+    """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
+
+    `window` is the size of the context window in tokens.
+    """
+    if context.options.yes or not found.needs_consent(window):
+        return
+    question = set_question(found)
+    if not can_ask() and question.refusal is not None:
+        raise question.refusal
+    if not await ask_yes_no(f"Attach {found.label}?"):
+        raise WrongUse(
+            "The files were not attached.", next_step="Name a smaller folder or a pattern."
+        )
+
+
+async def wanted_value(context: Context) -> SchemaOutput | None:
+    """Read the value of `--schema`: the schema itself, or its file; raises `WrongUse`."""
+    given = context.options.schema
+    if given is None:
+        return None
+    if given.lstrip().startswith("{"):
+        try:
+            wanted = SchemaOutput(strict_json(given))
+        except ValueError as error:
+            problem = f"The schema is not valid JSON: {error}."
+            raise WrongUse(problem, next_step="Correct it, or name a file.") from error
+    else:
+        path = expanded_path(given)
+        wanted = await run_abandonable(lambda: read_schema(path))  # a pipe may have no end
+    if wanted.note:
+        context.output.note(f"lmchat: {wanted.note}.")
+    return wanted
+
+
+def sampling_layers(context: Context) -> SamplingLayers:
+    """Return sampling options by the place that sets them; raise `WrongUse` for a wrong `--set`."""
+    values: dict[str, object] = {}
+    for text in context.options.sampling:
+        name, equals_sign, value = text.partition("=")
+        if not name.strip() or not equals_sign:
+            raise WrongUse(
+                f"--set needs NAME=VALUE, not “{text}”.", next_step="Example: --set top_k=40"
+            )
+        values[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
+    return SamplingLayers.of(context.loaded, context.options.profile or "", values)

@@ -1,0 +1,108 @@
+"""Servers of this machine that lmchat starts: the built-in engine and installed programs.
+
+On the screen, `ServerSearch` starts both.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from msgspec.structs import replace
+
+from lmchat.api.runtime import Runtime
+from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.terminal.output import can_ask
+from lmchat.base.errors import WrongUse
+from lmchat.base.extras import install_command
+from lmchat.base.files.paths import home_folder
+from lmchat.base.units import breakable
+from lmchat.core.config.settings import Settings
+from lmchat.core.servers.local.installed import (
+    Installed,
+    ServerLauncher,
+    engine_command,
+    installed_products,
+    start_server,
+)
+from lmchat.core.servers.protocols import ServerClient
+
+_BYTES_PER_MB = 1_000_000
+
+
+async def model_for_engine(context: Context, runtime: Runtime) -> str | None:
+    """Return the model for the built-in engine, "" for its own choice; None if it is not wanted.
+
+    A server that lists the path of a file as a name has the model.
+    """
+    model = context.local_model
+    if context.options.local or not model:
+        return model if context.options.local else None
+    servers = await runtime.finder().search()
+    is_listed = any(model in row.names for server in servers for row in server.models)
+    return None if is_listed else model
+
+
+async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings:
+    """Return the settings, with address and model of the built-in engine if it was wanted.
+
+    The model is that of `-m`, else of `[local]`, else the engine chooses. If the disk has none, the
+    demo model is downloaded, which the user has to confirm. Raises `EngineUnavailable`, and
+    `WrongUse` if the download was not confirmed.
+    """
+    model_name = await model_for_engine(context, runtime)
+    if model_name is None:
+        return runtime.settings
+    engine, output = runtime.engine, context.output
+    named = model_name or runtime.settings.local.model
+    agrees = partial(_agrees, context)
+    if await engine.has_to_download(named):
+        show = output.show_progress
+        path = await runtime.backend.models.download_file(
+            engine,
+            named,
+            lambda text: agrees(breakable(f"The model can be downloaded: {text}.")),
+            lambda done: show(f"lmchat: {done.text}"),
+        )
+        show("")
+        named = str(path)
+    model = await engine.choose(named)
+    if model is None:
+        demo = engine.demo
+        size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
+        text = (
+            "There is no model on this disk. A demo model, only for trying lmchat, can be "
+            f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
+        )
+        await agrees(text)
+        output.note("Downloading the demo model …")
+        model = await engine.fetch(output.show_progress)
+        output.show_progress("")
+    endpoint = await engine.start(model)
+    return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
+
+
+async def _agrees(context: Context, text: str) -> bool:
+    """Raise `WrongUse` if the user does not agree."""
+    if can_ask():  # else `is_confirmed` has these words
+        context.output.note(text)
+    if not await is_confirmed(context, "Download it?", text):
+        raise WrongUse("There is no model.", next_step="Name a file with -m FILE.gguf.")
+    return True
+
+
+def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
+    """Make the launcher of the welcome screen, which also shows how to install the engine."""
+    return ServerLauncher(
+        find=partial(find_installed, context),
+        start=partial(
+            start_server,
+            log_folder=context.paths.state_dir,
+            environ=context.environ_of_programs,
+            check=backend.models.check,
+        ),
+        install_command=lambda: "" if engine_command(context.environ) else install_command("local"),
+    )
+
+
+def find_installed(context: Context) -> tuple[Installed, ...]:
+    return installed_products(context.environ, home_folder())

@@ -1,0 +1,341 @@
+"""Commands that the screen and the plain chat run alike, and what they need of either."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from lmchat.app.commands import set_command
+from lmchat.base.errors import LMChatError, WrongUse
+from lmchat.base.files.disk import current_folder, expanded_path
+from lmchat.base.processes.background import run_abandonable
+from lmchat.base.safe_text import marked_line, safe_line
+from lmchat.base.units import counted
+from lmchat.core.attachments.attachment import (
+    Attachment,
+    ClipboardReader,
+    files_outside,
+    read_attachment,
+    read_clipboard,
+)
+from lmchat.core.attachments.dropped_files import named_files
+from lmchat.core.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
+from lmchat.core.attachments.web_page import PageAddress, WebPages, is_page_address, not_allowed
+from lmchat.core.chat.events import MessageAdded
+from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.settings import LEVELS, NO_PROFILE
+from lmchat.core.config.settings import Preset, Settings
+from lmchat.core.servers.sampling_options import COMMON
+from lmchat.core.sessions.message import ChatMessage
+from lmchat.core.sessions.prompts import without_file_lines
+
+_PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
+_MOST_PATHS = 8  # named in one question; the others are counted
+NAMED_ONLY = "Named in the prompt, but not attached."
+
+
+class CodeRing:
+    """Position among the code blocks of a message; behind the last comes the first."""
+
+    def __init__(self) -> None:
+        self._message_id = ""
+        self._index = 0
+
+    def take(self, message: ChatMessage, count: int, clicked: int | None = None) -> int:
+        """Return the index of the next block, or of the clicked one."""
+        next_index = self._index + 1 if message.message_id == self._message_id else 0
+        self._message_id = message.message_id
+        self._index = (next_index if clicked is None else clicked) % count
+        return self._index
+
+
+ReadFiles = Callable[[], Awaitable[Sequence[Attachment]]]
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """Question whether something may be done."""
+
+    title: str
+    text: str  # lines below the title
+    verb: str  # word for a yes
+    refusal: LMChatError | None = None
+    """Raised where nobody can be asked. Without it, a pipe means yes: its lines are no paste."""
+
+
+Confirm = Callable[[Question], Awaitable[bool]]
+
+
+class Front(Protocol):
+    """The screen, or the plain chat."""
+
+    chat: ChatService
+    settings: Settings
+    clipboard: ClipboardReader
+    pages: WebPages
+
+    def notify(self, text: str, /) -> None: ...
+
+    async def confirm(self, question: Question, /) -> bool: ...
+
+    async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
+        """Ask for a text until it can be used; a front without dialogs raises `WrongUse`."""
+
+    async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
+        """Return the first text of the row that the user chooses, or ""."""
+
+    async def run_turn(self, start: Callable[[], None]) -> None: ...
+
+    async def send(self, text: str, /) -> None: ...
+
+    async def attach(self, name: str, read: ReadFiles) -> None:
+        """Attach files to the next prompt; `name` is what they were named by."""
+
+    async def use_model(self, name: str) -> None: ...
+
+
+async def _regenerate(front: Front, message: ChatMessage) -> None:
+    await front.run_turn(partial(front.chat.regenerate, front.chat.active, message))
+
+
+async def _continue_answer(front: Front, message: ChatMessage) -> None:
+    await front.run_turn(partial(front.chat.continue_answer, front.chat.active, message))
+
+
+async def _compact(front: Front, _: str) -> None:
+    await front.run_turn(partial(front.chat.compact, front.chat.active))
+
+
+# Settings of the next answers
+
+
+async def _change_system_prompt(front: Front, text: str) -> None:
+    session = front.chat.active
+    message = await session.set_system_prompt(text)
+    if message is not None:
+        front.chat.reporter.report(session, MessageAdded(message, session.session_id))
+    front.notify("System prompt changed.")
+
+
+async def _start_answer(front: Front, text: str) -> None:
+    """Let the next answer start with a text; without one, take back the earlier one."""
+    session = front.chat.active
+    if not text and not session.prefill_text:
+        await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
+        return
+    session.set_prefill(text, front.chat.turn_options.target)
+    front.notify(f"The next answer begins {'with your text' if text else 'as usual'}.")
+
+
+async def _use_profile(front: Front, name: str) -> None:
+    choices, profiles = front.chat.turn_options, front.settings.profiles
+    if not name:
+        rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
+        title = f"Profiles. In use: {choices.layers.profile_name or NO_PROFILE}"
+        nothing = "No profiles: add [profiles.NAME] to config.toml."
+        name = await front.choose(title, rows, nothing)
+    if name:
+        profile = choices.use_profile(name, profiles)
+        front.notify(f"Profile: {safe_line(choices.layers.profile_name or NO_PROFILE, limit=20)}.")
+        if profile.model:
+            await front.use_model(profile.model)
+
+
+async def _use_effort(front: Front, level: str) -> None:
+    choices, sampling = front.chat.turn_options, front.chat.active.session_sampling
+    if not level:
+        used = choices.effort_text(sampling)
+        title = f"Reasoning effort (or /effort TOKENS). In use: {used}"
+        rows = [(level, "in use" if level == used else "") for level in LEVELS]
+        level = await front.choose(title, rows, "")
+    if level:
+        choices.use_effort(level)
+        front.notify(f"Reasoning effort: {choices.effort_text(sampling)}.")
+
+
+async def _set_option(front: Front, typed: str) -> None:
+    """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
+    chat, session = front.chat, front.chat.active
+    if typed:
+        front.notify(await set_command.set_option(chat, session, typed))
+        return
+    texts = {
+        option: f"{value} ({origin})"
+        for option, value, origin in set_command.option_rows(chat.turn_options, session)
+    }
+    rows = [(name, texts.get(name, "not set")) for name in dict.fromkeys((*texts, *COMMON))]
+    name = await front.choose("Sampling", rows, "")
+    if name:
+        title = f"Change {name}; default sends none"
+        await front.ask(title, lambda value: _set_option(front, f"{name} {value}"))
+
+
+# Presets: prompts of the configuration that are sent by their names
+
+
+async def _use_preset(front: Front, typed: str) -> None:
+    """Without a name, the user chooses."""
+    presets = front.settings.prompts
+    name, _, text = typed.partition(" ")
+    if not name:
+        rows = [(preset, safe_line(presets[preset].text, limit=40)) for preset in presets]
+        nothing = "No presets: add [prompts.NAME] to config.toml."
+        name = await front.choose("Presets", rows, nothing)
+    if name and not text and "input" in _placeholders(preset_named(presets, name)):
+        send = partial(_send_preset, front, name)
+        await front.ask(f"The preset {name} needs a text.", send)
+    elif name:
+        await _send_preset(front, name, text.strip())
+
+
+async def _send_preset(front: Front, name: str, text: str) -> None:
+    await front.send(await filled_preset(front.settings.prompts, name, text, front.clipboard.paste))
+
+
+async def filled_preset(
+    presets: Mapping[str, Preset],
+    name: str,
+    typed: str,
+    read_clipboard: Callable[[], Awaitable[str]],
+) -> str:
+    """Return the text of the preset `name` with its placeholders filled in.
+
+    `typed` takes the place of {{input}}; without this placeholder, it follows after a blank line.
+    `read_clipboard` is called only for {{clipboard}}. A placeholder in an inserted text stays.
+    Raises `WrongUse` for an unknown name, or if {{input}} has no text.
+    """
+    preset = preset_named(presets, name)
+    placeholders = _placeholders(preset)
+    has_input = bool(typed.strip())
+    if "input" in placeholders and not has_input:
+        raise WrongUse(f"The preset {name} needs a text.", next_step="Type it after the name.")
+
+    values = {
+        "input": typed,
+        "date": f"{date.today():%Y-%m-%d}",  # noqa: DTZ011 - the user's day
+    }
+    if "clipboard" in placeholders:
+        # without marks of files, which would attach files unseen
+        values["clipboard"] = without_file_lines(await read_clipboard())
+    prompt = _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], preset.text)
+    if has_input and "input" not in placeholders:
+        return f"{prompt.rstrip()}\n\n{typed}"
+    return prompt
+
+
+def _placeholders(preset: Preset) -> set[str]:
+    return set(_PLACEHOLDER.findall(preset.text))
+
+
+def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
+    """Raises `WrongUse`."""
+    if name in presets:
+        return presets[name]
+    next_step = "Add [prompts.NAME] to config.toml and start lmchat again."
+    if presets:
+        next_step = f"Configured: {safe_line(', '.join(presets))}."
+    raise WrongUse(f"Unknown preset: {safe_line(name, limit=40)}.", next_step=next_step)
+
+
+# Files for the next prompt
+
+
+async def _attach_file(front: Front, name: str) -> None:
+    await front.attach(name, partial(_read_named, front, name))
+
+
+async def _paste(front: Front, _: str) -> None:
+    """Attach the files that are copied, or else the image in the clipboard, or else its text."""
+
+    async def read() -> Sequence[Attachment]:
+        files = await front.clipboard.paste_files()
+        if paths := await run_abandonable(partial(named_files, files)):
+            return await read_files(paths, front.confirm)
+        return [await read_clipboard(front.clipboard)]
+
+    await front.attach("the clipboard", read)
+
+
+async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
+    """Read a page, files as a terminal pastes them, a folder, or a pattern."""
+    chat = front.chat
+    if is_page_address(name):
+        # for each session, the user is asked once about a host
+        may_fetch = partial(_may_fetch, front.confirm)
+        return [await front.pages.attachment(name, chat.active.session_id, may_fetch)]
+    paths = await run_abandonable(partial(named_files, name))
+    set_name = None if paths else await parse_set_name(name, Path())
+    if set_name is None:
+        return await read_files(paths or [expanded_path(name)], front.confirm)
+    await _require_consent([set_name.folder], front.confirm)
+    found = await read_set(set_name)
+    target = chat.turn_options.target
+    is_large = found.needs_consent(target.context if target else None)
+    if is_large and not await front.confirm(set_question(found)):
+        problem = "The files were not attached."
+        raise WrongUse(problem, next_step="Name a smaller folder or a pattern.")
+    front.notify(f"Attached: {found.label}.")
+    return found.files
+
+
+async def _may_fetch(confirm: Confirm, address: PageAddress) -> bool:
+    question = Question(
+        title="Download this page?",
+        text=f"{address.url}\nHost: {address.host}, port {address.port}",
+        verb="download",
+        refusal=not_allowed(address),
+    )
+    return await confirm(question)
+
+
+async def read_files(paths: Sequence[Path], confirm: Confirm) -> Sequence[Attachment]:
+    """The user may refuse those outside the working folder."""
+    await _require_consent(paths, confirm)
+    return [await read_attachment(path) for path in paths]
+
+
+async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
+    """Ask about paths outside the working folder; raise `WrongUse` after a no.
+
+    A path may be pasted unnoticed with a text, which must not be enough to send a file.
+    """
+    outside = await files_outside(paths, current_folder())
+    lines: list[str] = [marked_line(str(path)) for path in outside[:_MOST_PATHS]]
+    if more := len(outside) - len(lines):
+        lines.append(f"and {counted(more, 'more file')}")
+    title = "Attach from outside this folder?"
+    question = Question(title=title, text="\n".join(lines), verb="attach")
+    if outside and not await confirm(question):
+        raise WrongUse("The file was not attached.", next_step="Name it again, and say yes.")
+
+
+def set_question(found: FileSet) -> Question:
+    problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
+    return Question(
+        title=f"Attach {counted(len(found.files), 'file')}?",
+        text=found.label,
+        verb="attach them",
+        refusal=WrongUse(f"{problem}: {found.label}.", next_step="Add --yes, or name fewer files."),
+    )
+
+
+SHARED: Mapping[str, Callable[[Front, str], Awaitable[None]]] = {
+    "compact": _compact,
+    "system": _change_system_prompt,
+    "start": _start_answer,
+    "profile": _use_profile,
+    "effort": _use_effort,
+    "set": _set_option,
+    "preset": _use_preset,
+    "file": _attach_file,
+    "paste": _paste,
+}
+SHARED_ON_MESSAGE: Mapping[str, Callable[[Front, ChatMessage], Awaitable[None]]] = {
+    "message.regenerate": _regenerate,
+    "message.resume": _continue_answer,
+}

@@ -1,0 +1,222 @@
+"""List of all checks of `lmchat doctor` and `/doctor`, with their functions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from lmchat import __version__
+from lmchat.app.cli.context import Context
+from lmchat.app.cli.setup.local_servers import find_installed
+from lmchat.app.cli.setup.wiring import setup_of
+from lmchat.app.leaves.doctor.finding import Check, Finding, Findings, Grade, Group, run_checks
+from lmchat.app.leaves.doctor.report import report_text, summary
+from lmchat.app.leaves.doctor.server_checks import SERVERS, key_findings, server_findings
+from lmchat.app.tui.workspace import Report
+from lmchat.base import units
+from lmchat.base.extras import install_command
+from lmchat.base.files.disk import files_in, refusal_to_write, status_of
+from lmchat.base.files.kept_prompts import kept_prompts
+from lmchat.base.files.left_files import left_files
+from lmchat.base.files.locks import has_locks
+from lmchat.base.files.paths import Paths
+from lmchat.base.processes.background import in_thread, run_abandonable
+from lmchat.core.config.file import Problem
+from lmchat.core.config.load import LoadedSettings
+from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.local.installed import engine_command
+from lmchat.core.servers.protocols import ServerClient
+from lmchat.core.storage.opening import check_file
+from lmchat.core.tools.calls import ToolServer, ToolServerState
+
+START_ENGINE = "lmchat --local"
+_TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
+
+CONFIG = Check(Group.FILES, "config", "Configuration")
+TOOLS = Check(Group.TOOLS, "tools", "Tools")
+"""These names are for a row that says that the check failed.
+
+The rows about servers have the names of the servers.
+"""
+FOLDER = Check(Group.FILES, "files.folder", "Folder")
+STORE = Check(Group.FILES, "store", "Sessions")
+LEFT = Check(Group.FILES, "files.left", "Left files")
+LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
+ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
+KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
+VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+
+
+async def examine(context: Context, backend: ServerClient) -> Report:
+    """Return the report of `/doctor`."""
+    findings = await find_rows(context, backend)
+    return Report(partial(report_text, findings), summary(findings))
+
+
+async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
+    loaded, paths, environ = context.loaded, context.paths, context.environ
+    return await run_checks(
+        (
+            (SERVERS, partial(_check_servers, context, backend)),
+            # in a thread: checking keyboard keys imports Textual
+            (CONFIG, in_thread(lambda: config_findings(loaded, context.problems))),
+            (TOOLS, partial(_check_tools, context)),
+            # in threads, as most read the disk
+            (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
+            (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
+            (LEFT, in_thread(lambda: left_findings(paths))),
+            (LOCALE, in_thread(lambda: locale_findings(environ))),
+            (ENGINE, in_thread(lambda: engine_findings(environ))),
+            (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
+            (VERSION, in_thread(lambda: version_findings(paths.log_file))),
+        )
+    )
+
+
+async def _check_servers(context: Context, backend: ServerClient) -> Findings:
+    """Look for servers as the chat does."""
+    settings = context.loaded.settings
+    setup = setup_of(context)
+    keys = setup.keys
+    warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
+    state = await setup.saved_state()
+    finder = ServerFinder(backend.models, settings, lambda: state)
+    servers = await finder.search()
+    has_engine = await run_abandonable(partial(engine_command, context.environ))
+    rows = server_findings(
+        servers,
+        finder.choice(),
+        installed=await run_abandonable(partial(find_installed, context)),
+        is_named=bool(settings.endpoint),
+        engine_step=START_ENGINE if has_engine else "",
+        is_misconfigured=bool(context.loaded.problems),
+    )
+    sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
+    return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]
+
+
+async def _check_tools(context: Context) -> Findings:
+    """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
+    if not context.has_tools:
+        return []
+    setup, loaded = setup_of(context), context.loaded
+    toolbox = setup.make_toolbox(loaded.settings, loaded.servers, await setup.saved_state())
+    async with aclosing(toolbox.host) as host:
+        with suppress(TimeoutError):  # one that still starts has a row, too
+            async with asyncio.timeout(_TOOLS_S):
+                await host.start_servers()
+        return tool_findings(host.servers, waited_s=_TOOLS_S)
+
+
+def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
+    """Return a row for each problem, or one that says there is none."""
+    step = "Correct it, then lmchat config check"
+    if problems or loaded.notes:
+        return [
+            *(CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems),
+            *(CONFIG.row(Grade.WARNING, note.sentence, step) for note in loaded.notes),
+        ]
+    if loaded.has_file:
+        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
+    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
+
+
+def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Finding]:
+    """Return a row for each tool server; one that still starts has not answered for `waited_s`."""
+    row = partial(Finding, TOOLS.group, TOOLS.check)
+    rows: list[Finding] = []
+    for server in servers:
+        step = server.next_step.rstrip(".")
+        if server.state is ToolServerState.READY:  # its error means that some tools are left out
+            grade = Grade.WARNING if server.error else Grade.OK
+            cause = f"It is {server.state_sentence}"
+        elif server.state is ToolServerState.STARTING:
+            grade = Grade.WARNING
+            cause = f"No answer within {waited_s:g} s."
+            step = "Run lmchat tools, which waits longer; then check the server"
+        else:
+            grade = Grade.FAULT
+            cause = f"It has {server.state_sentence}"
+        rows.append(row(server.name, grade, cause, step))
+    return rows
+
+
+def folder_findings(folder: Path) -> list[Finding]:
+    """Check the folder of lmchat's files, which is made at the first start. Raises `OSError`."""
+    files_in(folder, "")
+    # its nearest existing parent, if it is not made yet
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if refusal := refusal_to_write(existing):
+        raise refusal
+    if not has_locks(existing):
+        cause = f"The disk of {existing} has no file locks, as some network disks."
+        # no fault: SQLite has other means on some systems
+        return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
+    return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
+
+
+def store_findings(path: Path) -> list[Finding]:
+    """Check every page of `sessions.db`: this blocks as long as reading it takes.
+
+    Raises `StoreUnavailable`, and `OSError` if it cannot be seen.
+    """
+    if status_of(path) is None:
+        return [STORE.row(Grade.OK, "No session is saved yet.")]
+    file_format, fault = check_file(path)
+    if fault:
+        step = "lmchat sessions recover keeps it, and puts a daily backup in its place"
+        return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+    size = units.breakable(units.size_text(path.stat().st_size))
+    return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+
+
+def left_findings(paths: Paths) -> list[Finding]:
+    """Return no row without such files."""
+    return [LEFT.row(Grade.WARNING, sentence) for sentence in left_files(paths)]
+
+
+def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
+    if os.name == "nt":  # its terminals have no variable for it
+        return []
+    values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, values), "")  # the first that is set counts
+    if "utf8" in locale.lower().replace("-", ""):
+        return [LOCALE.row(Grade.OK, "Unicode.")]
+    step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
+    cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
+    return [LOCALE.row(Grade.WARNING, cause, step)]
+
+
+def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
+    if engine_command(environ):
+        return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
+    cause = "Not installed; needed only if you have no model server."
+    return [ENGINE.row(Grade.ABSENT, cause, install_command("local"))]
+
+
+def kept_prompt_findings(folder: Path) -> list[Finding]:
+    """Return no row without kept prompts."""
+    kept = kept_prompts(folder)
+    if not kept:
+        return []
+    size = f"{sum(one.size_bytes for one in kept) / 1e6:.1f} MB"
+    sessions = units.counted(len({one.message_id for one in kept}), "session")
+    return [KEPT_PROMPTS.row(Grade.OK, f"{size} of {sessions}, in {folder}.")]
+
+
+def version_findings(log_file: Path) -> list[Finding]:
+    """Name the versions of lmchat and Python, and the place of the log."""
+    python = platform.python_version()
+    # `platform.platform` starts `uname` of any folder in PATH
+    system = f"{platform.system()} {platform.release()}"
+    cause = (
+        f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
+        f"its log is {log_file}."
+    )
+    return [VERSION.row(Grade.OK, cause)]

@@ -1,0 +1,169 @@
+"""`lmchat --plain`: the chat as lines of text, for screen readers, Emacs shells and pipes.
+
+A line is read while no event loop runs, since `readline` needs the main thread; then the loop runs
+until the line is done. Ctrl+C is a `KeyboardInterrupt` at the prompt, and cancels what runs.
+Answers go to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.app.cli.context import Context
+from lmchat.app.cli.setup.local_servers import start_engine_if_wanted
+from lmchat.app.cli.setup.wiring import make_chat, open_runtime
+from lmchat.app.commands.typed_line import is_command, is_shell_command, message_notice
+from lmchat.app.leaves.plain.front import PlainFront
+from lmchat.app.leaves.plain.line_reader import MOST_LINE_BYTES, QUOTES, LineReader
+from lmchat.base.errors import LMChatError, NoServerFound, WrongUse
+from lmchat.base.processes.signals import interrupt_on_ending_signals
+from lmchat.base.safe_text import safe_text
+from lmchat.core.sessions.prompts import split_draft
+
+_CHOOSE_MODEL = "/model lists the models; /model N chooses one."
+_HINTS = {
+    "model_missing": _CHOOSE_MODEL,
+    "model_not_loaded": _CHOOSE_MODEL,
+}
+"""Next steps by the kind of the error, where the usual one needs the screen."""
+
+
+def run_plain(context: Context) -> int:
+    """Chat until the user quits or the input ends; return the exit code.
+
+    It is 0, on a pipe that of the first error, or 128 + the signal that ended the chat. Ctrl+C on a
+    pipe raises `KeyboardInterrupt`.
+    """
+    reader = LineReader()
+    if reader.is_terminal and hasattr(signal, "SIGTSTP"):
+        # the shell would switch bracketed paste off at Ctrl+Z, and leave it off
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number
+    signals = interrupt_on_ending_signals()
+    stack = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        try:
+            chat = runner.run(_open(context, stack, reader))
+            return chat.run(runner, signals)
+        except KeyboardInterrupt:
+            if not signals:  # it was Ctrl+C
+                raise
+            return 128 + signals[0]
+        finally:
+            reader.close()
+            runner.run(stack.aclose())
+
+
+async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
+    """Show a new session, or that of `-r`."""
+    # a screen reader would read out each change of a progress
+    context.output.has_progress = context.options.inline and reader.can_redraw
+    runtime = await stack.enter_async_context(open_runtime(context))
+    runtime = replace(runtime, settings=await start_engine_if_wanted(context, runtime))
+    chat = make_chat(context, runtime)
+    front = PlainFront(context, runtime, chat, reader)
+    stack.push_async_callback(front.aclose)
+    if context.options.resume is not None:
+        await runtime.resume(chat, context.options.resume, context.options.system_prompt)
+    return PlainChat(front)
+
+
+class PlainChat:
+    """The loop of the chat: it reads a line, a command or a prompt, and runs it to its end."""
+
+    def __init__(self, front: PlainFront) -> None:
+        self._front = front
+
+    def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
+        """Run one line after the other until the chat ends; return the exit code.
+
+        On a pipe, Ctrl+C raises `KeyboardInterrupt`. So does another signal, whose number is then
+        in `signals`. This is no coroutine, as reading blocks.
+        """
+        reader, output = self._front.reader, self._front.output
+        exit_code = 0
+        work: Coroutine[Any, Any, None] | None = self._start()
+        while work is not None:
+            try:
+                runner.run(work)
+            except KeyboardInterrupt:
+                if signals or not reader.is_terminal:
+                    raise
+                output.note("Stopped.")
+            except LMChatError as error:
+                # the usual next step needs the screen
+                error.next_step = _HINTS.get(error.kind, error.next_step)
+                output.print_error(error)
+                if not reader.is_terminal:
+                    exit_code = exit_code or error.exit_code  # of the first error
+                    if isinstance(error, NoServerFound):
+                        break
+            work = None if self._front.is_leaving else self._next_work(signals)
+        return exit_code
+
+    def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
+        """Return the coroutine that runs the next line, or None at the end of the input."""
+        reader = self._front.reader
+        while True:
+            try:
+                reader.has_cut_line = False
+                line = reader.read()
+                if line is None:
+                    self._front.print_label("")  # ends the line of Ctrl+D
+                    return None
+                is_block = line.startswith(QUOTES)  # a prompt, never a command
+                if is_block:
+                    line = reader.read_block(line)
+                if reader.has_cut_line:
+                    return self._refuse_cut_line()
+                reader.remember(line)
+                return self._front.send(line) if is_block else self._handle_line(line)
+            except KeyboardInterrupt:
+                if signals or not reader.is_terminal:
+                    raise
+                self._front.notify("", "Ctrl+D quits.")  # "" ends the typed line
+
+    async def _start(self) -> None:
+        """Load the history, print the session, connect to a server, at a terminal only."""
+        front = self._front
+        if not front.reader.is_terminal:
+            return
+        if notice := await front.runtime.store.open():
+            front.notify(f"lmchat: {notice}")
+        # an imported prompt may hold what readline refuses or does not filter
+        drafts = await front.runtime.store.prompt_history()
+        history = [safe_text(split_draft(draft)[0]) for draft in drafts]
+        # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
+        # and Enter would run them, even with line ends around them.
+        front.reader.start(
+            prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
+        )
+        front.print_session()
+        try:
+            await front.connect()
+        finally:  # also if no server is found
+            if front.context.options.temporary:
+                front.notify("Temporary: this chat is in memory only.")
+            front.notify("/help lists the commands.")
+
+    async def _refuse_cut_line(self) -> None:
+        message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
+        raise WrongUse(message, next_step="Save the text as a file, and attach it: /file PATH.")
+
+    async def _handle_line(self, line: str) -> None:
+        shell_line = line.strip("\n")  # a paste of one line may have line ends around it
+        # `is_command` refuses several lines, but a prompt after `/edit` may have them
+        if is_command(line, is_plain=True) or line.startswith("/edit "):
+            await self._front.run(line)
+        elif self._front.reader.is_terminal and is_shell_command(shell_line):
+            await self._front.run_in_shell(shell_line)
+        else:
+            if notice := message_notice(line, is_plain=True):
+                self._front.notify(notice)
+            await self._front.send(line)

@@ -1,0 +1,60 @@
+"""Tool calls of the running turn in the log, and the card of the one that asks the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from lmchat.app.tui.chat_log.entry import CARD_STATES, Entry
+from lmchat.app.tui.chat_log.viewport import Viewport
+from lmchat.base import units
+from lmchat.core.sessions.message import ChatMessage
+
+
+class RunningCalls:
+    """States of running calls, and which answer is chosen on the card."""
+
+    def __init__(
+        self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
+    ) -> None:
+        """`changed` is the context for a change of the message with an index."""
+        self.card_id = ""  # of the tool message that asks
+        self.choice = 0  # number of the chosen answer in `CARD_STATES`
+        self.was_following = False
+        """Whether the log follows the end again when the card is left: see `note_following`."""
+        self._viewport = viewport
+        self._changed = changed
+        self._started_s = 0.0  # monotonic time from which `running …` is counted
+
+    def note_following(self) -> None:
+        """Note whether the log follows the end, so that `TurnView` can follow it again.
+
+        When a card appears and when the user scrolls; not when the card is brought into view, which
+        may scroll the log away.
+        """
+        self.was_following = self._viewport.is_following
+
+    def set_states(
+        self, calls: Sequence[ChatMessage], asked_id: str, told: Mapping[str, str], now_s: float
+    ) -> None:
+        """Set the states of the calls that have no result, at the monotonic time `now_s`.
+
+        The call with the message `asked_id` asks the user, and the others wait; if it is "", all
+        run. `told` has what they said last, by message id.
+        """
+        if asked_id != self.card_id:
+            self.card_id, self.choice = asked_id, 0
+            if asked_id:
+                self.note_following()
+        if not calls or asked_id:
+            self._started_s = now_s
+        other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._started_s)}"
+        document = self._viewport.document
+        for call in calls:
+            index = document.index_of(call.message_id)
+            state = CARD_STATES[self.choice] if call.message_id == asked_id else other_state
+            if said := told.get(call.message_id):
+                state += f": {said}"
+            if index is not None and document.entries[index].call_state != state:
+                with self._changed(index) as entry:
+                    entry.call_state = state

@@ -1,0 +1,61 @@
+"""Dialog with the progress of work, which Esc stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.app.tui.dialogs.dialog import Dialog
+from lmchat.app.tui.screen_services import ScreenServices
+from lmchat.app.tui.widgets.line import styled
+
+_T = TypeVar("_T")
+
+
+class ProgressDialog(Dialog):
+    """Progress of work; Esc closes the dialog, and `with_progress` then stops the work."""
+
+    AUTO_FOCUS = ""
+    LEAVE = "stop"
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, is_small=True)
+        self._text = Static("", classes="words gap")
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield self._text
+
+    def show_progress(self, text: str) -> None:
+        self._text.update(styled(text))
+
+
+async def with_progress(
+    ui: ScreenServices,
+    title: str,
+    work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]],
+) -> _T | None:
+    """Run work and return its result, or None if Esc stops it.
+
+    The work gets a function that shows a text in a dialog, which opens with the first one: short
+    work has none.
+    """
+    dialog = ProgressDialog(title)
+
+    def report(text: str) -> None:
+        if not dialog.is_attached:
+            # Esc stops the work; if it has ended, cancelling has no effect
+            ui.open_dialog(dialog, lambda _: task.cancel())
+        dialog.show_progress(text)
+
+    task = asyncio.ensure_future(work(report))
+    try:
+        await asyncio.wait([task])  # does not raise if Esc cancels the task
+    finally:
+        task.cancel()  # only if this function was cancelled itself
+        if dialog.is_attached:
+            dialog.dismiss()
+    return None if task.cancelled() else task.result()

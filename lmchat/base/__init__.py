@@ -1,0 +1,1 @@
+"""What all houses use, and what knows nothing of chats."""

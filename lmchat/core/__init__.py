@@ -1,0 +1,1 @@
+"""Chats and servers, without a front end."""

@@ -1,0 +1,101 @@
+"""How much of the context window a session and its draft take, and what of them is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from lmchat.base.errors import RequestInvalid
+from lmchat.base.token_estimate import estimate_tokens
+from lmchat.core.chat.compacting import COMPACT_FROM, compacting_start
+from lmchat.core.chat.context import ContextSelection, ContextUse, TokenEstimator
+from lmchat.core.chat.session import OpenSession
+from lmchat.core.chat.settings import TurnOptions
+from lmchat.core.chat.turn_starts import TurnStart
+from lmchat.core.servers.products import sent_thoughts_to
+from lmchat.core.servers.products.server_api import ModelMemory
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.prompts import Prompt, split_draft
+from lmchat.core.sessions.session import MessagePath
+
+
+class ContextWindow:
+    """Context window of the next turn, with the estimator of all sessions."""
+
+    def __init__(
+        self, turn_options: TurnOptions, memory_of: Callable[[Target], ModelMemory]
+    ) -> None:
+        self._turn_options = turn_options
+        self.estimator = TokenEstimator(memory_of)
+
+    def draft_tokens(self, draft: str) -> int:
+        text, files = split_draft(draft)
+        factor = self.estimator.factor(self._turn_options.target)
+        # no factor applies to images
+        file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
+        return estimate_tokens(text, factor=factor) + round(file_tokens)
+
+    def context_use(self, session: OpenSession, before_id: str = "") -> ContextUse | None:
+        """Leave out message `before_id` and all behind it; None while older ones are unread."""
+        if not session.has_all_messages:
+            return None
+        target, path = self._turn_options.target, session.messages
+        if before_id:
+            return self.estimator.use(target, path, end=path.index_of(before_id))
+        use = self.estimator.use(target, path)
+        if session.stats is None or not session.stats.is_running:
+            return use
+        return replace(
+            use, tokens=use.tokens + (session.stats.completion_tokens or 0), is_estimated=True
+        )
+
+    def select(self, session: OpenSession, draft: str) -> ContextSelection | None:
+        """Select what would be sent now, with the draft as a prompt.
+
+        Tools are not counted, as they may not be known yet. None without a known window, or while
+        older messages are not read.
+        """
+        target, estimator = self._turn_options.target, self.estimator
+        if target is None or not session.has_all_messages:
+            return None
+        if estimator.window(target) is None and estimator.room(target) == math.inf:
+            return None
+        path = session.messages
+        if draft:
+            start = self._turn_options.prompt_start(Prompt.of(draft), session.prefill_text)(path)
+            path = start.sent_path
+            if start.prefill is not None:
+                path = path.added(start.prefill.message)
+        return estimator.select(
+            path,
+            target,
+            max_tokens=self._turn_options.sampling(session.session_sampling).max_tokens,
+            sent_thoughts=sent_thoughts_to(target),
+        )
+
+    def can_compact(self, session: OpenSession, draft: str = "") -> bool:
+        """Whether the window is nearly full, and a summary would make room.
+
+        Only messages in memory are counted.
+        """
+        use = self.estimator.use(self._turn_options.target, session.messages)
+        tokens = use.tokens + self.draft_tokens(draft)
+        if use.limit is None or tokens < COMPACT_FROM * use.limit:
+            return False
+        try:
+            self.summary_start(session.messages)
+        except RequestInvalid:
+            return False
+        return True
+
+    def summary_start(self, path: MessagePath) -> TurnStart:
+        """Raises `RequestInvalid`."""
+        target = self._turn_options.target
+        return compacting_start(
+            path,
+            prompt=self._turn_options.compact_prompt,
+            tokens=self.estimator.use(target, path).tokens,
+            sent_thoughts=sent_thoughts_to(target),
+        )

@@ -1,0 +1,105 @@
+"""What follows the events of one answer, and may change how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from lmchat.core.answers.repetition import Repetition, RepetitionWatch
+from lmchat.core.answers.streamed_answer import StreamedAnswer
+from lmchat.core.config.settings import Stuck
+from lmchat.core.servers.events import ModelNamed, ReasoningDelta, RequestAdapted, StreamEvent
+from lmchat.core.servers.products import product_named
+from lmchat.core.servers.protocols import AnswerSource
+from lmchat.core.servers.target import Target
+
+NOT_THINKING = "The model is not thinking now."
+
+
+class AnswerNow:
+    """Lets the server end a thought, once, when the user or a repetition asks for it."""
+
+    def __init__(
+        self,
+        backend: AnswerSource,
+        target: Target,
+        answer: StreamedAnswer,
+        report: Callable[[RequestAdapted], None],
+    ) -> None:
+        self._backend = backend
+        self._target = target
+        self._answer = answer
+        self._report = report
+        self._product = product_named(target.product)
+        self._answer_id = ""
+        self._is_asked = False
+        self._must_ask = False  # with the next piece of the thought
+
+    @property
+    def is_possible(self) -> bool:
+        # only llama.cpp and the engine can continue or end a thought
+        can_end = self._product.chat.can_prefill_thought and not self._is_asked
+        return can_end and self._answer.stats.may_be_thinking
+
+    def end_thought(self) -> str:
+        """End this thought, or the next; return why that is impossible, or ""."""
+        if not self._answer.stats.may_be_thinking:
+            return NOT_THINKING
+        if not self._product.chat.can_prefill_thought:
+            return self._refusal
+        if not self._is_asked:
+            self._is_asked = self._must_ask = True
+        return ""
+
+    @property
+    def _refusal(self) -> str:
+        subject = self._product.subject
+        return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
+
+    async def add(self, event: StreamEvent) -> None:
+        if isinstance(event, ModelNamed):
+            self._answer_id = event.answer_id
+        elif self._must_ask and isinstance(event, ReasoningDelta):
+            self._must_ask = False
+            if not await self._backend.end_thought(self._target, self._answer_id):
+                self._report(RequestAdapted(note=self._refusal))
+
+
+class RepetitionFollower:
+    """Tells that an answer repeats itself; with `stuck = "act"`, ends its thought or stops it."""
+
+    def __init__(
+        self,
+        stuck: Stuck,
+        answer: StreamedAnswer,
+        answer_now: AnswerNow,
+        *,
+        stop: Callable[[], object],
+        report: Callable[[Repetition], None],
+    ) -> None:
+        self._stuck = stuck
+        self._answer = answer
+        self._answer_now = answer_now
+        self._stop = stop
+        self._report = report
+        self._watch = RepetitionWatch(stuck)
+
+    async def add(self, event: StreamEvent) -> None:
+        repetition = self._watch.add(event)
+        if repetition is None:
+            return
+        if self._stuck == "act":
+            self._answer.is_stuck = True
+            ends_thought = repetition.is_thought and self._answer_now.is_possible
+            if ends_thought:
+                self._answer_now.end_thought()
+            else:
+                self._stop()
+            way_out = f"lmchat {'ends' if ends_thought else 'stops'} it."
+            repetition = replace(repetition, way_out=way_out)
+        self._report(repetition)
+
+    def at_cut_end(self) -> Repetition | None:
+        """Return the repetition at the end of an answer that was cut off."""
+        return self._watch.at_end()

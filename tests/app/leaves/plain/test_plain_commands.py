@@ -1,0 +1,105 @@
+"""Commands of the plain chat."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lmchat.app.commands.table import SLASH_COMMANDS
+from lmchat.app.leaves.plain.line_reader import LineReader
+from tests.support.programs import Inside
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import ScriptedServer
+
+
+def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        listed = cli("--plain", stdin="/help\n").stdout.splitlines()
+        forms = {line.partition(": ")[0] for line in listed}
+        here = {"/sessions [N]", "/edit [TEXT]"}  # the screen has its list and its editor for them
+        assert forms <= {command.slash for command in SLASH_COMMANDS} | here
+        assert here < forms
+        assert not [line for line in listed if "Show or hide" in line]
+        names = {form.partition(" ")[0] for form in forms} - {"/quit"}
+        done = cli("--plain", stdin="\n".join(("/theme", *sorted(names), "/quit", "Hello")))
+        assert done.stderr.count("needs the screen") == 1
+        assert server.seen(CHAT) == []
+
+
+def test_where_nothing_can_copy_another_way_is_named(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        lines = "Hello\n/copy\n/copy beans\n/copy code\n"
+        done = cli("--plain", stdin=lines, SSH_TTY="/dev/pts/1")
+        assert "No program here can copy, nor can this terminal." in done.stderr
+        assert "lmchat export ID" in done.stderr
+        assert "Use /copy or /copy code." in done.stderr
+        assert "This message has no code block." in done.stderr
+        assert done.stdout == "Hello there.\n"
+
+
+@pytest.mark.parametrize(
+    "number", ["7", "3", "0", "07", "-7", "+7", "\u0667", "00000000002", "9" * 5000]
+)
+def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta", "alder-7b", "3", "0072")
+        cli = Inside(home=tmp_path, url=server.url)
+        before = cli("--plain", "-m", "beta", stdin=f"/model {number}\nHello\n")
+        assert "No listed model has this number." in before.stderr
+        assert "/model lists them." in before.stderr
+
+        plain(server, "beta", "alder-7b")
+        done = cli("--plain", "-m", "beta", stdin=f"/model\n/model {number}\nHello\n")
+        assert "No listed model has this number." in done.stderr
+        assert done.returncode == before.returncode == 2
+        cli("--plain", "-m", "beta", stdin="/model\n/model 2\nHello\n/model beta\nHello\n")
+        asked = [seen.json["model"] for seen in server.seen(CHAT)]
+        assert asked == ["beta", "beta", "alder-7b", "beta"]
+
+
+@pytest.mark.parametrize("typed", ["--1", "+-2", "+"])
+def test_more_than_one_sign_makes_no_number(typed, tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta")
+        cli = Inside(home=tmp_path, url=server.url)
+        done = cli("--plain", "-m", "beta", stdin=f"/sessions {typed}\n")
+        assert (done.returncode, f"“{typed}” is too short" in done.stderr) == (2, True)
+
+
+def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        assert "No listed session has this number." in cli("--plain", stdin="/sessions 9\n").stderr
+        cli("--plain", stdin="Hello\n")
+        listed = cli("--plain", stdin="/sessions\n/sessions 9\n/sessions 1234567\n")
+        assert listed.stderr.count("No listed session has this number.") == 2
+        assert "No session id begins with 12345678." in (
+            cli("--plain", stdin="/sessions 12345678\n").stderr
+        )
+        session = cli("--plain", stdin="/sessions\n/sessions 1\n/retry\n")
+        assert (session.returncode, len(server.seen(CHAT))) == (0, 2)
+
+
+def test_a_profile_names_its_model_also_by_digits(tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta", "gamma", "gamma-2")
+        cli = Inside(home=tmp_path, url=server.url)
+        cli.configure('[profiles.second]\nmodel = "2"\n')
+        done = cli("--plain", "-m", "beta", stdin="/model\n/profile second\nHello\n")
+        assert done.returncode == 0, done
+        assert server.seen(CHAT)[0].json["model"] == "gamma-2"
+
+
+def test_a_library_that_is_named_readline_but_is_another_one_is_not_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "readline", SimpleNamespace())  # pyreadline3
+    reader = LineReader()
+    reader.can_redraw = True
+    reader.start(["an earlier prompt"])
+    assert not reader.set_next_text("text")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+from textual import events
+
+from lmchat.core.servers.events import TextDelta
+from tests.support.chat_log_app import (
+    answer,
+    call,
+    load,
+    question,
+    rows,
+    screen_text,
+    streaming,
+    talk,
+)
+from tests.support.markdown_corpus import LONG_LIST, MIXED
+from tests.support.programs import until
+
+SIZE = (80, 24)
+
+
+async def pour(log, text, size=20):
+    for start in range(0, len(text), size):
+        log.apply(TextDelta(text=text[start : start + size]))
+
+
+async def test_the_log_follows_what_streams_in(pilot, log):
+    log.show(talk(2))
+    log.start_answer(streaming())
+    await pour(log, LONG_LIST)
+    await until(lambda: "after" in screen_text(log), "the end is shown")
+    assert "39. item" in screen_text(log)
+    assert rows(log)[-1].lstrip().startswith("waiting")
+    assert not log.viewport.has_new_text
+
+
+@pytest.mark.parametrize("up", [5, 120])
+async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
+    log.show(talk(6))
+    log.start_answer(streaming())
+    await pour(log, MIXED)
+    log.flush()
+    await pilot.pause()
+    log.scroll_relative(y=-up)
+    await pilot.pause()
+    before = rows(log)
+    for start in range(0, len(LONG_LIST), 9):
+        log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
+        log.flush()
+        kept = rows(log)[: 10 if up < 10 else 24]
+        assert kept == before[: len(kept)]
+    assert not log.viewport.is_following
+
+
+async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links_of_words(
+    pilot, log
+):
+    linked = [f"{number}. See [the page][{number}] and [the other one][a]." for number in range(9)]
+    paragraph = " ".join(linked)  # with links, it has fewer rows
+    plain = "\n\n".join(f"Line {number}." for number in range(40))
+    text = f"{paragraph}\n\n{plain}\n\n"
+    definitions = "[a]: https://a.example\n"
+    definitions += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
+    log.show(talk(2))
+    log.start_answer(streaming())
+    await pour(log, text)
+    log.flush()  # the paragraph is laid out before the definitions arrive
+    await pour(log, definitions)
+    log.flush()
+    await pilot.pause()
+    log.scroll_relative(y=-40)
+    await pilot.pause()
+    before = rows(log)
+    rows_before = log.document.total
+    assert "Line 20." in screen_text(log)
+    log.end_answer(answer(text + definitions))
+    await pilot.pause()
+    assert log.document.total < rows_before
+    assert rows(log) == before
+
+
+async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
+    log.show([])
+    log.start_answer(streaming())
+    await pilot.pause()
+    flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
+    log.flush = lambda: (flushed_s.append(clock()), flush())
+    log.inflow.frames_per_second = 5
+    for _ in range(6):
+        for _ in range(10):
+            log.apply(TextDelta(text="word "))
+        await pilot.pause(0.02)
+    await until(lambda: log.inflow.timer is None, "what has come is shown")
+    assert len(flushed_s) >= 2
+    assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
+    assert screen_text(log).count("word") == 60
+
+
+async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
+    await load(pilot, *talk(6))
+    end = log.scroll_offset.y
+    await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
+    await pilot.pause()
+    assert log.scroll_offset.y < end
+    assert not log.viewport.is_following
+    log.focus()
+    await pilot.press("end")
+    assert log.viewport.is_following
+    assert log.scroll_offset.y == log.max_scroll_y
+    log.show(talk(1)[:2])
+    log.viewport.focus(0)
+    assert not log.viewport.is_following
+    await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
+    await pilot.pause()
+    assert log.viewport.is_following
+
+
+async def test_text_that_turns_out_to_be_a_thought_stays_where_it_is_read(pilot, log):
+    text = "".join(f"Line {number}.\n\n" for number in range(60))
+    for rows_up in (0, 30):
+        begun = streaming()
+        log.show([question("go"), call()])  # below it, the thought is another row
+        log.start_answer(begun)
+        await pour(log, text)
+        log.flush()
+        log.scroll_relative(y=-rows_up)
+        await pilot.pause()
+        words = [row.strip() for row in rows(log)]
+        assert "Line 40." in words or not rows_up
+        log.restate(replace(begun, parts=answer("", thought=text).parts))
+        if rows_up:
+            assert [row.strip() for row in rows(log)] == words
+        else:
+            assert "Line" not in screen_text(log)
+
+
+async def test_the_scrollbar_can_be_dragged(pilot, log):
+    await load(pilot, *talk(40))
+    bar = log.vertical_scrollbar
+    height = bar.size.height
+    assert bar.position == log.max_scroll_y
+    await pilot.mouse_down(bar, offset=(0, height - 1))
+    await pilot.hover(bar, offset=(0, 0))
+    await pilot.mouse_up(bar, offset=(0, 0))
+    await pilot.pause()
+    assert log.scroll_offset.y < log.max_scroll_y / 4
+    log.scroll_home()
+    assert bar.position == 0

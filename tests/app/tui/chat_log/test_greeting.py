@@ -1,0 +1,107 @@
+"""What an empty log shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.app.tui.chat_log.chat_log import ChatLog
+from lmchat.core.servers.endpoint import Endpoint
+from tests.support.chat_log_app import LogApp, load, question, rows, screen_text
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+
+READY = (("qwen3-8b", "name strong"), (" is ready.", ""), (" Type a message.", "muted"))
+
+
+async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
+    assert "Looking for a server…" in screen_text(log)
+    log.greet(READY)
+    shown = [row.strip() for row in rows(log)]
+    first, column = shown.index("lmchat"), rows(log)[shown.index("lmchat")].index("lmchat")
+    assert abs(first - (len(shown) - first - 7)) <= 1  # in the middle
+    assert shown[first : first + 7] == [
+        "lmchat",
+        "",
+        "qwen3-8b is ready. Type a message.",
+        "",
+        "^O  choose a model       @  add a file",
+        "^K  search sessions      !  run a shell command",
+        "^B  open a session       /  commands",
+    ]
+    strip = log.render_lines(log.size.region)[first + 2]
+    name = next(segment for segment in strip if segment.text == "qwen3-8b")
+    assert name.style.color == log.get_component_rich_style("chat-log--name").color
+    assert name.style.bold
+    await load(pilot, question("Is it too late?"))
+    assert "lmchat" not in screen_text(log)
+    for words in ("No server answers.", "a-model-with-a-name is loading, 40 %. It takes long."):
+        log.greet(((words, ""),))
+        await load(pilot)
+        assert rows(log)[first + 2].index(words) == column, "the keys do not move"
+
+
+async def test_every_cell_of_an_empty_log_is_painted(log):
+    ground = log.rich_style.bgcolor
+    for strip in log.render_lines(log.size.region):
+        assert strip.cell_length == log.size.width
+        assert {segment.style.bgcolor for segment in strip} == {ground}
+
+
+async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_one_types(
+    tmp_path, monkeypatch
+):
+    async with ready_desktop(tmp_path, answer_steps("Yes.")) as desk:
+        await shown(desk, "qwen3-8b is ready. Type a message and press Enter.")
+        refreshed = []
+        monkeypatch.setattr(ChatLog, "refresh", lambda log, *_, **__: refreshed.append(log) or log)
+        await desk.type("hello")
+        await shown(desk, "▌ hello", "qwen3-8b is ready.")
+        assert refreshed == []
+        monkeypatch.undo()
+        desk.backend.results = (probed("offline"),)
+        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
+        desk.backend.results = (probed("", model()),)
+        await desk.press("f5", sees="qwen3-8b is ready.")
+        await desk.press("enter", hides="is ready.")
+        await shown(desk, "Yes.")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
+async def test_a_long_name_of_a_model_is_cut_in_an_empty_prompt(tmp_path, size):
+    backend = ScriptedBackend(results=(probed("", model("organisation-with-a-name-" * 5)),))
+    async with ready_desktop(tmp_path, backend=backend, size=size) as desk:
+        await shown(desk, "… is ready.")
+        rows = [row.rstrip() for row in desk.text.split("\n") if "▌ Ask organisation-with" in row]
+        assert all("…" in row for row in rows)
+        assert len(rows) == 1
+
+
+async def test_an_empty_chat_names_the_server_that_is_down_beside_another(tmp_path):
+    other = probed("", model(), endpoint=Endpoint.parse("http://localhost:1337"), product="Jan")
+    backend = ScriptedBackend(results=(probed("", model()), other))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        backend.results = (probed("offline"), other)
+        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
+
+
+@pytest.mark.parametrize("size", [(200, 60), (80, 24), (60, 20), (40, 12), (40, 40), (30, 4)])
+async def test_the_greeting_fits_every_size_with_a_name_of_any_length(size):
+    rest = READY[1:]
+    long = (("organisation/" * 20, "name"), *rest)
+    as_wide = (("x" * (size[0] - len(" is ready. Type a message.")), "name"), *rest)
+    async with LogApp(user_keys={"model": "Ctrl+Alt+F12"}).run_test(size=size) as pilot:
+        log = pilot.app.log_view
+        for sentence, words in (
+            (READY, "qwen3-8b is ready."),
+            (long, "… is ready."),
+            (as_wide, "x is ready."),
+        ):
+            log.greet(sentence)
+            await pilot.pause()
+            assert words in screen_text(log)
+            assert size[1] < 9 or "/  commands" in screen_text(log)
+            has_all_keys = "Ctrl+Alt+F12  choose a model" in screen_text(log)
+            assert has_all_keys == (size[0] > 60 and size[1] >= 20)
+            sides = [(row, row.strip()) for row in rows(log) if row.strip()]
+            assert all(2 <= row.index(seen) <= size[0] - 2 - len(seen) for row, seen in sides)
+            assert all(strip.cell_length == size[0] for strip in log.render_lines(log.size.region))

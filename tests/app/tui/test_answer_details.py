@@ -1,0 +1,46 @@
+"""`i`: the details of an answer on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.app.tui.dialogs.text_dialog import TextDialog
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.core.servers.events import (
+    ModelNamed,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.hostile import EVIL, OBEYED
+
+
+async def test_details_of_an_answer_that_streams_follow_to_its_end_and_no_words_of_its_server_are_raw(
+    tmp_path,
+):
+    gate = asyncio.Event()
+    streaming = [
+        RequestSent(sampling={f"extra.{EVIL}": EVIL}),
+        ModelNamed(model=EVIL * 20, build=EVIL),
+        TextDelta(text="Peas "),
+        gate,
+        TextDelta(text="grow."),
+        UsageReported(prompt_tokens=20, completion_tokens=2, cached_tokens=3),
+        StreamFinished(reason=EVIL),
+    ]
+    async with ready_desktop(tmp_path, streaming) as desk:
+        await desk.say("one", sees="Peas")
+        await desk.say("/details", leads_to=TextDialog, sees="streaming")
+        gate.set()
+        await shown(desk, "from the cache")  # the same dialog, once the answer has ended
+        await gone(desk, "streaming")
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.answered()
+        await desk.press("alt+up", "i", leads_to=TextDialog, sees="from the cache")
+        assert not OBEYED & set(desk.text)
+        await desk.press("y")
+        await desk.until(lambda: desk.copied, "the copy")
+        assert " · today " in desk.copied[0].splitlines()[0]
+        assert not OBEYED & set(desk.copied[0])

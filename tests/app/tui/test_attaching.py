@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from textual.widgets import Static
+
+from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.app.tui.quirks.keys import Paste
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.core.sessions.message import FilePart
+from lmchat.core.sessions.prompts import file_line, split_draft
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
+from tests.support.files_to_attach import image, pdf
+from tests.support.scripted_backend import answer_steps
+
+A_FILE = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3)
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def made(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"The words of {name}.\n", encoding="utf-8")
+
+
+def paste(desk, text: str) -> None:
+    desk.prompt_input.post_message(Paste(text))
+
+
+async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path):
+    made(tmp_path, "garden.md", "old/garden.md", "beds.txt", "a.md", "b.md")
+    (tmp_path / "plan.pdf").write_bytes(pdf("Sow lettuce.", "", "Water it.", ""))
+    await desk.type("@grd")
+    await shown(desk, "garden.md", "old/garden.md")
+    assert "beds.txt" not in desk.text
+    await shown(desk, "Tab")  # Enter would send what is typed
+    await desk.press("down", hides="Tab")
+    await desk.press("tab")
+    await desk.prompt_is("[garden.md (28 B)]\n")
+    await gone(desk, "old/garden.md")
+    await desk.ask("Shorten it.")
+    assert "The words of old/garden.md." in sent(desk.backend)[0]
+    assert sent(desk.backend)[0].endswith("Shorten it.")
+
+    await desk.type("Compare @a.md")  # as it is named
+    await shown(desk, "a.md")
+    await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
+    await desk.press("enter")
+    await desk.prompt_is("[a.md (19 B)]\nCompare a.md ")
+    await desk.type("with @b.m")
+    await shown(desk, "b.md")
+    await desk.press("tab")
+    await desk.prompt_is("[a.md (19 B)]\n[b.md (19 B)]\nCompare a.md with b.md ")
+    await desk.type("!")
+    await desk.until(lambda: desk.prompt_input.text.endswith("with b.md !"), "the end")
+    await desk.press("ctrl+z", "ctrl+z")
+    assert desk.prompt_input.text == "[a.md (19 B)]\nCompare a.md with @b.md "
+    for keys, words in ((["down", "up"], "[a.md (19 B)]\nCompare a.md "), ([], "")):
+        desk.prompt_input.put("")
+        await desk.type("Compare @a.m")
+        await desk.until(lambda: "a.md" in desk.prompt_input.completion.rows, "the file")
+        await desk.press(*keys, "enter")
+        await desk.prompt_is(words)
+    assert desk.active.messages[-2].text == "Compare @a.m", "no file was chosen: sent as typed"
+    await desk.answered(2)
+
+    await desk.say("@a.md, shorten it", leads_to=ConfirmDialog, sees="Attach a.md?")
+    await desk.press("escape", sees="Not sent.")
+    await desk.prompt_is("@a.md, shorten it")
+    await desk.press("enter")
+    await desk.answered(3)
+    assert sent(desk.backend)[-1] == "@a.md, shorten it", "asked once"
+    paste(desk, "Is @b.md like @a.md, @nobody and x@a.md?")
+    await desk.press("enter", leads_to=ConfirmDialog, sees="Attach b.md, a.md?")
+    await desk.confirm()
+    await desk.answered(4)
+    assert "The words of b.md." in sent(desk.backend)[-1]
+    assert "The words of a.md." in sent(desk.backend)[-1]
+    assert sent(desk.backend)[-1].endswith("Is b.md like a.md, @nobody and x@a.md?")
+    await desk.say("/file a.md")
+    await desk.prompt_is("[a.md (19 B)]\n")
+    await desk.say("Shorten @a.md now")
+    await desk.answered(5)
+
+    desk.prompt_input.put("")
+    await desk.type("@new")
+    await shown(desk, "No file matches.")
+    made(tmp_path, "new.md")
+    await desk.press(".", sees="new.md", hides="No file matches.")
+    desk.prompt_input.put("")
+    await desk.type("@plan")
+    await shown(desk, "plan.pdf")
+    await desk.press("tab")
+    await desk.prompt_is("[plan.pdf (59 B of text; 2 of 4 pages have no text: 2, 4)]\n")
+    await desk.ask("Sum up")
+    await shown(desk, "plan.pdf (59 B of text; 2 of 4 pages have no text: 2,")
+
+    await desk.say("/file a.md")
+    await desk.prompt_is("[a.md (19 B)]\n")
+    await desk.press("backspace", "backspace")  # takes it away as a whole
+    assert desk.prompt_input.text == ""
+    await desk.press("ctrl+z")
+    assert [file.name for file in split_draft(desk.prompt_input.full_text)[1]] == ["a.md"]
+
+
+async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_only(desk, tmp_path):
+    made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
+    made(tmp_path, *(f"notes/{number:02}.md" for number in range(51)))
+    await desk.say("/file src/*.py")
+    await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
+    await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
+    await desk.ask("Explain.")
+    assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
+    await desk.say("/file notes", leads_to=ConfirmDialog, sees="Attach 51 files?")
+    await shown(desk, "51 files, 1 kB")
+    await desk.press("enter", sees="Enter again to attach them")
+    assert isinstance(desk.app.screen, ConfirmDialog)
+    await desk.press("escape", hides="Attach 51 files?")
+    assert desk.prompt_input.text == ""
+    await desk.say("/file notes", leads_to=ConfirmDialog)
+    await desk.confirm()
+    await desk.until(lambda: "[notes/50.md" in desk.prompt_input.text, "the files")
+    assert desk.prompt_input.text.count("[notes/") == 51
+
+
+async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_asked(tmp_path):
+    made(tmp_path, "notes/a.md", "notes/b.md")
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
+        session_id, save_file = desk.session_id, desk.store.files.save
+        is_asked, may_save = asyncio.Event(), asyncio.Event()
+
+        async def save_slowly(data: bytes) -> None:
+            is_asked.set()
+            await may_save.wait()
+            await save_file(data)
+
+        desk.store.files.save = save_slowly
+        await desk.say("/file notes")
+        await is_asked.wait()
+        await desk.press("ctrl+n")
+        await desk.until(lambda: not desk.active.messages, "a new session")
+        may_save.set()
+        await shown(desk, "Attached: 2 files")
+        assert desk.prompt_input.text == ""
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
+        await desk.prompt_is("[notes/a.md (25 B)]\n[notes/b.md (25 B)]\n")
+
+
+async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_told(tmp_path):
+    settings = calm(keys={"paste": "f9"})
+    async with ready_desktop(tmp_path, settings=settings) as desk:
+        await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
+        desk.app.passing = None
+        await desk.say("/paste", sees="The clipboard is empty. Copy a text first.")
+        assert desk.prompt_input.text == ""
+        desk.copied.append("Words of the clipboard.")
+        await desk.press("up")
+        await desk.prompt_is("/paste")
+        await desk.press("enter")
+        await desk.prompt_is("[clipboard.txt (23 B)]\n")
+        desk.copied_image = image()
+        await desk.say("/paste", sees="[clipboard.png (")
+        (tmp_path / "beds a.md").write_text("beans")
+        desk.copied_files = f"{(tmp_path / 'beds a.md').as_uri()}\n"
+        await desk.say("/paste", sees="[beds a.md (5 B)]")
+        await desk.ask("Compare.")
+        assert "Words of the clipboard." in sent(desk.backend)[0]
+        assert image() in desk.backend.requests[0].files.values()
+
+
+async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
+    desk, tmp_path, monkeypatch
+):
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
+    made(tmp_path, "todo.md", "list.md", "list.txt", "beds/peas.md")
+    await desk.type("/fil")
+    await desk.press("tab")
+    await desk.type("td")
+    await shown(desk, "todo.md")
+    await desk.press("enter", sees="td does not exist")
+    await desk.prompt_is("")
+    await desk.type("/file td")
+    await shown(desk, "todo.md")
+    await desk.press("tab")
+    assert desk.prompt_input.text == "/file todo.md"
+    desk.prompt_input.put("")
+    await desk.type("/file list")
+    await desk.until(lambda: len(desk.prompt_input.completion.rows) == 2, "both files")
+    _, second = desk.prompt_input.completion.rows
+    await desk.press("down", "enter")
+    await desk.prompt_is(f"/file {second}")
+    desk.prompt_input.put("")
+    await desk.type(f"@beds{os.sep}peas.md")
+    await shown(desk, "beds/peas.md")
+    await desk.press("enter")
+    await desk.prompt_is("[peas.md (27 B)]\n")
+    await desk.type("/fil")
+    await shown(desk, "Add files or a page")
+    await desk.press("tab")
+    await desk.type("td")
+    await shown(desk, "todo.md")
+    await desk.press("tab")
+    await desk.prompt_is("[peas.md (27 B)]\n/file todo.md")
+    await desk.press("enter")
+    await desk.prompt_is("[peas.md (27 B)]\n[todo.md (22 B)]\n")
+    await desk.type("/effor")
+    await desk.press("enter", sees="Reasoning effort")
+    await desk.press("escape")
+    await desk.prompt_is("[peas.md (27 B)]\n[todo.md (22 B)]\n")
+    desk.prompt_input.put("")
+    made(tmp_path, "my beds/corn.md")
+    steps = [
+        *[("@~/b", "@~/beds/"), ("p", "[peas.md (27 B)]\n")],
+        *[("@~/m", '@"~/my beds/'), ("c", "[corn.md (30 B)]\n")],
+    ]
+    for text, then in steps:
+        if text.startswith("@"):
+            desk.prompt_input.put("")
+        await desk.type(text)
+        await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
+        await desk.press("tab")
+        await desk.prompt_is(then)
+    assert desk.app.focused is desk.prompt_input
+    desk.prompt_input.put("Look at @a.m and say")  # a slow file
+    desk.prompt_input.attach("@a.m", [file_line(A_FILE)], "a.md")
+    await desk.type(" why")
+    await desk.prompt_is("[a.md (3 B)]\nLook at a.md and say why")
+
+
+async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_path):
+    made(tmp_path, "my notes.md")
+    (tmp_path / "data.bin").write_bytes(b"\0" * 9)
+    path = (tmp_path / "my notes.md").as_uri()
+    paste(desk, path)
+    await desk.prompt_is("[my notes.md (26 B)]\n")
+    await desk.press("ctrl+z")
+    assert desk.prompt_input.text == path
+    desk.prompt_input.put("")
+    paste(desk, f"{tmp_path}/data.bin")
+    await shown(desk, "data.bin is neither text")
+    assert desk.prompt_input.text == f"{tmp_path}/data.bin"
+    desk.prompt_input.put("/import ")
+    paste(desk, f"{tmp_path}/my notes.md")
+    await desk.prompt_is(f"/import {tmp_path}/my notes.md")
+    await desk.pilot.pause()
+    assert desk.prompt_input.text == f"/import {tmp_path}/my notes.md"
+
+
+def files_with(text: str, folder) -> list[str]:
+    """Return the files of a folder whose bytes hold a text."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path.name for path in files if text.encode() in path.read_bytes()]
+
+
+async def declined(desk, name: str = "") -> None:
+    """Answer no to the question about a file outside, which Enter does not confirm."""
+    await desk.on(ConfirmDialog)
+    assert name in str(desk.app.screen.query_one(".words", Static).content)
+    await desk.press("enter")
+    assert isinstance(desk.app.screen, ConfirmDialog)
+    await desk.press("escape", leads_to=ChatScreen)
+
+
+async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
+    desk, tmp_path, monkeypatch
+):
+    made(tmp_path, "other/b.md", "home/.ssh/key", "home/notes.md")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "id_rsa").write_text("PRIVATE KEY\n", encoding="utf-8")
+    (tmp_path / "here" / "notes.md").symlink_to(tmp_path / "id_rsa")
+    monkeypatch.chdir(tmp_path / "here")
+    link = f"{tmp_path}/here/notes.md"
+    for text in (
+        f"{tmp_path}/id_rsa",
+        f"{tmp_path}/here/../id_rsa",
+        link,
+    ):
+        paste(desk, text)
+        await declined(desk, "id_rsa")
+        assert desk.prompt_input.text == text
+        desk.prompt_input.put("")
+    for typed in ("/file ../id_rsa", "/file notes.md"):
+        await desk.say(typed)
+        await declined(desk)
+        assert desk.prompt_input.text == ""
+    await desk.chat.drafts.write()
+    assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
+    paste(desk, link)
+    await desk.on(ConfirmDialog)
+    await shown(desk, "Attach from outside this folder?")
+    await desk.confirm()
+    await desk.until(lambda: desk.prompt_input.text.startswith("["), "the file")
+
+    desk.prompt_input.put("")
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "home")
+    paste(desk, "~/.ssh/key")  # hidden in the home folder
+    await declined(desk)
+    desk.prompt_input.put("")
+    paste(desk, "~/notes.md")
+    await desk.prompt_is("[notes.md (28 B)]\n")
+    desk.prompt_input.put("")
+    many = [f"other/{number}.md" for number in range(9)]
+    made(tmp_path, *many)
+    paste(desk, " ".join(str(tmp_path / name) for name in many))
+    await declined(desk, "and 1 more file")
+    desk.prompt_input.put("")
+    made(tmp_path, "home/beds/peas.md")
+    desk.chat.turn_options.use_target(None)
+    await desk.say("/file beds")
+    await desk.prompt_is("[beds/peas.md (32 B)]\n")
+
+
+async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
+    (tmp_path / "a.md").write_text("```py\n1\n```\n\n", encoding="utf-8")
+    (tmp_path / "b.py").write_bytes(b"\xef\xbb\xbfprint()  \r\n")
+    await desk.type("First")
+    await desk.press("ctrl+j")
+    await desk.type("see @a.m")
+    await shown(desk, "a.md")
+    await desk.press("tab")
+    await desk.prompt_is("First\n[a.md (13 B)]\nsee a.md ")
+    await desk.press("ctrl+j")
+    await desk.type("@b.p")
+    await shown(desk, "b.py")
+    await desk.press("tab")
+    await desk.until(lambda: "[b.py" in desk.prompt_input.text, "the second file")
+    await desk.press("enter")
+    await desk.until(lambda: desk.backend.requests, "the request")
+    [content] = sent(desk.backend)
+    assert content == (
+        "First\na.md (13 bytes):\n````md\n```py\n1\n```\n````\nsee a.md \n"
+        "b.py (10 bytes):\n```py\nprint()\n```"
+    )

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+
+import pytest
+from textual.widgets import Input
+
+from lmchat.app.tui.dialogs.ask_dialog import AskDialog
+from lmchat.app.tui.dialogs.search_dialog import SearchDialog
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.app.tui.widgets.prompt_input import PromptInput
+from lmchat.app.tui.widgets.session_list import SessionList
+from lmchat.core.servers.events import TextDelta
+from lmchat.core.sessions.message import AnswerState
+from lmchat.core.storage.store import Store
+from tests.support.desktop import HandClock, desktop, kept_as, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half, hold
+
+
+async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event()]
+    script = half("Let", gates[0], "tu")
+    script[-1:] = half("ce.", gates[1], " Done.")[1:]
+    clock = HandClock()
+    async with ready_desktop(tmp_path, script, clock=clock) as desk:
+        await desk.say("first", sees="Let")
+        clock.now_s += 2
+        first = desk.active
+        session_id = first.header.session_id
+        await desk.press("ctrl+n", hides="Let")
+        assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
+        assert session_id in desk.chat.open_sessions.running_ids
+        await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
+        await desk.dispatcher.controllers.saved_sessions.rename(session_id, "The garden")
+        gates[0].set()
+        await desk.open_in_list(session_id)
+        await shown(desk, "Lettuce.")
+        assert desk.active is first
+        assert desk.active.header.title == "The garden"
+        await desk.press("ctrl+n", hides="Lettuce.")
+        gates[1].set()
+        await desk.until(lambda: session_id in desk.chat.open_sessions.unread, "unread")
+        await desk.until(lambda: re.search(r"• new \d\d:\d\d", desk.text), "the mark")
+        saved = (await desk.store.open_session(session_id)).messages[-1]
+        assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
+        assert "Lettuce." not in desk.text
+        await desk.open_in_list(session_id)
+        await shown(desk, "Lettuce. Done.")
+        assert desk.chat.open_sessions.unread == set()
+
+
+async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_list(
+    tmp_path, monkeypatch
+):
+    gates = [asyncio.Event() for _ in range(5)]
+    words = [step for gate in gates for step in (gate, TextDelta(text="more "))]
+    async with ready_desktop(tmp_path, [*half("Let", gates[0])[:2], *words, *half("")[2:]]) as desk:
+        await desk.say("first", sees="Let")
+        await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
+        await desk.pilot.pause()
+        library = desk.dispatcher.workspace.library
+        read, reads = library.groups, []
+
+        async def groups():
+            reads.append(1)
+            return await read()
+
+        monkeypatch.setattr(library, "groups", groups)
+        for count, gate in enumerate(gates, 1):
+            await desk.type("x")
+            typed = "x" * count
+            await desk.until(lambda: desk.chat.drafts.text(desk.session_id) == typed, "the draft")  # noqa: B023
+            await desk.chat.drafts.write()
+            gate.set()
+            await shown(desk, "more " * (count - 1) + "more")
+            desk.dispatcher.controllers.status.tick()
+            await desk.pilot.pause()
+        assert not reads
+        await desk.press("ctrl+n")
+        await desk.until(lambda: reads, "a reading for the other session")
+
+
+async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_with_it(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
+        first = desk.session_id
+        await desk.press("ctrl+n", sees="New session")
+        await desk.say("/title  Peas and  beans", sees="Renamed.")
+        await shown(desk, "Peas and beans")
+        titled = desk.session_id
+        desk.dispatcher.controllers.session_view.switch_to(first)
+        await desk.until(lambda: desk.session_id == first, "the other session")
+        await desk.press("ctrl+n", sees="Peas and beans")
+        await desk.press("ctrl+n")
+        assert desk.session_id == titled, "it has no prompt yet, so it stays the new one"
+        await desk.ask("two")
+        assert (await desk.store.open_session(titled)).header.title == "Peas and beans"
+        await desk.press("ctrl+n", sees="New session")
+
+
+async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
+        first = desk.session_id
+        await desk.say("/title The garden", sees="The garden")
+        await desk.say("/title", leads_to=AskDialog)
+        await desk.press("!", "enter")
+        await desk.until(lambda: desk.active.header.title == "The garden!", "the title")
+        assert (await desk.store.open_session(first)).header.title == "The garden!"
+        # invisible letters between words of Khmer are kept, though they are not painted
+        await desk.store.update_session(first, {"title": "\u179f\u17bd\u200b\u1793"})
+        await desk.say("/title", leads_to=AskDialog)
+        await desk.press("!", "enter")
+        khmer = "\u179f\u17bd\u200b\u1793!"
+        await desk.until(lambda: desk.active.header.title == khmer, "the title in Khmer")
+        assert (await desk.store.open_session(first)).header.title == khmer
+        await desk.store.update_session(first, {"title": "Given elsewhere"})
+        await desk.press("ctrl+n")
+        desk.session_list.post_message(SessionList.ActRequested("session.rename", first))
+        await shown(desk, "Rename session")
+        await desk.until(
+            lambda: desk.app.screen.query_one(Input).value == "Given elsewhere", "its title"
+        )
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.rests()
+        assert (await desk.store.open_session(first)).header.title == "Given elsewhere"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 40), (40, 12)])
+async def test_what_the_list_did_is_shown_over_the_list_too(tmp_path, size):
+    async with ready_desktop(tmp_path, asked=["first"], size=size) as desk:
+        await desk.press("ctrl+b")
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+        await desk.press("d", sees="In the trash; u restores it.")
+        await desk.press("u", sees="Restored.")
+
+
+async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
+        await desk.go_to_list()
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+        await desk.press("a", sees="Archived; a restores it.", hides="Today")
+        await desk.press("a", sees="Restored from the archive.")
+        await shown(desk, "Today")
+        await desk.press("p", sees="Pinned.")
+        assert "u undo" not in desk.text
+        assert "Enter open" in desk.text
+        await desk.press("d", sees="In the trash; u restores it.")
+        await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
+        await shown(desk, "u undo")
+        assert "Enter open" not in desk.text, "no key has a session to act on"
+        await desk.press("u", sees="Restored.", hides="u undo")
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
+        await desk.press("u", sees="Nothing to undo.")
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "on", "off"),
+    [
+        ("p", "is_pinned", "Pinned.", "Unpinned."),
+        ("a", "is_archived", "Archived; a restores it.", "Restored from the archive."),
+    ],
+)
+async def test_a_key_sets_the_opposite_of_what_the_list_shows_whatever_memory_and_disk_have(
+    tmp_path, key, field, on, off
+):
+    async def stored(desk):
+        return getattr((await desk.store.open_session(session_id)).header, field)
+
+    async with aclosing(Store(tmp_path / "sessions.db")) as other_window:
+        async with ready_desktop(tmp_path, asked=["first"]) as desk:
+            session_id = desk.session_id
+            await desk.go_to_list()
+            await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+            await other_window.update_session(session_id, {field: True})
+            desk.dispatcher.controllers.saved_sessions.reload()
+            await desk.until(lambda: "Today" not in desk.text, "another group")
+            await desk.press(key, sees=off)
+            assert not await stored(desk)
+            await desk.press(key, sees=on)
+        async with ready_desktop(tmp_path) as desk:
+            await desk.go_to_list()
+            await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+            await other_window.update_session(session_id, {field: False})
+            await desk.press(key, sees=off)
+            assert not await stored(desk)
+
+
+async def test_undo_shows_a_deleted_session_again_if_it_was_shown_and_nothing_was_begun_since(
+    tmp_path,
+):
+    async with ready_desktop(
+        tmp_path, *map(answer_steps, ("Beans.", "Peas.", "Kale.")), asked=["first"]
+    ) as desk:
+        first = desk.session_id
+        await desk.press("ctrl+n")
+        await desk.ask("second")
+        second = desk.session_id
+        await desk.go_to_list()
+        await desk.until(lambda: desk.session_list.chosen_id == second, "the shown session")
+        await desk.press("d", sees="In the trash; u restores it.", hides="Peas.")
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the other session")
+        await desk.press("d")
+        await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
+        await desk.press("u")
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the other session")
+        assert desk.session_id not in (first, second), "it was not shown when it was deleted"
+        await desk.press("u", sees="Peas.")
+        assert desk.session_id == second
+        assert desk.chat_screen.focused is desk.session_list
+
+        await desk.press("up")
+        await desk.until(lambda: desk.session_list.chosen_id == second, "the shown session")
+        await desk.press("d", sees="In the trash; u restores it.", hides="Peas.")
+        await desk.press("escape")
+        await desk.ask("third")
+        third = desk.session_id
+        await desk.go_to_list()
+        await desk.press("u", sees="Restored.")
+        await desk.at_rest()
+        assert desk.session_id == third
+
+
+async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
+    session_id = desk.chat.active.session_id
+    await desk.press(*"abc")
+    await kept_as(desk, session_id, "abc")
+    gate = hold(desk.store, "append")
+    await desk.press("enter", *"next")
+    await kept_as(desk, session_id, "abc\n\nnext")
+    gate.set()
+    await desk.answered()
+    await kept_as(desk, session_id, "next")
+
+
+async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.press("a", "b")
+    async with desktop(tmp_path) as desk:
+        await desk.prompt_is("ab")
+        await desk.ready()
+        await desk.press("enter")
+        await desk.answered()
+        session_id = desk.session_id
+        await kept_as(desk, session_id, "")
+        await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
+    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
+        await desk.until(lambda: desk.active.messages, "the saved session")
+        await desk.prompt_is("xy\n\nab!")
+        await desk.press("ctrl+n")
+        await desk.prompt_is("")
+        await desk.until(lambda: bool(desk.prompt_input.earlier.prompts), "earlier prompts")
+        await desk.press("up")
+        assert desk.prompt_input.text == "ab"
+
+
+async def test_a_session_whose_messages_were_all_deleted_can_be_deleted(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
+        await desk.press("alt+up", "alt+up", "d", sees="Deleted, with everything after it.")
+        assert desk.texts == []
+        await desk.go_to_list()
+        await desk.press("p", sees="Pinned.")
+        await desk.press("d", sees="In the trash; u restores it.")
+        assert await desk.store.list_sessions() == ()
+        await desk.press("escape")
+        await desk.ask("two")
+        assert [session.title for session in await desk.store.list_sessions()] == ["two"]
+
+
+async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draft(tmp_path):
+    async with ready_desktop(tmp_path, half("Let")) as desk:
+        sessions = desk.session_list
+        await desk.say("first", sees="Let")
+        await desk.say("queued", sees="next")
+        first = desk.chat.active
+        await desk.until(lambda: sessions.chosen_id == first.session_id, "the list")
+        await desk.go_to_list()
+        await desk.press("d", sees="In the trash; u restores it.")
+        assert desk.session_id != first.session_id
+        assert desk.backend.stopped == 1
+        assert (first.queue.drafts, sent(desk.backend)) == ((), ["first"])
+        assert desk.chat.drafts.text(first.session_id) == "queued"
+        await desk.press("u")
+        await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")
+        stored = (await desk.store.open_session(first.session_id)).messages[-1]
+        assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
+
+
+async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp_path):
+    gate = asyncio.Event()
+    scripts = answer_steps("Lettuce."), answer_steps("Chives and more."), half("Kale", gate, " on.")
+    async with ready_desktop(tmp_path, *scripts) as desk:
+        await desk.press("ctrl+e", sees="nothing to export")
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.ask("first")
+        await desk.ask("herbs", 2)
+        await desk.press("ctrl+f", *"chard", sees="no hits")
+        await desk.press("escape", "ctrl+f", *"tuce", sees="1/1")
+        await desk.press("escape", "ctrl+n", hides="Lettuce.")
+        await desk.press("ctrl+k", leads_to=SearchDialog)
+        await desk.type("chives")
+        await shown(desk, "and more.")
+        await desk.press("enter")
+        await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
+        assert desk.log_view.focused_message.text == "Chives and more."
+        assert desk.log_view.finder.number_and_count == (1, 1)
+        await desk.press(*"does it", sees="does it")
+        assert desk.app.focused is desk.prompt_input
+        desk.prompt_input.put("")
+        await desk.press("alt+up")
+        assert desk.app.focused is desk.log_view
+        assert desk.log_view.focused_message.text == "Chives and more."
+        await desk.press("escape")
+        assert not desk.log_view.finder.is_active
+
+        await desk.press("ctrl+n", hides="Chives")
+        await desk.say("garden", sees="Kale")
+        await desk.say("queued", sees="next")
+        streaming = desk.active
+        await desk.press("ctrl+n", hides="next")
+        await desk.press("ctrl+k", leads_to=SearchDialog)
+        await desk.type("garden")
+        await shown(desk, "1 hit in 1 session")
+        await desk.press("enter")
+        await desk.until(lambda: desk.active is streaming, "the live session")
+        await shown(desk, "next")
+        # Esc does not stop the turn in the find bar and in the filter
+        await desk.press("ctrl+f", sees="no hits", hides="Tab go to hit")
+        await desk.type("Kale")
+        await shown(desk, "\n  Tab go to hit  Esc close")
+        await desk.press("escape", "ctrl+b", "slash", sees="Enter open  Esc clear")
+        await desk.type("zz")
+        await shown(desk, "Enter search  Esc clear filter")
+        gate.set()
+        await shown(desk, "Kale on.")
+        await desk.answered(2)
+        assert sent(desk.backend)[2:] == ["garden", "queued"]
+
+
+async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_thrown_back(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps(), asked=["one"]) as desk:
+        first = desk.session_id
+        gate = hold(desk.store, "fork")
+        await desk.say("/fork")
+        await desk.say("/new")
+        await desk.until(lambda: desk.session_id != first, "a new session")
+        here = desk.session_id
+        gate.set()
+        await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
+        assert desk.session_id == here
+        gate = hold(desk.store, "open_session")
+        desk.dispatcher.controllers.session_view.switch_to(first)
+        await desk.pilot.pause()
+        await desk.say("/new")
+        gate.set()
+        await desk.pilot.pause()
+        await desk.at_rest()
+        assert desk.session_id == here
+
+
+async def test_who_comes_back_before_an_answer_is_on_the_disk_sees_it_once(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("Lettuce.")) as desk:
+        gate = hold(desk.store, "start_answer")
+        await desk.say("one")
+        first = desk.session_id
+        await desk.until(lambda: desk.active.is_running, "the answer on its path")
+        await desk.say("/new")
+        await desk.open_in_list(first)
+        gate.set()
+        await desk.answered()
+        await shown(desk, "Lettuce.")
+        assert desk.text.count("Lettuce.") == 1

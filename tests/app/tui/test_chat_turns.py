@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+from operator import le
+
+from msgspec.structs import replace
+
+from lmchat.app.tui.quirks.frames import paint_at_once
+from lmchat.app.tui.widgets.prompt_input import PromptInput
+from lmchat.base.errors import LMChatError, ServerUnavailable, StreamInterrupted
+from lmchat.core.config.settings import Settings
+from lmchat.core.config.state import State
+from lmchat.core.servers.events import (
+    ReasoningDelta,
+    RequestSent,
+    Rethought,
+    StreamEvent,
+    TextDelta,
+)
+from lmchat.core.servers.http.sse import SseReader
+from lmchat.core.servers.stream.chunk_parser import ChunkParser
+from lmchat.core.sessions.message import AnswerState, Role
+from tests.support.counting import calls_of
+from tests.support.desktop import gone, kept_as, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps, half, hold
+
+
+async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Chives.")) as desk:
+        store_gate = hold(desk.store, "append")
+        await desk.say("one")
+        await desk.say("two")  # before the first is on the disk
+        store_gate.set()
+        await shown(desk, "Let", "next  two")
+        assert sent(desk.backend) == ["one"]
+        await desk.press("t", "h")
+        gate.set()
+        await desk.answered(2)
+        assert sent(desk.backend) == ["one", "two"]
+        assert desk.prompt_input.text == "th"
+        assert "next" not in desk.text
+        assert await desk.texts_on_disk() == ["one", "Lettuce.", "two", "Chives."]
+
+
+async def test_the_cursor_of_the_prompt_blinks_except_while_an_answer_comes(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), settings=Settings()) as desk:
+        assert desk.prompt_input.cursor_blink
+        await desk.say("one", sees="Let")
+        await desk.until(lambda: not desk.prompt_input.cursor_blink, "a cursor that stands still")
+        gate.set()
+        await desk.answered()
+        await desk.until(lambda: desk.prompt_input.cursor_blink, "a cursor that blinks")
+
+
+async def test_a_chunk_a_frame_and_an_update_of_the_stats_call_few_functions(tmp_path):
+    """Small costs add up unseen: a limit is exceeded by a third more calls."""
+    events: list[StreamEvent] = []
+    chunks = ChunkParser(lambda _: LMChatError("no error"), events.append)
+    sse = SseReader()
+    data = (
+        b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],"id":"x",'
+        b'"model":"bench","object":"chat.completion.chunk","timings":{"predicted_n":7}}\n\n'
+    )
+
+    def read() -> None:
+        for event in sse.feed(data):
+            chunks.read(event.data, event.name)
+        chunks.post_held()
+
+    async with ready_desktop(tmp_path, half("Let")) as desk:
+        await desk.say("one", sees="Let")
+        log, status = desk.log_view, desk.dispatcher.controllers.status
+        found = []
+        for _ in range(3):
+            chunk = calls_of(read)
+            log.apply(events[-1])
+            frame = calls_of(paint_at_once, log, log.flush)
+            stats = calls_of(status.refresh)
+            found.append((chunk, frame, stats))
+        assert "Let word word word" in desk.text
+    fewest = [min(counts) for counts in zip(*found, strict=True)]
+    assert all(map(le, fewest, (137, 1_080, 1_640))), fewest
+
+
+async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it_is(tmp_path):
+    gate = asyncio.Event()
+    state = State(has_all_figures=True)  # with what was done last
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), state=state) as desk:
+        await desk.say("one", sees="Let")
+        await desk.say("two", sees="next  two")
+        await desk.say("three", sees="next  three")
+        known = desk.chat.turn_options.target
+        desk.chat.turn_options.use_target(replace(known, model=None))  # it went in the meantime
+        gate.set()
+        await desk.prompt_is("two\n\nthree")
+        assert desk.texts == ["one", "Lettuce."]
+        await shown(desk, "Lettuce.", "No LM Studio model selected", "complete")
+        assert "failed" not in desk.text.replace("failed                 0", "")
+
+
+async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    gate = asyncio.Event()
+    broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
+    (tmp_path / "beds.md").write_text("Two beds.", encoding="utf-8")
+    async with ready_desktop(tmp_path, broken, answer_steps("All."), answer_steps("More.")) as desk:
+        await desk.say("one", sees="Let")
+        await desk.say("/file beds.md", sees="[beds.md (9 B)]")
+        await desk.say("two")
+        await desk.say("three", sees="next  three")
+        await desk.type("and")
+        gate.set()
+        typed = "[beds.md (9 B)]\ntwo\n\nthree\n\nand"
+        await desk.prompt_is(typed)
+        assert sent(desk.backend) == ["one"]
+        await gone(desk, "next  ")
+        await kept_as(desk, desk.session_id, desk.prompt_input.full_text)
+
+        await desk.press("ctrl+r", sees="retries only with an empty prompt; r in the message")
+        assert sent(desk.backend) == ["one"]
+        await desk.press("alt+up", "r")
+        await desk.answered()
+        assert sent(desk.backend) == ["one", "one"]
+        await desk.press("escape", "enter")
+        await desk.answered(2)
+        assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
+
+
+async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_path):
+    gate = asyncio.Event()
+    scripts = (
+        half("Let", gate, "tuce."),
+        half("Spinach", asyncio.Event()),
+        answer_steps("Chives."),
+        half("Kale", asyncio.Event()),
+        [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()],
+    )
+    async with ready_desktop(tmp_path, *scripts) as desk:
+        for text in ("one", "two", "three"):
+            await desk.say(text)
+        await desk.press("up")
+        await desk.prompt_is("three")
+        assert desk.chat.active.queue.drafts == ("two",)
+        await desk.press("ctrl+u", "delete")
+        await desk.until(lambda: not desk.chat.active.queue.drafts, "an empty queue")
+        await desk.press("ctrl+r")  # harms nothing
+        gate.set()
+        await desk.answered()
+        assert sent(desk.backend) == ["one"]
+        assert [(m.role, m.text) for m in await desk.on_disk()] == [
+            (Role.USER, "one"),
+            (Role.ASSISTANT, "Lettuce."),
+        ]
+
+        await desk.say("four", sees="Spinach")
+        await desk.say("five", sees="next")
+        await desk.press("escape", sees="stopped")
+        await desk.answered(3)
+        assert desk.backend.stopped == 1
+        assert isinstance(desk.app.focused, PromptInput)
+        assert sent(desk.backend) == ["one", "four", "five"]
+        assert [(m.text, m.state) for m in (await desk.on_disk())[2:4]] == [
+            ("four", AnswerState.COMPLETE),
+            ("Spinach", AnswerState.STOPPED),
+        ]
+
+        await desk.say("six", sees="Kale")
+        await desk.press("escape")
+        await desk.answered(4)
+        assert desk.backend.stopped == 2
+
+        await desk.say("seven")
+        await desk.until(lambda: len(desk.backend.requests) == 5, "its request")
+        await desk.until(lambda: desk.active.turn.stats.chars > 0, "its thoughts")
+        await desk.press("ctrl+c")
+        await desk.answered(5)
+        assert desk.backend.stopped == 3
+        assert (await desk.on_disk())[-1].reasoning == "Hm"
+        await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
+        await desk.until(lambda: desk.copied == ["bc"], "the copy of what is selected")
+        desk.prompt_input.put("")
+        await desk.press("alt+up", "shift+up", "ctrl+c")
+        await desk.until(lambda: "seven" in desk.copied[-1], "the copy of selected messages")
+        await desk.press("escape")
+        assert desk.app._exit is False
+        await desk.press("ctrl+c")
+        assert desk.app.is_running
+        await desk.press("ctrl+c")
+        await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
+
+
+ERRORS = [
+    ServerUnavailable("Nothing answers at 127.0.0.1:1234.", next_step="Start the server."),
+    StreamInterrupted("The connection broke.", next_step="Press r."),
+    ZeroDivisionError("inside"),
+]
+
+
+async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
+    async with ready_desktop(tmp_path, *([RequestSent(), error] for error in ERRORS)) as desk:
+        for count in range(1, len(ERRORS) + 1):
+            await desk.ask("again", count)
+            failure = desk.active.messages[-1].failure
+            await shown(desk, failure.message)
+            if failure.hint:
+                assert failure.hint[:20] in desk.text
+            assert "Traceback" not in desk.text
+            await desk.press("alt+up", "y")
+            await desk.until(lambda: len(desk.copied) == count, "the details")  # noqa: B023
+            assert failure.failure_id in desk.copied[-1]
+            await desk.press("escape")
+
+
+async def test_quitting_keeps_a_running_answer_as_stopped_and_what_was_not_sent_as_the_draft(
+    tmp_path,
+):
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
+        await desk.say("one", sees="Lettuce")
+        await desk.say("two")
+        await desk.press("d", "ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        session_id = desk.session_id
+        last = (await desk.store.open_session(session_id)).messages[-1]
+        assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
+        assert sent(desk.backend) == ["one"]
+        assert await desk.store.draft(session_id) == "two\n\nd"
+
+
+async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        desk.chat.is_closing = True
+        await desk.say("two")
+        await desk.press("ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        assert sent(desk.backend) == ["one"]
+        assert await desk.store.draft(desk.session_id) == "two"
+
+
+async def test_text_that_turns_out_to_be_a_thought_is_shown_as_one(tmp_path):
+    gate = asyncio.Event()
+    steps = [RequestSent(), TextDelta(text="Let me see"), Rethought(), TextDelta(text="Four"), gate]
+    async with ready_desktop(tmp_path, steps) as desk:
+        await desk.say("2+2?", sees="Four")
+        assert "Let me see" not in "\n".join(desk.log_rows)
+        gate.set()

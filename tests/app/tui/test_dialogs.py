@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from textual import events
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from lmchat.app.commands.table import COMMANDS
+from lmchat.app.tui.dialogs.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    QuitDialog,
+    host_question,
+    key_dialog,
+)
+from lmchat.app.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups, item_of
+from lmchat.app.tui.dialogs.text_dialog import TextDialog
+from lmchat.app.tui.quirks.keys import Paste
+from lmchat.core.servers.endpoint import Endpoint
+from tests.support.programs import until
+from tests.support.scripted_backend import probed
+from tests.support.tui_host import Host, confirm, drawn, screen_text
+
+
+async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken_is_told():
+    async def attempt(typed: str) -> str | list[str]:
+        return [typed] if typed == "okay" else "This file already exists"
+
+    async with drawn(Host(screen=lambda: AskDialog("Title"))) as (app, pilot):
+        await pilot.press("enter")
+        assert "! Type something, or press Esc." in screen_text(app)
+        assert app.results == []
+        await pilot.press("space", *"one", "space", "enter")
+        assert app.results == ["one"]
+        app.push_screen(AskDialog("File", value="oka", attempt=attempt), app.results.append)
+        await pilot.press("enter")
+        assert "! This file already exists" in screen_text(app)
+        await pilot.press("y")
+        assert "This file already exists" not in screen_text(app)
+        await pilot.press("enter")
+        assert app.results == ["one", ["okay"]]
+
+
+async def test_a_paste_into_a_line_loses_no_word_and_cannot_write_to_the_terminal():
+    async with drawn(Host(screen=lambda: AskDialog("Title", value="old "))) as (app, pilot):
+        app.focused.post_message(
+            Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\r\n\nof\u2028all\rlines\n")
+        )
+        await pilot.pause()
+        assert "old n␛]52;c;aGk=␇e" in screen_text(app)
+        assert not set("\x1b\x07\x9b\u202e") & set(screen_text(app))
+        await pilot.press("enter")
+        assert [one.endswith("w of all lines") for one in app.results] == [True]
+
+
+async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_for_nothing():
+    async with drawn(Host()) as (app, pilot):
+        for make, text in (
+            (partial(ConfirmDialog, "Open this link?"), "so be it, yes\n"),
+            (partial(ConfirmDialog, "Attach it?", key="f7"), "any day, yes\n"),
+        ):
+            dialog = make()
+            app.push_screen(dialog, app.results.append)
+            await pilot.pause()
+            dialog.ready_s = time.monotonic() - 10  # however long it has been open
+            for number, letter in enumerate(text):
+                event = events.Key("enter" if letter == "\n" else letter, letter)
+                event.time = time.monotonic() + number * 0.1
+                event.set_sender(app)
+                app._driver.send_message(event)
+                await pilot.pause()
+            assert app.screen is dialog
+            confirm(app)
+            await pilot.pause()
+            assert app.results.pop() is True
+            app.push_screen(make(), app.results.append)
+            await pilot.press("escape")
+            assert app.results.pop() is None
+
+
+async def test_a_question_says_which_key_is_for_yes_and_that_enter_came_too_early():
+    async with drawn(Host()) as (app, pilot):
+        app.push_screen(ConfirmDialog("Attach?", verb="attach"), app.results.append)
+        await pilot.pause()
+        app.screen.ready_s = time.monotonic() + 60  # as if other keys had come just now
+        await pilot.press("enter")
+        assert "Press Enter again to attach" in screen_text(app)
+        await pilot.press("y")
+        assert "Press Enter to attach" in screen_text(app)
+        confirm(app)
+        await pilot.pause()
+        app.push_screen(ConfirmDialog("Open?", verb="open it", key="f7"), app.results.append)
+        await pilot.pause()
+        await pilot.press("enter")
+        assert "Press F7 to open it" in screen_text(app)
+        await pilot.press("f7")
+        assert app.results == [True, True]
+
+
+async def test_the_question_before_an_end_without_saving_takes_its_letters_and_names_them():
+    for key, result in (("q", QuitDialog.QUIT), ("e", QuitDialog.EXPORT), ("escape", None)):
+        async with drawn(Host()) as (app, pilot):
+            app.push_screen(QuitDialog("one message", None), app.results.append)
+            await pilot.press("x", "enter")
+            assert "Press q to quit without saving" in screen_text(app)
+            await pilot.press(key)
+            assert app.results == [result]
+
+
+async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given():
+    raw = "raw \x1b[2J [b]text[/b]"
+    long = "\n".join([raw, *(f"line {n}" for n in range(200))])
+    async with drawn(Host(screen=lambda: TextDialog("Title [b]x", long)), (80, 24)) as (app, pilot):
+        assert "raw ␛[2J [b]text[/b]" in screen_text(app)
+        assert "Title [b]x" in screen_text(app)
+        await pilot.press("end")
+        await pilot.pause()
+        assert "line 199" in screen_text(app)
+        assert "Esc close" in screen_text(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert app.clipboard == long
+        await pilot.press("escape")
+        app.push_screen(TextDialog("Log file", "one\ntwo"))
+
+        def heights() -> list[int]:
+            return [dialog.size.height for dialog in app.screen.query(".dialog")]
+
+        await until(lambda: heights() == [6], "all its rows")
+        app.push_screen(TextDialog("Log file", "x" * 70_000))
+        await pilot.press("end")
+        await until(lambda: app.screen.query_one(VerticalScroll).max_scroll_y > 700, "its ends")
+        shown = str(app.screen.query(".text Static").first(Static).content)
+        assert "10 000 characters more; a copy has all of them" in shown.replace("\u00a0", " ")
+
+
+async def test_a_question_about_a_server_says_what_is_open_to_others_and_what_was_wrong():
+    for scheme, is_open in (("http", True), ("https", False)):
+        far = Endpoint.parse(f"{scheme}://gpu-box:8000")
+        async with drawn(Host(screen=partial(host_question, far))) as (app, _):
+            assert ("unencrypted" in screen_text(app)) is is_open
+    for reason in ("auth", "key_rejected"):
+        make = partial(key_dialog, probed(reason), nothing)
+        async with drawn(Host(screen=make)) as (app, _):
+            was_wrong = "The previous API key was rejected." in screen_text(app)
+            assert was_wrong is (reason == "key_rejected")
+
+
+async def nothing(_: str) -> str:
+    return ""
+
+
+def all_commands() -> CommandsDialog:
+    return CommandsDialog("Keys and commands", help_groups({}))
+
+
+async def test_help_lists_every_command_can_be_filtered_and_scrolled():
+    async with drawn(Host(screen=all_commands), (120, 200)) as (app, pilot):
+        text = screen_text(app)
+        numbered = [command for command in COMMANDS if command.command_id.startswith("model_")]
+        assert [c.title for c in COMMANDS if c not in numbered and c.title not in text] == []
+        assert "Alt+1 … Alt+9" in text
+        assert "/model [N]" in text
+        assert "^B, F2" in text
+        await pilot.resize_terminal(80, 24)
+        await pilot.press(*["pagedown"] * 9)
+        await pilot.pause()
+        assert "Refresh the lists" in screen_text(app)
+        await pilot.press(*"export")
+        await pilot.pause()
+        assert "Export this session" in screen_text(app)
+        assert "Start a new session" not in screen_text(app)
+        await pilot.press(*"zzz")
+        assert "No command matches “exportzzz”." in screen_text(app)
+        await pilot.press("enter")
+        assert app.results == []
+        await pilot.press("escape")
+        assert app.results == [None]
+
+
+async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_come_first():
+    items = [
+        CommandItem("Compare two answers", "F4"),
+        CommandItem("Unpack the area", slash="/area [NAME]"),
+        CommandItem("Show the arena", "^A", "/arena"),
+    ]
+    for size in ((120, 40), (80, 24)):
+        async with drawn(
+            Host(screen=lambda: CommandsDialog("Commands", {"Chat": items})), size
+        ) as (
+            app,
+            pilot,
+        ):
+            lines = screen_text(app).split("\n")
+            (heads,) = [line for line in lines if " Chat" in line]
+            rows = [line for line in lines if any(item.title in line for item in items)]
+            for row, item in zip(rows, items, strict=True):
+                assert row[heads.index("Key") :].startswith(item.keys)
+                assert row[heads.index("Command") :].strip() == item.slash
+            assert next(filter(None, lines)).split() == ["Commands", "3"]
+            await pilot.press(*"are")
+            await pilot.pause()
+            rows = [line for line in screen_text(app).split("\n") if "are" in line]
+            titles = [item.title for row in rows for item in items if item.title in row]
+            assert titles == ["Show the arena", "Unpack the area", "Compare two answers"]
+            assert "3 of 3" in screen_text(app)
+
+
+async def test_a_command_is_found_by_the_words_of_other_programs_but_not_by_scattered_letters():
+    items = [item_of(command, {}) for command in COMMANDS if command.is_offered]
+    dialog = partial(CommandsDialog, "Commands", {"Chat": items})
+    async with drawn(Host(screen=dialog)) as (app, pilot):
+        for typed, slash in (
+            *(("temperature", "/set"), ("settings", "/profile"), ("config", "/doctor")),
+            *(("regenerate", "/retry"), ("history", "/sessions"), ("shortcut", "/help")),
+            *(("speed", ""), ("clear", "/new"), ("exit", "/quit"), ("dark", "/theme")),
+            *(("/clear", "/new"), ("set", "/set"), ("a theme", "/theme"), ("thm", None)),
+            ("summarize", "/compact"),
+        ):
+            await pilot.press(*("space" if char == " " else char for char in typed))
+            await pilot.pause()
+            found = app.screen.list.key
+            assert (found and found.slash.partition(" ")[0]) == slash, typed
+            await pilot.press("ctrl+u")
+            await pilot.pause()
+
+
+async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_room():
+    item = CommandItem(
+        "Show what the next request holds, and take other messages out", "^A", "/context"
+    )
+    dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
+    for size, pieces in (
+        ((120, 40), ["take other messages out     "]),
+        ((60, 20), ["holds, and take ", " ^A", "messages out"]),
+        ((40, 12), ["Show what the next request", "holds, and take other mess"]),
+    ):
+        async with drawn(Host(screen=dialog), size) as (app, pilot):
+            text = screen_text(app)
+            assert [piece for piece in pieces if piece not in text] == []
+            await pilot.press(*"messages", "enter")
+            assert app.results == [item]

@@ -1,0 +1,373 @@
+"""A file belongs to the prompt in which it was named, also if it is read slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.app.tui.quirks.keys import Paste
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.base.errors import FileRefused
+from lmchat.core.sessions.prompts import split_draft
+from lmchat.core.storage.store import Store
+from tests.support.chats import header, prompt
+from tests.support.desktop import (
+    desktop,
+    gone,
+    kept_as,
+    make_desktop,
+    ready_desktop,
+    running,
+    sent,
+    shown,
+)
+from tests.support.files_to_attach import image
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
+from tests.support.tui_host import unpainted
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leaf.md").write_text("Leaves are green.\n", encoding="utf-8")
+    (tmp_path / "stem.md").write_text("Stems are long.\n", encoding="utf-8")
+
+
+@asynccontextmanager
+async def slow_desk(folder, **more):
+    """Run the app while no file can be stored; the event lets them be stored."""
+    async with ready_desktop(folder, **more) as desk:
+        may_save = hold(desk.store.files, "save")
+        try:
+            yield desk, may_save
+        finally:
+            may_save.set()
+
+
+async def name_leaf(desk) -> None:
+    await desk.type("@lea")
+    await desk.until(lambda: desk.prompt_input.completion.rows == ("leaf.md",), "its name")
+    await desk.press("tab")
+
+
+def names(draft: str) -> list[str]:
+    return [file.name for file in split_draft(draft)[1]]
+
+
+async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        await name_leaf(desk)
+        await desk.type("please")
+        await desk.press("enter", sees="Sent once leaf.md is there")
+        await shown(desk, "next  @leaf.md please", "Esc gives it back")
+        await desk.say("and then?")
+        assert desk.active.queue.drafts == ("@leaf.md please", "and then?")
+        await desk.type("later")
+        assert desk.backend.requests == []
+        may_save.set()
+        await desk.answered(2)
+        first, second = sent(desk.backend)
+        assert first.endswith("\nplease")
+        assert "Leaves are green." in first
+        assert second == "and then?"
+        assert desk.prompt_input.text == "later"
+        await gone(desk, "Sent once")
+
+
+async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+
+        async def complete() -> None:
+            await name_leaf(desk)
+
+        async def command() -> None:
+            await desk.say("/file leaf.md")
+
+        async def copied() -> None:
+            desk.copied.append("Leaves are green.")
+            await desk.say("/paste")
+
+        async def pasted() -> None:
+            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
+            await desk.until(lambda: desk.prompt_input.text != "", "the path")
+
+        async def run() -> None:
+            await desk.press("exclamation_mark", *("type" if os.name == "nt" else "cat"))
+            await desk.say(" leaf.md")
+
+        for count, name in enumerate((complete, command, copied, pasted, run), 1):
+            save_slowly = desk.store.files.save
+            is_asked = asyncio.Event()
+
+            async def save(data, is_asked=is_asked, save_slowly=save_slowly) -> None:
+                is_asked.set()
+                await save_slowly(data)
+
+            desk.store.files.save = save
+            await name()
+            await is_asked.wait()
+            await desk.type(" what is it?")
+            await desk.until(lambda: "what is it?" in desk.prompt_input.text, "the prompt")
+            await desk.press("enter", sees="next  ")
+            assert len(desk.backend.requests) == count - 1, name
+            may_save.set()
+            await desk.answered(count)
+            assert "Leaves are green." in sent(desk.backend)[-1], name
+            assert "what is it?" in sent(desk.backend)[-1], name
+            assert desk.prompt_input.text == "", name
+            desk.store.files.save = save_slowly
+            may_save.clear()
+
+
+async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        is_over = asyncio.Event()
+
+        async def refuse(_data: bytes) -> None:
+            await is_over.wait()
+            raise FileRefused("leaf.md cannot be stored: the disk is full.")
+
+        desk.store.files.save = refuse
+        await name_leaf(desk)
+        await desk.say("please", sees="Sent once leaf.md")
+        await desk.say("and then?")
+        await desk.type("more")
+        is_over.set()
+        await shown(desk, "the disk is full")
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
+        assert desk.backend.requests == []
+    backend = ScriptedBackend(answer_steps("Green."))
+    async with ready_desktop(tmp_path, backend=backend) as desk:  # the draft has it, too
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
+        await desk.press("enter", sees="leaf.md: cannot be read. Delete its line")
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
+        desk.prompt_input.put("")
+        (tmp_path / "data.bin").write_bytes(b"\0" * 9)
+        await desk.type("@dat")
+        await desk.until(lambda: desk.prompt_input.completion.rows == ("data.bin",), "its name")
+        await desk.press("tab", sees="data.bin is neither text")
+        await desk.prompt_is("[data.bin: cannot be read]\n")
+        await desk.say("Sum up", sees="data.bin: cannot be read. Delete its line")
+        assert backend.requests == []
+        await desk.press("ctrl+home", "shift+down", "delete")
+        await desk.ask("")
+        assert sent(backend) == ["Sum up"]
+
+
+# Steps, then the end of what is sent with the file ("" if nothing is), and the text of the prompt.
+# "there" ends the read; "seen" waits until the prompt shows the file.
+WAYS = (
+    ("@ why there seen enter", "why", ""),
+    ("@ why enter there", "\nwhy", ""),
+    ("@ @stem why there seen enter", "\nwhy", ""),
+    ("/file why there seen enter", "why", ""),
+    ("/file why enter there", "why", ""),
+    ("@ why enter more there", "\nwhy", "more"),
+    ("@ why enter up enter there", "\nwhy", ""),
+    ("@ why enter more esc there", "", "@leaf.md why\n\nmore"),
+    ("@ esc esc there seen why enter", "why", ""),  # no prompt waits: the file is read on
+    ("@ why enter @stem esc there", "", "@leaf.md why\n\n[stem.md (16 B)]\n"),
+    ("@ why enter delete there", "", ""),
+    ("@ why enter away there", "\nwhy", ""),
+    ("@ why away there back seen enter", "\nwhy", ""),
+    ("@ why away back enter there", "\nwhy", ""),
+    ("@ why fork enter there", "\nwhy", ""),
+    ("away back ask fork back @ why there seen enter", "\nwhy", ""),
+    ("@ why edit there esc seen enter", "\nwhy", ""),
+    ("edit @ there seen enter", "one leaf.md", ""),
+    ("edit @ enter told there seen enter", "one leaf.md", ""),
+    ("@ why edit @ esc enter there", "\nwhy", ""),
+)
+
+
+async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happens(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        controllers = desk.dispatcher.controllers
+        for steps, ending, text in WAYS:
+            may_save.set()
+            await desk.at_rest()
+            desk.prompt_input.put("")
+            await desk.press("ctrl+n")
+            await desk.until(lambda: not desk.active.messages, steps)
+            await desk.ask("one")
+            may_save.clear()
+            first, count = desk.session_id, len(desk.backend.requests)
+            for step in steps.split():
+                match step:
+                    case "@" | "@stem":
+                        has_words = desk.prompt_input.text[-1:].strip()
+                        blank = " " if has_words else ""
+                        await desk.type(f"{blank}@{'ste' if step == '@stem' else 'lea'}")
+                        await desk.until(lambda: desk.prompt_input.completion.rows, steps)
+                        await desk.press("tab")
+                    case "/file":
+                        await desk.say("/file leaf.md")
+                        await desk.until(lambda: not desk.prompt_input.text, steps)
+                    case "why" | "more":
+                        typed = step
+                        await desk.type(typed)
+                        await desk.until(lambda: desk.prompt_input.text.endswith(typed), steps)  # noqa: B023
+                    case "ask":
+                        await desk.ask("two")
+                        count += 1
+                    case "there":
+                        may_save.set()
+                    case "seen":
+                        await desk.until(lambda: "[leaf.md" in desk.prompt_input.text, steps)
+                    case "told":
+                        await shown(desk, "leaf.md is still being read.")
+                    case "away":
+                        await desk.press("ctrl+n")
+                        await desk.until(lambda: desk.session_id != first, steps)  # noqa: B023
+                    case "back":
+                        controllers.session_view.switch_to(first)
+                        await desk.until(lambda: desk.session_id == first, steps)  # noqa: B023
+                    case "fork":
+                        await controllers.branches.fork(desk.active.messages[-1])
+                    case "edit":
+                        await desk.press("alt+up", "alt+up", "e")
+                        await desk.prompt_is("one")
+                    case "esc":
+                        await desk.press("escape")
+                        await desk.pilot.pause()
+                    case _:
+                        await desk.press(step)
+                        await desk.pilot.pause()
+            if ending:
+                count += 1
+                await desk.until(lambda: len(desk.backend.requests) == count, steps)  # noqa: B023
+                assert "Leaves are green." in sent(desk.backend)[-1], steps
+                assert sent(desk.backend)[-1].endswith(ending), steps
+            await desk.until(lambda: desk.prompt_input.text == text, steps)  # noqa: B023
+            await desk.pilot.pause()
+            assert len(desk.backend.requests) == count, steps
+
+
+async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_stay(tmp_path):
+    (tmp_path / "pea.png").write_bytes(image())
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
+        await desk.say("/file pea.png", sees="[pea.png (")
+        may_save = hold(desk.store.files, "save")
+        await name_leaf(desk)
+        await desk.say("please", sees="Sent once leaf.md")
+        draft = desk.active.queue.drafts[0]
+        assert names(draft) == ["pea.png"]
+        await kept_as(desk, desk.session_id, draft)
+        may_save.set()
+        await desk.answered(2)
+        assert [file.name for file in desk.active.messages[2].files] == ["pea.png", "leaf.md"]
+
+
+async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        for count in range(1, 13):
+            may_save.clear()
+            await name_leaf(desk)
+            await desk.type("why")
+            await desk.until(lambda: desk.prompt_input.text == "@leaf.md why", "the prompt")
+            may_save.set()
+            for _ in range(2 * count - 2):
+                await asyncio.sleep(0)
+            desk.prompt_input.submit()
+            desk.prompt_input.insert("next")
+            await desk.answered(count)
+            assert "Leaves are green." in sent(desk.backend)[-1], count
+            assert desk.prompt_input.text == "next"
+            desk.prompt_input.put("")
+            await desk.pilot.pause()
+
+
+async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_path, monkeypatch):
+    desk = make_desktop(tmp_path)
+    is_ready, open_screen = asyncio.Event(), ChatScreen.open
+
+    async def open_late(screen, dispatcher) -> None:
+        await is_ready.wait()
+        await open_screen(screen, dispatcher)
+
+    monkeypatch.setattr(ChatScreen, "open", open_late)
+    with unpainted():
+        async with desk.app.run_test(size=(120, 40)) as pilot:
+            desk.pilot = pilot
+            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
+            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
+            await pilot.pause()
+            desk.prompt_input.insert(" what?")
+            await pilot.press("enter")
+            desk.prompt_input.insert("/file stem.md")
+            await pilot.press("enter")
+            desk.prompt_input.insert("and that?")
+            await pilot.press("enter")
+            is_ready.set()
+            await desk.ready()
+            await desk.answered(2)
+            first, second = sent(desk.backend)
+            assert "Leaves are green." in first
+            assert first.endswith("what?")
+            assert "Stems are long." in second
+            assert second.endswith("and that?")
+            await desk.app.stop_and_save()
+    await desk.store.aclose()
+
+
+async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_prompt(tmp_path):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    may_open, may_save = hold(store, "open_session"), hold(store.files, "save")
+    async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
+        await name_leaf(desk)
+        await desk.type("why")
+        await desk.prompt_is("@leaf.md why")
+        may_open.set()
+        await shown(desk, "what grows?")
+        await desk.press("enter", sees="Sent once leaf.md")
+        may_save.set()
+        await desk.answered()
+        assert sent(desk.backend)[-1].endswith("\nwhy")
+        assert "Leaves are green." in sent(desk.backend)[-1]
+
+
+async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    async with ready_desktop(tmp_path) as desk:
+        outside = str(tmp_path / "leaf.md")
+        desk.prompt_input.post_message(Paste(outside))
+        await desk.until(lambda: desk.prompt_input.text == outside, "the path")
+        desk.prompt_input.submit()
+        await desk.on(ConfirmDialog)
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.prompt_is(outside)
+        assert desk.backend.requests == []
+        await desk.press("enter")  # now it is a text like any other
+        await desk.answered()
+        assert sent(desk.backend) == [outside]
+
+
+async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        desk.prompt_input.post_message(Paste("/var/x is full, why?"))
+        await desk.until(lambda: desk.prompt_input.text != "", "the text")
+        desk.prompt_input.submit()
+        await desk.answered()
+        assert sent(desk.backend) == ["/var/x is full, why?"]
+
+
+async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_next_start(tmp_path):
+    first = make_desktop(tmp_path)
+    hold(first.store.files, "save")
+    async with running(first):
+        await first.ready()
+        await name_leaf(first)
+        await first.say("please", sees="Sent once leaf.md")
+        await first.type("more")
+        await first.until(lambda: first.prompt_input.text == "more", "the next prompt")
+    second = make_desktop(tmp_path)
+    async with running(second):
+        await second.prompt_is("@leaf.md please\n\nmore")

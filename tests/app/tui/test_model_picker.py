@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from textual.widgets import Input
+
+from lmchat.app.tui.dialogs.model_picker import file_picker
+from lmchat.app.tui.widgets.row_list import RowList
+from lmchat.base.matching import fuzzy_match
+from lmchat.core.servers.discovery.model_lists import ModelRecord
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.model import LoadState
+from tests.support.look_data import QWEN, model, model_picker, picker_rows
+from tests.support.scripted_backend import file
+from tests.support.tui_host import Host, drawn, screen_text
+
+WIDE = (120, 40)
+
+
+def host(rows=None, **acts) -> Host:
+    return Host(screen=lambda: model_picker(rows, **acts))
+
+
+@pytest.fixture
+async def pilot():
+    async with host().run_test(size=WIDE) as pilot:
+        yield pilot
+
+
+def chosen(app: Host) -> object:
+    return app.screen.query_one(RowList).key
+
+
+async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
+    judge = ModelRecord(model=model("judge-1b", kind="embedding"), recent_index=0)
+    loads = []
+    acts = {"load_or_unload": loads.append, "load_with": loads.append}
+    async with drawn(host([*picker_rows(), judge], **acts)) as (app, pilot):
+        text = screen_text(app)
+        order = ["Recent", "qwen3-8b", "Cannot chat", "judge-1b"]
+        positions = [text.index(f" {word}") for word in order]
+        assert positions == sorted(positions)
+        for typed, name in (("judge", "judge-1b"), ("nomic", "nomic-embed-text-v1.5")):
+            await pilot.press(*typed)
+            assert name in screen_text(app)
+            assert chosen(app) is None
+            await pilot.press("enter", "ctrl+l", "ctrl+g")
+            assert (app.results, loads) == ([], [])
+            await pilot.press("ctrl+u")
+
+
+async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
+    start = "hf.co/unsloth/Qwen3-Coder-30B-A3B-Instruct-1M-extended-GGUF-"
+    names = [f"{start}{quant}" for quant in ("Q4_K_M", "Q8_0")] + ["hf.co/other/" + "x" * 50]
+    rows = [ModelRecord(model=model(name, params="30B")) for name in names]
+    async with drawn(host(rows), (80, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert "GGUF-Q4_K_M  " in text
+        assert "GGUF-Q8_0  " in text
+        assert "xxx…  " in text
+        await pilot.press(*"q8_0")
+        [row] = [line for line in screen_text(app).split("\n") if "…" in line and "GGUF" in line]
+        assert "Q8_0" in row
+        hits = [
+            segment.text
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style and segment.style.underline and "hf" not in segment.text
+        ]
+        assert "".join(hits).endswith("Q8_0")
+
+
+async def test_model_files_that_differ_only_at_their_end_keep_it():
+    start = "Meta-Llama-3.1-8B-Instruct-abliterated-v3-extended-"
+    files = [file(f"{start}{quant}", quantization=quant) for quant in ("Q4_K_M", "Q8_0")]
+    other = file("gemma" + "x" * 80)
+    async with drawn(Host(screen=lambda: file_picker([*files, other])), (80, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert "extended-Q4_K_M  LM Studio" in text
+        assert "extended-Q8_0  LM Studio" in text
+        assert "xxx…  LM Studio" in text
+        await pilot.press("down", "enter")
+        assert app.results == [files[1]]
+
+
+async def test_typing_filters_and_chooses_the_best(app, pilot):
+    for typed, name in (
+        ("coder", "qwen2.5-coder-14b"),
+        ("q3a3", "qwen3-30b-a3b"),  # letters need not stand together
+        ("qwen vision", "qwen2.5-vl-7b"),  # words may name what a model can do
+    ):
+        await pilot.press(*typed)
+        assert chosen(app) == ("http://localhost:1234", name)
+        assert "1 of 11" in screen_text(app)
+        await pilot.press("ctrl+u")
+    await pilot.press(*"xyz")
+    assert "No model matches “xyz”. Backspace shows all." in screen_text(app)
+    await pilot.press("enter")
+    assert app.results == []
+    await pilot.press("ctrl+u", "7")  # there is no seventh recent model
+    assert app.screen.query_one(Input).value == "7"
+    await pilot.press("2")
+    assert app.screen.query_one(Input).value == "72"
+    await pilot.press("ctrl+u", *"coder", "enter")
+    assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_keys_ask_to_load_the_chosen_model_and_a_digit_takes_a_recent_one():
+    loads, refreshes = [], []
+    acts = {"load_or_unload": loads.append, "refresh": partial(refreshes.append, 1)}
+    async with drawn(host(**acts)) as (app, pilot):
+        await pilot.press("ctrl+l", "ctrl+r")
+        assert (loads, refreshes) == ([QWEN], [1])  # the one in use is chosen at first
+        await pilot.press("2")
+        assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
+    loaded, unloaded = LoadState.LOADED, LoadState.NOT_LOADED
+    for product, facts, keys in (
+        ("llama.cpp", {"state": loaded}, ""),
+        ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload  ^D delete"),
+        ("llama.cpp", {"state": LoadState.ASLEEP}, "^L load or unload"),
+        ("built-in", {"state": loaded}, "^L load or unload  ^G load with …"),
+        ("LM Studio", {"state": unloaded}, "^L load or unload  ^G load with …"),
+        ("Ollama", {"state": unloaded}, "^L load or unload  ^D delete"),
+        ("Ollama", {"state": LoadState.REMOTE}, ""),
+        ("llama-swap", {"state": loaded}, "^L load or unload"),
+        ("llama-swap", {"state": unloaded}, ""),
+        ("vLLM", {"state": loaded}, ""),
+    ):
+        first, second = model("a", "vLLM", state=loaded), model("b", product, **facts)
+        async with drawn(host([ModelRecord(model=one) for one in (first, second)])) as (app, pilot):
+            assert "Enter use  ^R refresh" in screen_text(app)
+            await pilot.press("down")
+            shown = "  ".join(filter(None, ("Enter use", keys, "^R refresh")))
+            assert shown in screen_text(app), product
+            await pilot.press("up")
+            assert "Enter use  ^R refresh" in screen_text(app)
+
+
+async def test_models_of_an_unknown_product_are_below_the_address_of_their_server():
+    one = model("gemma3:4b", "OpenAI-compatible", endpoint=Endpoint.parse("http://localhost:8000"))
+    async with drawn(host([ModelRecord(model=one)]), WIDE) as (app, _):
+        assert " localhost:8000" in screen_text(app)
+        assert "OpenAI-compatible" not in screen_text(app)
+
+
+async def test_remote_models_are_below_a_heading_that_warns_before_enter():
+    here = model("gemma3:4b", "Ollama")
+    away = {"state": LoadState.REMOTE, "runs_at": "ollama.com"}
+    rows = [ModelRecord(model=one) for one in (here, model("gpt-oss:120b-cloud", "Ollama", **away))]
+    for size, warns in (((120, 40), True), ((80, 24), True), ((40, 12), False)):
+        async with drawn(host(rows), size) as (app, _):
+            lines = screen_text(app).split("\n")
+            (heading,) = [line for line in lines if "Ollama, at ollama.com" in line]
+            assert ("! your prompts leave this machine" in heading) is warns
+            (row,) = [line for line in lines if "gpt-oss:120b-cloud" in line]
+            assert "→ gpt-oss" in row
+            assert lines.index(heading) == lines.index(row) - 1
+            assert ("→ runs elsewhere" in screen_text(app)) is (size[0] > 40)
+            chosen_list = app.screen.query_one(RowList)
+            (at,) = [
+                y for y, row in enumerate(chosen_list.rows) if row.right and row.is_at_edge
+            ] or [3]
+            (piece,) = chosen_list.rows[at].pieces
+            assert piece[0][1] == "bold $warning"
+
+
+async def test_newer_lists_keep_filter_and_choice(app, pilot):
+    await pilot.press(*"qwen", "down", "down")
+    before = chosen(app)
+    rows = [ModelRecord(model=model("qwen1-new")), *picker_rows()]
+    app.screen.update_rows(rows, age_s=0.0)
+    await pilot.pause()
+    assert app.screen.query_one(Input).value == "qwen"
+    assert "6 of 12" in screen_text(app)
+    assert "updated 0 s ago" in screen_text(app)
+    assert chosen(app) == before
+
+
+async def test_one_name_on_two_servers_of_a_product_has_their_addresses():
+    servers = ["localhost:8000", "localhost:8001"]
+    endpoints = [Endpoint.parse(server) for server in servers]
+    rows = [ModelRecord(model=model("same", "vLLM", endpoint=one)) for one in endpoints]
+    async with drawn(host(rows)) as (app, _):
+        assert [server for server in servers if f"same  {server}" in screen_text(app)] == servers
+
+
+async def test_an_empty_picker_says_what_to_do():
+    async with drawn(host([])) as (app, pilot):
+        assert "No models found. ^R checks again." in screen_text(app)
+        await pilot.press("1", "down", "enter")
+        assert app.results == []
+    async with drawn(host([], pull=print)) as (app, pilot):
+        await pilot.press(*"gem")
+        text = screen_text(app)
+        assert "No model matches “gem”. ^D downloads a model of this name.\n" in text
+
+
+async def test_a_model_that_could_not_be_loaded_says_why():
+    failed = ModelRecord(model=model("gemma", load_failure="no room"))
+    async with drawn(host([failed])) as (app, _):
+        assert "failed: no room" in screen_text(app)
+
+
+async def test_a_click_takes_a_model(app, pilot):
+    await pilot.pause()
+    await pilot.click(RowList, offset=(10, 2))
+    await pilot.pause()
+    assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+def test_a_substring_beats_letters_apart():
+    assert fuzzy_match("coder", "qwen-coder").score > fuzzy_match("coder", "c-o-d-e-r").score
+
+
+def test_accents_and_letters_of_another_length_match_and_the_marks_are_on_no_other_letters():
+    for typed, name, marked in [
+        ("cafe", "un caf\u00e9", "caf\u00e9"),
+        ("caf\u00e9", "cafe", "cafe"),
+        ("stra\u00dfe", "Strasse", "Strasse"),
+        ("\ud55c", "\ud55c\uae00", "\ud55c"),
+        ("\u0130x", "i\u0130x", "\u0130x"),
+        # folding changes their length
+        ("cafe", "cafe\u0301", ""),
+        ("strasse.md", "die Stra\u00dfe.md", ""),
+        ("\ud55c", "x\u1112\u1161\u11ab\u1100\u1173\u11af", ""),
+        ("\u30d0", "\uff8a\uff9e \u30cf", ""),
+    ]:
+        match = fuzzy_match(typed, name)
+        assert match is not None, (typed, name)
+        assert "".join(name[offset] for offset in match.offsets) == marked
+
+
+def test_a_hostile_name_does_not_take_long_to_match():
+    assert fuzzy_match("ab" * 20 + "z", "ab" * 2_000) is None
+    assert fuzzy_match("x", "\u1112\u1161" + "\u11ab" * 20_000) is None

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from lmchat.app.tui.widgets.message_row import MessageRow
+from tests.support.desktop import gone, make_desktop, ready_desktop, running, shown
+
+LONG = "The disk is full, so nothing is saved from now on. Free some room, or export. " * 9
+
+
+async def test_a_message_stands_above_the_prompt_replaces_the_one_before_and_moves_nothing(
+    tmp_path,
+):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        before = desk.text.split("\n")
+        position = next(y for y, row in enumerate(before) if "Ask qwen3-8b" in row) - 1
+        desk.app.notify("One went wrong.", severity="warning")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        assert rows[position].strip() == "! One went wrong."
+        assert [*rows[:position], *rows[position + 1 :]] == [
+            *before[:position],
+            *before[position + 1 :],
+        ]
+        desk.app.notify("Another did.")
+        await shown(desk, "Another did.")
+        await desk.pilot.pause()
+        assert "One went wrong." not in desk.text
+        desk.app.notify("Gone soon.", timeout=0.01)
+        await gone(desk, "Gone soon.")
+        assert desk.text.split("\n") == before
+
+
+async def test_a_long_message_has_three_rows_over_the_log_and_is_cut_behind_them(tmp_path):
+    for size in ((80, 24), (40, 12), (120, 40)):
+        async with ready_desktop(tmp_path, asked=["one"], size=size) as desk:
+            height = desk.log_view.size.height
+            desk.app.notify(LONG)
+            await shown(desk, "The disk is full")
+            await desk.pilot.pause()
+            rows = desk.text.split("\n")
+            position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+            told = " ".join(
+                row[26 if size[0] == 120 else 0 :].strip() for row in rows[position - 3 : position]
+            )
+            told = " ".join(told.split())
+            assert told.startswith("The disk is full, so nothing")
+            assert "…" in told
+            assert LONG.startswith(told.partition("…")[0].strip())
+            assert desk.log_view.size.height == height
+
+
+async def test_a_message_that_fills_its_rows_is_cut_with_one_ellipsis(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        desk.app.notify("a" * 400)
+        await shown(desk, "aaa")
+        await desk.pilot.pause()
+        rows = [row.strip() for row in desk.text.split("\n") if "aaa" in row]
+        assert rows == [rows[0], rows[0], rows[0][:-1] + "…"]
+
+
+async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        desk.chat_screen.widgets.prompt_area.message_row.below = "new text"
+        desk.app.notify("Exported to ~/notes/plan-for-the-garden.md")
+        await shown(desk, "Exported")
+        await desk.pilot.pause()
+        row = next(row for row in desk.text.split("\n") if "Exported" in row)
+        assert row.split() == [
+            *["Exported", "to", "~/notes/plan-for-the-garden.md", "↓", "new", "text", "End"],
+        ]
+        desk.app.notify("Exported to ~/notes/plan-for-the-garden-on-the-north-side-of-the-house.md")
+        await shown(desk, "north-side")
+        await desk.pilot.pause()
+        last = next(row for row in desk.text.split("\n") if "new text" in row)
+        assert last.rstrip().endswith("↓ new text  End")
+        await desk.pilot.click("MessageRow", offset=(2, 0))
+        assert desk.text.count("Exported") == 1
+
+
+async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alone(tmp_path):
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        await desk.press("f1", sees="Esc close")
+        desk.app.notify("It began.")
+        row = desk.app.screen.query_one(MessageRow)
+        assert row.styles.height.value == 1, "fitted to its width in the first frame"
+        await shown(desk, "It began.")
+        await desk.pilot.pause()
+        before = desk.text.split("\n")
+        keys = next(y for y, row in enumerate(before) if "Esc close" in row)
+        assert before[keys - 1].strip() == "It began."
+        desk.app.notify("One went wrong.", severity="error")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        assert rows[keys - 1].strip() == "× One went wrong."
+        assert [*rows[: keys - 1], *rows[keys:]] == [*before[: keys - 1], *before[keys:]]
+        await desk.press("escape", hides="Esc close")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        assert desk.text.count("One went wrong.") == 1
+
+
+async def test_a_message_stays_on_the_screen_where_it_was_told_when_a_dialog_opens(tmp_path):
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        for opening in ("ctrl+k", "ctrl+o", "ctrl+p", "f1"):
+            desk.app.notify("It began.", timeout=600)
+            await shown(desk, "It began.")
+            await desk.press(opening, sees="Esc close")
+            await desk.pilot.pause()
+            rows = desk.text.split("\n")
+            keys = next(y for y, row in enumerate(rows) if "Esc close" in row)
+            assert "It began." not in rows[keys - 1], opening
+            await desk.press("escape", hides="Esc close")
+            await shown(desk, "It began.")
+
+
+async def test_all_notices_of_the_start_are_told(tmp_path):
+    desk = make_desktop(tmp_path)
+    desk.workspace.notices = ["state.toml could not be read.", "An old setting is retired."]
+    async with running(desk):
+        await shown(desk, "state.toml could not be read. An old setting is retired.")
+        await desk.pilot.pause()
+
+
+async def test_in_a_very_low_window_a_message_has_its_row_while_it_is_shown(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 5)) as desk:
+        await desk.pilot.pause()
+        desk.app.notify("One went wrong.")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[position - 1].strip() == "One went wrong."
+        assert "F1 help" in rows[4]
+        await desk.pilot.resize_terminal(80, 24)
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[position - 1].strip() == "One went wrong."

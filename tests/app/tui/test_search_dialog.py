@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from msgspec.structs import replace
+
+from lmchat.app.tui.dialogs.search_dialog import SearchDialog
+from lmchat.app.tui.widgets.row_list import RowList
+from lmchat.base.errors import StoreUnavailable
+from tests.support.look_data import HITS, NOW, search_dialog
+from tests.support.tui_host import Host, drawn, screen_text
+
+
+async def test_hits_are_shown_with_who_when_and_the_words_around():
+    searches = []
+
+    async def search(query, *, limit):
+        searches.append((query, limit))
+        if query == "sh":
+            raise StoreUnavailable("The store cannot be read\x1b[2J")
+        return HITS
+
+    async with drawn(Host(screen=lambda: SearchDialog(search, lambda: NOW))) as (app, pilot):
+        await pilot.press(*"sha", "backspace")
+        await pilot.pause()
+        assert searches[-1] == ("sh", 100)  # every change is searched
+        assert "The store cannot be read␛[2J" in screen_text(app)
+        await pilot.press(*"ade")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "4 hits in 3 sessions" in text
+        lines = [line.split("  ") for line in text.split("\n") if "shade" in line.lower()]
+        rows = [[piece.strip(" ▌") for piece in line if piece.strip(" ▌")] for line in lines]
+        cut = "… takes the widest rows first; those that bear shade go last …"
+        assert rows[1:3] == [
+            ["you", "… three metres long. Which vegetables do well in shade?", "14:02"],
+            ["qwen3-8b", cut, "14:02"],
+        ]
+        assert text.count("Plan for the garden") == 1  # above its two hits
+        assert "3 November" in text
+        await pilot.click(RowList, offset=(10, 2))
+        await pilot.pause()
+        assert app.results == [HITS[1]]
+
+
+async def test_a_hit_of_another_day_or_place_and_a_title_say_so():
+    yesterday = replace(HITS[1], created_at=NOW - timedelta(days=1), kind="reasoning")
+    title = replace(HITS[3], message_id="", role="", kind="title", title="Half Shade and more")
+    async with drawn(Host(screen=lambda: search_dialog([HITS[0], yesterday, title]))) as (
+        app,
+        pilot,
+    ):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "thought · yesterday 14:02" in text
+        assert text.count("Half Shade and more") == 1
+        await pilot.press("down", "down", "enter")
+        assert app.results == [title]
+
+
+async def test_models_that_differ_only_at_the_end_of_their_name_keep_it():
+    hits = [
+        replace(HITS[1], message_id=str(number), model=f"smollm2-135m-instruct-extended{end}")
+        for number, end in enumerate(("-one", "-two"))
+    ]
+    async with drawn(Host(screen=lambda: search_dialog(hits)), (80, 24)) as (app, pilot):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "ed-one  " in text
+        assert "ed-two  " in text
+
+
+async def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code():
+    for before, after, words in (
+        ("## Leaves **in ", "** light", "Leaves in shade light"),
+        (
+            "see `half ",
+            "` and [the ~~old~~ notes](https://example.org/a).",
+            "see half shade and the old notes.",
+        ),
+        ("more in [the ", " notes](https://example.org/a).", "more in the shade notes."),
+        ("*half ", "*, ***full*** sun", "half shade, full sun"),
+        (
+            "```python def f(*args, **",
+            "): 3 * 4 - 2*3 # one",
+            "def f(*args, shade): 3 * 4 - 2*3 # one",
+        ),
+        ("| a | b | |---|:-:| | ", " | d |", "| a | b |  | shade | d |"),
+        ("snake_case __init__ ", " a > b", "snake_case __init__ shade a > b"),
+    ):
+        hit = replace(HITS[0], before=before, after=after)
+        async with drawn(Host(screen=lambda hit=hit: search_dialog([hit]))) as (app, pilot):
+            await pilot.press(*"shade")
+            await pilot.pause()
+            assert f" {words} " in screen_text(app)
+
+
+async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign():
+    many = [replace(HITS[0], message_id=f"m{number}", title="") for number in range(101)]
+    async with drawn(Host(screen=lambda: search_dialog(many))) as (app, pilot):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        assert "100+ hits in 1 session" in screen_text(app)
+        assert "Untitled" in screen_text(app)
+        await pilot.press(*["pagedown"] * 40, "enter")
+        assert app.results == [many[99]]
+
+
+async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():
+    async with drawn(Host(screen=lambda: search_dialog(()))) as (app, pilot):
+        await pilot.press(*"shade", "space", *"has:code")
+        await pilot.pause()
+        assert "No hits for “shade has:code”. Try fewer words." in screen_text(app)
+        await pilot.press("enter", "down")
+        assert app.results == []
+
+
+async def test_words_before_a_hit_without_room_for_all_begin_with_a_whole_word():
+    before = "Whatever has to ripen a fruit needs sun; leaves need little, so a bed in "
+    hit = replace(HITS[0], before=before, after=" is a slow one")
+    for size in ((80, 24), (60, 20), (40, 12)):
+        async with drawn(Host(screen=partial(search_dialog, [hit])), size) as (app, pilot):
+            await pilot.press(*"shade")
+            await pilot.pause()
+            (row,) = [line for line in screen_text(app).split("\n") if "you  " in line]
+            words = row.partition("… ")[2].partition("shade")[0]
+            assert f" {words}" in f" {before}"
+            assert words.strip()

@@ -1,0 +1,78 @@
+"""Questions about tool servers, such as a sign-in, as dialogs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.base.errors import LMChatError
+from lmchat.core.tools.questions import ServerQuestion
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_tools import ScriptedHost, toolbox
+
+SIGN_IN = ServerQuestion(
+    title="Sign in to garden?",
+    text="The tool server garden wants you to sign in with your browser.",
+    url="https://auth.example/authorize?response_type=code&client_id=0123456789&state=" + 300 * "x",
+)
+
+
+async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
+    host = ScriptedHost()
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
+        await desk.on(ConfirmDialog)
+        await desk.press("x", "escape")
+        assert await asyncio.wait_for(asked, 10) is False
+
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
+        await desk.on(ConfirmDialog)
+        asked.cancel()  # as a stop of the turn does
+        await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
+
+        asked = asyncio.create_task(host.ask_user(replace(SIGN_IN, url="")))
+        await desk.on(ConfirmDialog)
+        assert "browser" not in desk.text.partition("your browser")[2]
+        await desk.press("f7")
+        assert await asyncio.wait_for(asked, 10) is True
+        assert desk.opened == []
+
+
+async def test_an_address_with_a_user_name_is_not_offered(tmp_path):
+    host = ScriptedHost()
+    question = replace(SIGN_IN, url="https://garden.example@evil.example/authorize")
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        with pytest.raises(LMChatError, match="has a user name"):
+            await host.ask_user(question)
+        assert desk.opened == []
+
+
+async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser(tmp_path):
+    host = ScriptedHost()
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        desk.has_browser = False
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
+        await desk.on(ConfirmDialog)
+        await shown(desk, "Sign in to garden?", "This page is at auth.example")
+        await desk.press("f7")
+        assert await asyncio.wait_for(asked, 10) is True
+        await shown(desk, "No browser is available; address")
+        assert desk.opened == [SIGN_IN.url]
+
+
+async def test_a_sentence_goes_on_behind_a_question_that_comes_while_one_types(tmp_path):
+    host = ScriptedHost()
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        await desk.type("yes")
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
+        await desk.on(ConfirmDialog)
+        await desk.type(", please\n")
+        await desk.press("enter", sees="Press F7 to open it")
+        await desk.paste(" yes")
+        await desk.press("backspace", "escape")
+        assert await asyncio.wait_for(asked, 10) is False
+        await desk.prompt_is("yes, please yes")
+        assert desk.opened == []

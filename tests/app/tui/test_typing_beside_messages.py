@@ -1,0 +1,57 @@
+"""What is typed while a message has the focus goes into the prompt, unless it is a message key."""
+
+from __future__ import annotations
+
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.app.tui.widgets.prompt_input import PromptInput
+from lmchat.app.tui.widgets.session_list import SessionList
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import answer_steps
+
+
+async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path):
+    code = "```\na\n```\n\n```\nb\n```"
+    async with ready_desktop(tmp_path, answer_steps(code), asked=["one"]) as desk:
+        for text in ("hello", "1", "!", "/doctor", "x"):
+            await desk.press("alt+up")
+            await desk.type(text)
+            await desk.prompt_is(text)
+            assert isinstance(desk.app.focused, PromptInput)
+            desk.prompt_input.put("")
+        await desk.press("alt+up", "space")  # a blank alone is not typed
+        assert desk.prompt_input.text == ""
+        assert not isinstance(desk.app.focused, PromptInput)
+        await desk.type("cc")  # each press of a key is a command; a copy ends the one before it
+        await shown(desk, "Block 2 of 2: copied.")
+        assert desk.copied[-1].strip() == "b"
+        assert desk.prompt_input.text == ""
+
+
+async def test_pastes_and_letters_without_a_command_go_to_the_prompt_in_order(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        for way in (("alt+up",), ("ctrl+b",), ("alt+up", "i"), ()):
+            for text in ("hush", "two words"):
+                desk.chat_screen.set_focus(None)
+                await desk.press(*way)
+                letters = "" if way[1:] else text  # to a dialog, letters belong
+                await desk.paste(text)
+                await desk.type(letters)
+                await desk.paste("!")
+                if way[1:]:
+                    await desk.press("escape", leads_to=ChatScreen)
+                await desk.prompt_is(f"{text}{letters}!")
+                await desk.until(
+                    lambda: not desk.chat_screen.has_class("-sessions-over"), "no list"
+                )
+                assert desk.app.focused is desk.prompt_input
+                desk.prompt_input.put("")
+        await desk.press("ctrl+b")
+        await desk.pilot.click(SessionList, offset=(2, 1))
+        await desk.press("d")
+        await desk.until(lambda: not desk.chat_screen.has_class("-sessions-over"), "no list")
+        await desk.press("backspace", "a", "tab", "b", "shift+tab")
+        await desk.prompt_is("a\tb")
+        desk.prompt_input.put("")
+        await desk.press("ctrl+b", "slash", *"on", sees="Enter open")  # its own field
+        await desk.paste("e")
+        assert desk.prompt_input.text == ""

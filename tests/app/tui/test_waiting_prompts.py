@@ -1,0 +1,233 @@
+"""What is said before there is a server: it waits above the prompt, and is lost on no way."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.app.tui.screen import ChatScreen
+from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.app.tui.widgets.prompt_input import PromptInput
+from lmchat.core.servers.discovery.status import ServerState
+from lmchat.core.storage.store import Store
+from tests.support.chats import header, prompt
+from tests.support.desktop import calm, desktop, gone, is_shown, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, hold, model, probed
+
+
+def slow_backend(*scripts, **more):
+    """A backend that finds nothing out before it is told to."""
+    backend = ScriptedBackend(*scripts, **more)
+    backend.gate = hold(backend, "detect")
+    return backend
+
+
+def off():
+    return probed("offline", next_step="Open its Developer tab, then Start server.")
+
+
+async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
+    backend = slow_backend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one", sees="Esc cancel")
+        await desk.type("two")
+        await desk.press("escape")
+        assert desk.prompt_input.text == "one\n\ntwo"
+        await gone(desk, "next  one")
+        backend.gate.set()
+        await desk.ready()
+        await shown(desk, "qwen3-8b")
+        assert sent(backend) == []
+
+
+async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has_configured_it(
+    tmp_path,
+):
+    backend = slow_backend(results=[probed("not_pulled")])
+    async with desktop(tmp_path, backend, settings=calm(keys={"stop": "f9"})) as desk:
+        await desk.type("one")
+        backend.gate.set()
+        await desk.until(lambda: desk.workspace.chat_state is ServerState.AWAY, "no server")
+        await desk.press("enter", sees="F9 cancel")
+        await shown(desk, "No model is ready yet.", "F9 cancels it.")
+        await desk.press("f9", hides="next  one")
+        assert not is_shown(desk, "cancels it.")
+
+
+async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
+    tmp_path,
+):
+    backend = slow_backend(results=[off()])
+    async with desktop(tmp_path, backend, size=(40, 12)) as desk:
+        await desk.say("one")
+        backend.gate.set()
+        await desk.on(WelcomeScreen)
+        await shown(desk, "Your message waits")
+        await desk.pilot.resize_terminal(120, 40)
+        desk.app.screen.dismiss(None)
+        await desk.on(ChatScreen)
+        await desk.say("two", sees="is sent when a")
+        backend.results = (probed("", model()),)
+        desk.dispatcher.controllers.server_search.check_now()
+        await desk.answered(2)
+        assert sent(backend) == ["one", "two"]
+        assert not is_shown(desk, "is sent when a")
+        desk.prompt_input.post_message(PromptInput.QueuedEditRequested())
+        desk.prompt_input.post_message(PromptInput.QueuedRemovalRequested())
+        await desk.pilot.pause()
+        await desk.prompt_is("")
+    keyless = ScriptedBackend(results=[probed("key_rejected")])
+    async with desktop(tmp_path / "keyless", keyless) as desk:
+        await desk.on(WelcomeScreen)
+        desk.app.screen.dismiss(None)
+        await desk.on(ChatScreen)
+        await desk.say("one", sees="is sent once the API key is set")
+
+
+async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        await desk.type("two")
+        await desk.prompt_is("two")
+    backend = slow_backend(results=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.prompt_is("one\n\ntwo")
+        backend.gate.set()  # a draft does not hide that there is no server
+        await desk.on(WelcomeScreen)
+
+
+@pytest.mark.parametrize("is_server_ready", [False, True])
+async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path, is_server_ready):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    backend = slow_backend()
+    gate = hold(store, "open_session")
+    async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
+        await desk.say("and in shade?", sees="next  and in shade?")
+        first, second = (backend.gate, gate) if is_server_ready else (gate, backend.gate)
+        first.set()
+        await shown(desk, "next  and in shade?")
+        second.set()
+        await desk.answered()
+        assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
+
+
+async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_path):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    for draft, shown_text in (("", "and in shade"), ("and in sun", "and in sun\n\nand in shade")):
+        if draft:
+            async with desktop(tmp_path, slow_backend(), resume_id=old.session_id) as desk:
+                await shown(desk, "what grows?")
+                await desk.press("ctrl+u")
+                await desk.type(draft)
+                await desk.prompt_is(draft)
+        store = Store(tmp_path / "sessions.db")
+        gate = hold(store, "open_session")
+        async with desktop(tmp_path, slow_backend(), store=store, resume_id=old.session_id) as desk:
+            await desk.type("and in shade")
+            await desk.prompt_is("and in shade")
+            gate.set()
+            await shown(desk, "what grows?")
+            await desk.prompt_is(shown_text)
+            await desk.type("?")
+            await desk.prompt_is(f"{shown_text}?")
+            await desk.press("ctrl+n")
+            await desk.prompt_is("")
+
+
+async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads_back(tmp_path):
+    backend = slow_backend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one", sees="next  one")
+        waiting = desk.active
+        await desk.press("ctrl+n", hides="next  one")
+        assert desk.active is not waiting
+        await desk.say("two", sees="next  two")
+        await shown(desk, "Not saved")
+        await desk.open_in_list(waiting.session_id)
+        await shown(desk, "next  one")
+        backend.gate.set()
+        await desk.answered()
+        await desk.until(lambda: sent(backend) == ["one", "two"], "both prompts")
+        assert desk.active is waiting
+
+
+async def test_a_prompt_that_waits_in_a_session_that_was_left_is_kept_when_lmchat_ends(tmp_path):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        await desk.press("ctrl+n", hides="next  one")
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.prompt_is("one")
+
+
+async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_without_messages(
+    tmp_path,
+):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        await desk.type("typed")
+        await desk.press("ctrl+n", hides="next  one")
+        await shown(desk, "Not saved")
+        desk.chat.return_waiting()
+        await desk.prompt_is("one\n\ntyped")
+        await gone(desk, "Not saved")
+
+
+async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin(tmp_path):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        waiting = desk.active
+        await desk.press("ctrl+n", hides="next  one")
+        await shown(desk, "Not saved")
+        await desk.go_to_list()
+        await desk.press("d", sees="This session is empty.")
+        for key in ("p", "a", "n"):
+            await desk.press(key)
+        assert waiting.queue.drafts == ("one",)
+        assert isinstance(desk.app.screen, ChatScreen)
+
+
+@pytest.mark.parametrize("line", ["/continue", "/retry"])
+async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(
+    tmp_path, line
+):
+    async with ready_desktop(tmp_path, half("Sow ")) as desk:
+        await desk.say("when?", sees="Sow")
+        await desk.press("escape", sees="stopped")
+    backend = slow_backend(answer_steps("in May."), answer_steps("Soon."))
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "stopped")
+        await desk.say(line, sees="This begins when a server is found; Esc cancels it.")
+        await desk.press("escape", sees="Cancelled.")
+        await desk.say(line, sees="This begins when a server is found")
+        await desk.say("and then?", sees="next  and then?")
+        backend.gate.set()
+        await shown(desk, "in May.", "Soon.")
+        assert not is_shown(desk, "when a server is found")
+        await desk.until(lambda: desk.texts[-2:] == ["and then?", "Soon."], "the end of the answer")
+
+    loading = probed("loading")
+    backend = slow_backend(answer_steps("In June."), results=[loading])
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "Soon.")
+        await desk.say("/retry", sees="This begins when a server is found")
+        backend.model_lists.note_server(loading.endpoint, is_loading=True)
+        backend.gate.set()
+        await desk.until(lambda: desk.workspace.chat_state is ServerState.LOADING, "loading")
+        await shown(desk, "◆ loading")
+        backend.model_lists.note_server(loading.endpoint, is_loading=False)
+        desk.dispatcher.ui.show_changes()
+        await desk.pilot.pause()
+        backend.results = (probed("", model()),)
+        desk.dispatcher.controllers.server_search.check_now()
+        await shown(desk, "In June.")
+
+    backend = slow_backend(results=[off()])
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "In June.")
+        await desk.say("/retry", sees="This begins when a server is found")
+        backend.gate.set()
+        await shown(desk, "No model is ready yet.")
+        assert len(desk.texts) == 4

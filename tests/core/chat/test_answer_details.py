@@ -1,0 +1,206 @@
+"""Details of an answer: what is known of it, and why it was slow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from lmchat.base.errors import StreamInterrupted
+from lmchat.base.units import GAP
+from lmchat.core.servers.events import (
+    ModelLoading,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.core.servers.request import ChatRequest
+from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import ChatMessage
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
+
+details = pytest.importorskip("lmchat.app.tui.dialogs.report_texts").details  # of the app
+
+LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
+TimedScript = list[tuple[float, StreamEvent]]
+"""Events, each with the seconds that the server takes before it."""
+
+
+class TimedBackend(ScriptedBackend):
+    """A server that takes its time, on a clock of its own; then it plays its last script again."""
+
+    def __init__(self, *scripts: TimedScript) -> None:
+        super().__init__()
+        self.timed_scripts = list(scripts)
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        self.requests.append(request)
+        script = self.timed_scripts[0]
+        if len(self.timed_scripts) > 1:
+            self.timed_scripts.pop(0)
+        for seconds, event in script:
+            self.now_s += seconds
+            yield event
+
+
+def script(*before: tuple[float, StreamEvent], wait_s: float = 0.3, **usage: float) -> TimedScript:
+    """Return an answer; `before` comes before its first word, for which it takes `wait_s` more."""
+    reported = UsageReported(
+        **({"prompt_tokens": 20, "completion_tokens": 2, "tokens_per_second": 40.0} | usage)  # type: ignore[arg-type]
+    )
+    return [
+        *(before or [(0, RequestSent())]),
+        (wait_s, TextDelta(text="Pe")),
+        (0, TextDelta(text="as.")),
+        (0.1, reported),
+        (0, StreamFinished(reason="stop")),
+    ]
+
+
+QUICK = script()
+READING = PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=20)
+
+
+def start(store, server: TimedBackend) -> ChatTurns:
+    return ChatTurns(store, server=server, clock=server.clock)
+
+
+async def ask(chat: ChatTurns, target: Target = LLAMA) -> ChatMessage:
+    """Ask, and return the answer."""
+    chat.sessions.turn_options.use_target(target)
+    await chat.send("one")
+    return chat.path[-1]
+
+
+def shown(answer: ChatMessage) -> list[str]:
+    """Return the lines of the details for a narrow screen, with ordinary blanks."""
+    return details(answer, 40).plain.replace(GAP, " ").splitlines()
+
+
+async def why_slow(store, script: TimedScript) -> str:
+    """Play an answer; return the line that says why it was slow."""
+    line = shown(await ask(start(store, TimedBackend(script))))[0]
+    return line if "Slow" in line else ""
+
+
+async def test_each_cause_of_a_long_wait_is_named(store):
+    sent, hm, dot = RequestSent(), ReasoningDelta(text="Hm."), ReasoningDelta(text=".")
+    loading, waking = ModelLoading(), ModelLoading(is_asleep=True)
+    read_prompt = script(
+        wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0
+    )
+    for slow, words in (
+        (script((0, sent), (0, loading), (4.1, READING)), " the model was loaded first (4.1 s)."),
+        (script((0, sent), (0, loading), wait_s=5), " the model was loaded first."),
+        (script((0, sent), (0, waking), (4.1, READING)), " the server was asleep (4.1 s)."),
+        (script((0, RequestQueued()), (3, sent)), " it waited for another answer (3.0 s)."),
+        (script((0, sent), (0.3, hm), (31, dot)), " it was thinking (31 s)."),
+        (read_prompt, " 6 000 prompt tokens were read (6.0 s)."),
+    ):
+        assert await why_slow(store, slow) == f"! Slow because{words}"
+    for usual in (QUICK, script((0, RequestQueued()), (0.5, sent), wait_s=1.0)):
+        assert await why_slow(store, usual) == ""
+
+
+async def test_details_have_all_that_was_measured_and_are_the_same_after_a_restart(store):
+    usage = {
+        "cached_tokens": 5,
+        "prompt_tokens_per_second": 900.0,
+        "draft_tokens": 8,
+        "accepted_tokens": 6,
+    }
+    sampling = {"temperature": 0.5, "seed": 7, "stop": ("\x1b[31m",)}
+    events = [
+        (0, RequestSent(sampling=sampling)),
+        (0, ModelNamed(model="/models/qwen3.gguf", build="b11669-Debian")),
+        (0.2, ReasoningDelta(text="Hm.")),
+    ]
+    chat = start(store, TimedBackend(script(*events, **usage)))
+    await chat.session.set_sampling({"seed": 7})
+    answer = await ask(chat)
+    lines = shown(answer)
+    assert lines[: lines.index("", lines.index("Sampling"))] == [
+        "Time                  0.60 s",
+        "reading the prompt    0.20 s  ━━━───────",
+        "thinking              0.30 s  ───━━━━━──",
+        "answering             0.10 s  ────────━━",
+        "",
+        "Speed",
+        "reading            900 tok/s",
+        "writing           40.0 tok/s",
+        "first token           0.20 s",
+        "drafts accepted       6 of 8",
+        "",
+        "Tokens",
+        "prompt                    20",
+        "from the cache             5",
+        "thought                   ~1",
+        "answer                    ~1",
+        "window                 8 192",
+        "",
+        "Sampling",
+        "seed                       7",
+        'stop          ["\\u001b[31m"]',
+        "temperature              0.5",
+    ]
+    facts = " · ".join(lines[lines.index("", lines.index("Sampling")) + 1 :]).split(" · ")
+    names = ["served as /models/qwen3.gguf", "build b11669-Debian", "complete"]
+    assert facts[:-1] == ["localhost:1234", *names]
+    saved = await store.open_session(chat.session.session_id)
+    assert shown(saved.messages[-1]) == lines
+
+
+async def test_an_interrupted_answer_says_why(store):
+    broken = StreamInterrupted("The \x1b[31mserver went away.")
+    lines = shown(await ask(ChatTurns(store, [TextDelta(text="Pe"), broken])))
+    assert "interrupted, The ␛[31mserver went away." in lines
+    assert "\x1b" not in "".join(lines)
+
+
+async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_whole(store):
+    sent, hm = RequestSent(), ReasoningDelta(text="Hm.")
+    for slow, parts in (
+        (
+            script((0, RequestQueued()), (2, sent), (0, ModelLoading()), (4, READING), wait_s=1.9),
+            {
+                "waiting its turn": "2.0 s",
+                "loading the model": "4.0 s",
+                "reading the prompt": "1.9 s",
+            },
+        ),
+        (script((0, sent), (0, ModelLoading()), wait_s=5.9), {"waiting": "5.9 s"}),
+        (
+            script((0, sent), (0, ModelLoading(is_asleep=True)), (3, READING), (0, hm), wait_s=2.9),
+            {"waking the model": "3.0 s", "thinking": "2.9 s"},
+        ),
+        (script((0, sent), wait_s=119.9), {"reading the prompt": "2 m 0 s"}),
+        (script((0, sent), wait_s=7499.9), {"reading the prompt": "2 h 5 m"}),
+    ):
+        answer = await ask(start(store, TimedBackend(slow)))
+        for width in (92, 95, 40):
+            text = details(answer, width).plain.replace(GAP, " ")
+            bars = [line for line in text.splitlines() if "━" in line]
+            found = {bar[:18].strip(): bar[18:28].strip() for bar in bars}
+            assert found.pop("answering") == "0.10 s"
+            assert found == parts
+            positions = [{at for at, sign in enumerate(bar) if sign == "━"} for bar in bars]
+            assert max(map(max, positions)) == width - 1  # counted from 0: to the end
+            assert [min(one) for one in positions] == sorted(min(one) for one in positions)
+
+
+async def test_a_build_that_its_server_does_not_know_is_left_out(store):
+    for build, is_shown in (("b0-unknown", False), ("unknown", False), ("b0-1 (abc)", True)):
+        named = ModelNamed(model="", build=build)
+        answer = await ask(start(store, TimedBackend(script((0, RequestSent()), (0, named)))))
+        assert any(f"build {build}" in line for line in shown(answer)) is is_shown

@@ -1,0 +1,923 @@
+"""What each server is taken for, tells of its models, and is asked for at the first and later looks.
+
+A case is a scripted product in a state, bytes that a product's source or documents have, or a
+recording of `captures`.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.core.servers.discovery.monitor import Monitor
+from lmchat.core.servers.endpoint import Endpoint
+from lmchat.core.servers.model import LoadState
+from tests.support import scripted_products as products
+from tests.support.client_calls import PortMap, replay
+from tests.support.recorded_server import RecordedServer
+from tests.support.scripted_backend import target
+from tests.support.scripted_products import LLAMA, model_list
+from tests.support.scripted_server import (
+    Cut,
+    Reply,
+    ScriptedServer,
+    Seen,
+    body_reply,
+    error_reply,
+    html_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
+
+Told = tuple[tuple[str, str, int | None, str], ...]
+KEY = "sk-right"
+UNUSUAL = 4711  # no product has this port
+LIST = "/v1/models"
+OF_ONE_MODEL = {"/api/show", "/props?"}  # facts of a model, not of a server: once for each model
+MOST_AT_FIRST = 3
+LATER_LOOKS = 2
+UNKNOWN = "OpenAI-compatible"
+LOADED, NOT_LOADED, REMOTE, ANY = "loaded", "not loaded", "remote", "unknown"
+
+
+def asleep(server: ScriptedServer) -> None:
+    products.llama_cpp(server)
+    server.on("GET /props", json_reply({"is_sleeping": True}, headers=LLAMA))
+
+
+def list_opened(server: ScriptedServer) -> None:
+    """`/v1/models` of llama-server needs no key, `/props` does."""
+    products.llama_cpp(server)
+    server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
+
+
+def list_alone(server: ScriptedServer) -> None:
+    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
+
+
+def behind_a_proxy(server: ScriptedServer) -> None:
+    """A proxy drops the header that names llama.cpp, and passes its owner on."""
+    server.on("GET /v1/models", model_list("tiny.gguf", owned_by="llamacpp"))
+    server.on("GET /props", json_reply({"total_slots": 2}))
+
+
+def sglang(server: ScriptedServer) -> None:
+    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
+
+
+def litellm(server: ScriptedServer) -> None:
+    rows = {"object": "list", "data": [{"id": "gpt", "owned_by": "openai", "created": 1677610602}]}
+    server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
+    server.on("GET /model/info", json_reply({"data": [{"model_name": "gpt", "model_info": {}}]}))
+
+
+def litellm_without_its_header(server: ScriptedServer) -> None:
+    server.on("GET /v1/models", model_list("gpt", owned_by="openai", created=1677610602))
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+    server.on("GET /model/info", json_reply({"data": []}))
+
+
+def old_lm_studio(server: ScriptedServer) -> None:
+    """Version 0.3 answers paths that it does not have with status 200 and an error."""
+    products.lm_studio(server)
+    for path in ("/api/v1/models", "/lmstudio-greeting"):
+        words = f"Unexpected endpoint or method. (GET {path})"
+        server.on(f"GET {path}", json_reply({"error": words}, headers=products.EXPRESS))
+    rows = [{"id": "qwen3-8b", "type": "llm", "state": "loaded", "loaded_context_length": 4096}]
+    old = json_reply({"object": "list", "data": rows}, headers=products.EXPRESS)
+    server.on("GET /api/v0/models", old)
+
+
+def lm_studio_that_starts(server: ScriptedServer) -> None:
+    products.lm_studio(server)
+    server.on("GET /api/v1/models", error_reply(500, "It starts"))
+
+
+def several_of_ollama(server: ScriptedServer) -> None:
+    products.ollama(server, "llama3.2:3b", "qwen3:8b", "gemma3:4b", loaded=["qwen3:8b"])
+
+
+def ollama_that_blocks(server: ScriptedServer) -> None:
+    """It refuses a foreign host name with an empty body, whatever is asked for."""
+    server.unknown = text_reply("", status=403)
+
+
+def remote_of_jan(server: ScriptedServer) -> None:
+    products.jan_with_remote(server, "jan-nano", "gpt-5.1", remote=["gpt-5.1"])
+
+
+def remote_of_ollama(server: ScriptedServer) -> None:
+    products.ollama_with_remote(server, "smol", "oak:cloud", remote=["oak:cloud"], loaded=["smol"])
+
+
+ALIVE = json_reply("I'm alive!")
+
+
+def without_a_list(server: ScriptedServer) -> None:
+    """Ollama for which nothing was ever pulled."""
+    products.ollama(server, is_empty=True)
+    server.on("GET /v1/models", json_reply({"object": "list", "data": None}))
+
+
+def broken(server: ScriptedServer) -> None:
+    server.unknown = error_reply(500, "out of order")
+
+
+def page(server: ScriptedServer) -> None:
+    server.unknown = html_reply()
+
+
+def lists(*rows: object, headers: dict[str, str] | None = None, **own: object):
+    """List these models, and answer the further paths with this JSON or reply."""
+
+    def script(server: ScriptedServer) -> None:
+        listed = {"object": "list", "data": [*rows]}
+        server.on("GET /v1/models", json_reply(listed, headers=headers))
+        for path, value in own.items():
+            server.on(f"GET {path}", value if isinstance(value, Reply) else json_reply(value))
+
+    return script
+
+
+def replies(listed: Reply, **own: object):
+    def script(server: ScriptedServer) -> None:
+        lists(**own)(server)
+        server.on("GET /v1/models", listed)
+
+    return script
+
+
+def recorded(product: str, lead: str = "", **own: Reply):
+    """Play what was recorded of a product, `lead` in place of its list."""
+
+    def script(server: ScriptedServer) -> None:
+        server.unknown = RecordedServer(product, *filter(None, [lead])).unknown
+        for path, reply in own.items():
+            server.on(f"GET {path}", reply)
+
+    return script
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scripted product in a state, and what shows of it."""
+
+    port: int
+    script: Callable[[ScriptedServer], object]
+    product: str
+    word: str
+    lists: tuple[str, ...] = ()  # what it is asked for at later looks, beside `LIST`
+    first: int = MOST_AT_FIRST  # most requests at the first look
+    key: str = ""  # of the user
+    step: str = ""  # words of the next step
+    models: Told | None = None  # name, state, window and kind; None: of no interest here
+    asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
+    path: str = ""  # base of the address
+    is_listed_once: bool = False  # as its list ends a running answer (R-5)
+
+
+LM_STUDIO = ("/api/v1/models",)
+LLAMA_CPP = ("/props",)
+OLLAMA = ("/api/tags", "/api/ps")
+NO_MODEL, NEEDS_KEY, REJECTED = "no model loaded", "needs key", "key rejected"
+lm_studio, jan, llama_cpp, plain = (
+    products.lm_studio,
+    products.jan,
+    products.llama_cpp,
+    products.plain,
+)
+CASES = {
+    "LM Studio, loaded": Case(1234, lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio, nothing loaded": Case(
+        1234, partial(lm_studio, loaded=()), "LM Studio", NO_MODEL, LM_STUDIO
+    ),
+    "LM Studio, without JIT": Case(
+        1234, partial(lm_studio, loaded=(), has_jit=False), "LM Studio", NO_MODEL, LM_STUDIO
+    ),
+    "LM Studio, locked": Case(
+        1234, partial(lm_studio, key=KEY), "LM Studio", NEEDS_KEY, LM_STUDIO, step="Manage tokens"
+    ),
+    "LM Studio, opened": Case(
+        1234, partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY
+    ),
+    "LM Studio at another port": Case(UNUSUAL, lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio 0.3": Case(1234, old_lm_studio, "LM Studio", "ready", ("/api/v0/models",)),
+    "Jan, running": Case(1337, jan, "Jan", "ready"),
+    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY, step="Local API Server"),
+    "Jan, host blocked": Case(1337, partial(jan, trusts=set()), "Jan", "host blocked"),
+    "Jan with remote models": Case(1337, remote_of_jan, "Jan", "ready"),
+    "llama.cpp, loaded": Case(9931, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
+    "llama.cpp, at its older port": Case(8080, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
+    "llama.cpp, asleep": Case(9931, asleep, "llama.cpp", "ready", LLAMA_CPP),
+    "llama.cpp, loading": Case(9931, products.loading_llama_cpp, "llama.cpp", "loading"),
+    "llama.cpp, locked": Case(
+        9931, partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key"
+    ),
+    "llama.cpp, wrong key": Case(
+        8080, partial(llama_cpp, key=KEY), "llama.cpp", REJECTED, key="sk-wrong", step="--api-key"
+    ),
+    "llama.cpp, its list alone opened": Case(9931, list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP),
+    "llama.cpp, nothing but its list": Case(9931, list_alone, "llama.cpp", "ready", LLAMA_CPP),
+    "llama.cpp behind a proxy": Case(UNUSUAL, behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
+    "router": Case(9931, products.router, "llama.cpp", "ready"),
+    "router, nothing loaded": Case(
+        9931,
+        partial(products.router, large="unloaded"),
+        "llama.cpp",
+        NO_MODEL,
+        step="lmchat loads it",
+    ),
+    "Ollama, nothing loaded": Case(11434, products.ollama, "Ollama", NO_MODEL, OLLAMA),
+    "Ollama, loaded": Case(11434, several_of_ollama, "Ollama", "ready", OLLAMA),
+    "Ollama, nothing pulled": Case(11434, without_a_list, "Ollama", NO_MODEL, OLLAMA),
+    "Ollama, nothing pulled, at another port": Case(
+        UNUSUAL, without_a_list, "Ollama", NO_MODEL, OLLAMA
+    ),
+    "Ollama with remote models": Case(
+        11434,
+        remote_of_ollama,
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(("smol", LOADED, 4096, ""), ("oak:cloud", REMOTE, 131072, "")),
+    ),
+    "Ollama, host blocked": Case(
+        11434, ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",)
+    ),
+    "vLLM": Case(8000, products.vllm, "vLLM", "ready", first=1),
+    "SGLang": Case(30000, sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),)),
+    "LiteLLM": Case(4000, litellm, "LiteLLM", "ready", first=2),
+    "LiteLLM without its header": Case(UNUSUAL, litellm_without_its_header, "LiteLLM", "ready"),
+    "unknown": Case(UNUSUAL, plain, "OpenAI-compatible", "ready", first=1),
+    "unknown, opened": Case(
+        UNUSUAL, partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
+    ),
+    "broken": Case(UNUSUAL, broken, "OpenAI-compatible", "server error", first=1),
+    "page": Case(UNUSUAL, page, "OpenAI-compatible", "not an LLM server", first=1),
+    **{
+        f"unknown at {port}": Case(port, plain, "OpenAI-compatible", "ready", first=2)
+        for port in (1234, 1337, 9931, 8080, 11434, 8000, 30000, 4000)
+    },
+}
+
+
+# theroyallab/tabbyAPI, endpoints/core/types/model.py and router.py: all folders, to an admin key
+TABBY = [
+    {"id": name, "object": "model", "created": 1, "owned_by": "tabbyAPI", "parameters": None}
+    for name in ("alder-13b", "birch-7b")
+]
+TABBY_LOADED = {
+    **TABBY[1],
+    "parameters": {"max_seq_len": 8192, "max_batch_size": 2, "use_vision": False},
+}
+# lemonade-sdk/lemonade, docs/api/openai.md and lemonade.md
+LEMONADE = [
+    {
+        "id": "Qwen3-0.6B-GGUF",
+        "created": 1744173590,
+        "object": "model",
+        "owned_by": "lemonade",
+        "checkpoint": "unsloth/Qwen3-0.6B-GGUF:Q4_0",
+        "recipe": "llamacpp",
+        "size": 0.38,
+        "max_context_window": 40960,
+        "context_length": 8192,
+        "labels": ["reasoning"],
+    },
+    {"id": "SD-Turbo", "owned_by": "lemonade", "recipe": "sd-cpp", "labels": ["image"]},
+    {"id": "fireworks.kimi-k2p5", "owned_by": "lemonade", "recipe": "cloud", "labels": []},
+]
+LEMONADE_HEALTH = {"status": "ok", "all_models_loaded": [{"model_name": "Qwen3-0.6B-GGUF"}]}
+# mudler/LocalAI, core/http/endpoints/localai/system.go and its documentation
+LOCALAI = [
+    {"id": name, "object": "model"} for name in ("far", "alder:4b", "birch", "far-too", "oak")
+]
+LOCALAI_SYSTEM = {
+    "backends": ["llama-cpp", "cloud-proxy"],
+    "loaded_models": [
+        {"id": "far", "backend": "cloud-proxy"},
+        {"id": "birch", "backend": "llama-cpp"},
+        {"id": "oak"},  # as older versions say it
+    ],
+}
+# core/http/endpoints/ollama/models.go: `:latest` behind names without a tag, the backend as family
+LOCALAI_TAGS = [
+    {"name": "alder:4b", "size": 7},
+    {"name": "birch:latest", "details": {"format": "gguf", "family": "llama-cpp"}},
+    {"name": "far-too:latest", "details": {"format": "gguf", "family": "cloud-proxy"}},
+]
+# oobabooga/text-generation-webui, modules/api/models.py
+WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
+WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
+# waybarrios/vllm-mlx, vllm_mlx/api/models.py
+VLLM_MLX = {"id": "alder-4b", "object": "model", "created": 1, "owned_by": "vllm-mlx"}
+# lmchat.app.cli.as_json.py
+LMCHAT = [
+    {
+        "id": "alder@Ollama",
+        "owned_by": "library",
+        "type": "llm",
+        "state": "loaded",
+        "context_loaded": 4096,
+        "capabilities": ["tools"],
+    },
+    {"id": "oak:cloud", "owned_by": "library", "state": "remote", "runs_at": "ollama.com"},
+    {"id": "leaf", "owned_by": "library", "type": "embedding", "state": "not loaded"},
+    {"id": "oak:1b-cloud", "owned_by": "library", "state": "loaded"},
+    {"id": "oak:2b-cloud", "owned_by": "library", "state": "not loaded"},
+    {"id": "oak:3b-cloud", "owned_by": "library"},
+]
+# nomic-ai/gpt4all, gpt4all-chat/src/server.cpp
+GPT4ALL = {"id": "Alder 4B", "object": "model", "created": 0, "owned_by": "humanity"}
+ROW = {"id": "alder", "object": "model"}
+VLLM = {**ROW, "owned_by": "vllm"}
+NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
+
+SOURCES = {
+    "GPT4All": Case(
+        UNUSUAL, lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)
+    ),
+    "TabbyAPI": Case(
+        UNUSUAL,
+        lists(*TABBY, **{"/v1/model": TABBY_LOADED}),
+        "TabbyAPI",
+        "ready",
+        ("/v1/model",),
+        models=(("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")),
+    ),
+    "Lemonade": Case(
+        UNUSUAL,
+        lists(*LEMONADE, **{"/v1/health": LEMONADE_HEALTH}),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(
+            ("Qwen3-0.6B-GGUF", LOADED, 8192, ""),
+            ("SD-Turbo", NOT_LOADED, None, "image"),
+            ("fireworks.kimi-k2p5", REMOTE, None, ""),
+        ),
+    ),
+    "LocalAI": Case(
+        UNUSUAL,
+        lists(
+            *LOCALAI,
+            **{
+                "/system": LOCALAI_SYSTEM,
+                # names that its own list and its chat do not have
+                "/api/version": {"version": "0.9.0"},
+                "/api/tags": {"models": LOCALAI_TAGS},
+            },
+        ),
+        "LocalAI",
+        "ready",
+        ("/system", "/api/tags"),
+        models=(
+            ("far", REMOTE, None, ""),
+            ("alder:4b", NOT_LOADED, None, ""),
+            ("birch", LOADED, None, ""),
+            ("far-too", REMOTE, None, ""),
+            ("oak", LOADED, None, ""),
+        ),
+        asked=(LIST, "/system", "/api/tags"),
+    ),
+    "text-generation-webui": Case(
+        UNUSUAL,
+        lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),
+        "text-generation-webui",
+        "ready",
+        models=(("alder-4b", LOADED, None, ""),),
+    ),
+    "vllm-mlx": Case(
+        UNUSUAL, lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
+    ),
+    "lmchat": Case(
+        UNUSUAL,
+        lists(*LMCHAT, headers={"Server": "lmchat"}),
+        "lmchat",
+        "ready",
+        models=(
+            ("alder@Ollama", LOADED, 4096, ""),
+            ("oak:cloud", REMOTE, None, ""),
+            ("leaf", NOT_LOADED, None, "embedding"),
+            # its name sends prompts to Ollama's cloud, whatever its state
+            ("oak:1b-cloud", REMOTE, None, ""),
+            ("oak:2b-cloud", REMOTE, None, ""),
+            ("oak:3b-cloud", REMOTE, None, ""),
+        ),
+    ),
+    # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
+    "KoboldCpp": Case(
+        UNUSUAL,
+        lists(
+            {"id": "koboldcpp/alder", "owned_by": "someone"},
+            headers={"Server": "ConcedoLlamaForKoboldServer"},
+            **{
+                "/api/extra/true_max_context_length": {"value": 6144},
+                "/api/version": {"version": "0.7.0"},
+                "/api/tags": {"models": [{"name": "koboldcpp/other", "size": 1}]},
+            },
+        ),
+        "KoboldCpp",
+        "ready",
+        ("/api/extra/true_max_context_length",),
+        models=(("koboldcpp/alder", LOADED, 6144, ""),),
+        asked=(LIST, "/api/extra/true_max_context_length"),
+    ),
+    # the same, 1.115: the name in its list if it only makes images
+    "KoboldCpp without a model for text": Case(
+        UNUSUAL,
+        replies(model_list("inactive", owned_by="koboldcpp")),
+        "KoboldCpp",
+        NO_MODEL,
+        ("/api/extra/true_max_context_length",),
+        models=(("inactive", LOADED, None, "other"),),
+    ),
+    # as Together, Xinference and Groq tell windows and kinds
+    "unknown, with windows and kinds": Case(
+        UNUSUAL,
+        lists(
+            {"id": "bge", "model_type": "embedding"},
+            {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
+            {"id": "birch", "type": "chat", "context_length": 8192},
+            {"id": "cedar", "context_window": 131072, "type": "none", "max_model_len": None},
+            {"id": "flux", "type": "image"},
+        ),
+        UNKNOWN,
+        "ready",
+        models=(
+            ("bge", ANY, None, "embedding"),
+            ("alder", ANY, 4096, ""),
+            ("birch", ANY, 8192, ""),
+            ("cedar", ANY, 131072, ""),
+            ("flux", ANY, None, "image"),
+        ),
+    ),
+    # a gateway that passes on the rows of another product
+    "lmchat before vLLM": Case(
+        UNUSUAL, lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
+    ),
+    "LiteLLM before vLLM": Case(
+        UNUSUAL,
+        lists(VLLM, VLLM, headers={"x-litellm-version": "1.108.7"}),
+        "LiteLLM",
+        "ready",
+        first=2,
+    ),
+    # a proxy writes the proof in lines
+    "Ollama behind a proxy": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder:4b", owned_by="library"),
+            **{"/api/tags": body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}')},
+        ),
+        "Ollama",
+        "ready",
+        OLLAMA,
+    ),
+    # any program made with Express may have a path of this name
+    "Express with a word of the proof": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder", headers=products.EXPRESS),
+            **{"/api/v1/models": json_reply(NO_MODELS_TO_SEE, status=401)},
+        ),
+        UNKNOWN,
+        "ready",
+        first=2,
+    ),
+    # Together and older versions of exo send a bare list (helixml/helix#386, exo#590)
+    "bare list": Case(
+        UNUSUAL,
+        replies(json_reply([ROW, {**ROW, "id": "birch"}])),
+        UNKNOWN,
+        "ready",
+        models=(("alder", ANY, None, ""), ("birch", ANY, None, "")),
+    ),
+    "list without rows": Case(
+        UNUSUAL, replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
+    ),
+    **{
+        f"no list, {number}": Case(
+            UNUSUAL, replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
+        )
+        for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
+    },
+    # Ollama lists a model of which it tells nothing
+    "Ollama, details of one": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder:4b", "birch:7b", owned_by="library"),
+            **{
+                "/api/tags": json_reply({"models": [{"name": "alder:4b"}, {"size": 1}]}),
+                "/api/ps": json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}),
+            },
+        ),
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(("alder:4b", NOT_LOADED, None, ""), ("birch:7b", LOADED, 4096, "")),
+    ),
+    # own lists that fail, so that there is no proof, or have a name twice
+    "LM Studio, own list fails": Case(
+        UNUSUAL,
+        lm_studio_that_starts,
+        UNKNOWN,
+        "ready",
+        LM_STUDIO,
+        models=tuple((name, ANY, None, "") for name in ("qwen3-8b", "gemma-3-4b", "nomic-embed")),
+    ),
+    "LiteLLM, a name twice": Case(
+        UNUSUAL,
+        lists(
+            {"id": "gpt"},
+            headers={"x-litellm-version": "1.108"},
+            **{
+                "/model/info": {
+                    "data": [
+                        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
+                        {"model_name": "gpt", "model_info": {}},
+                    ]
+                }
+            },
+        ),
+        "LiteLLM",
+        "ready",
+        models=(("gpt", ANY, 8000, ""),),
+    ),
+    # an error beside rows is none
+    **{
+        f"error beside {'rows' if rows else 'no rows'}, {number}": Case(
+            UNUSUAL,
+            replies(json_reply({"data": rows, "error": error})),
+            UNKNOWN,
+            "ready" if rows else "server error",
+            models=tuple((row["id"], ANY, None, "") for row in rows),
+        )
+        for rows in ([{"id": "alder"}], [])
+        for number, error in enumerate(
+            ({"code": "ok", "message": "no error"}, {"status": "none"}, "none", True)
+        )
+    },
+    # what cannot be read is neither silent nor "refused"
+    **{
+        f"unreadable, {number}": Case(
+            UNUSUAL,
+            replies(body_reply(body, status=status, headers={"Content-Encoding": "gzip"})),
+            UNKNOWN,
+            "server error",
+            models=(),
+        )
+        for number, (status, body) in enumerate(
+            (
+                (403, b""),
+                (200, b"no gzip"),
+                (200, gzip.compress(b'{"data": []}')[:-9]),
+            )
+        )
+    },
+    # an owner may be any JSON
+    **{
+        f"owner, {number}": Case(
+            UNUSUAL, lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
+        )
+        for number, owner in enumerate((["vllm"], {"name": "vllm"}, 7, None, True))
+    },
+    # a hint needs its proof: the names of products without their lists
+    **{
+        f"imitation, {number}": Case(UNUSUAL, replies(listed), UNKNOWN, "ready", first=2)
+        for number, listed in enumerate(
+            (
+                model_list("alder:4b", owned_by="library"),
+                model_list("alder", owned_by="organization_owner"),
+                model_list("alder", owned_by="user", created=1),
+                model_list("alder", owned_by="user", created=0),
+                model_list("alder", created=1677610602),
+                json_reply({"data": [{"id": "alder", "object": "model"}]}),
+                json_reply({"data": [VLLM, {"id": "b", "owned_by": "openai"}]}),
+                json_reply({"data": [{"id": "alder"}]}, headers=products.EXPRESS),
+                json_reply(
+                    {"data": [{**ROW, "created": 1}]},
+                    headers={"Server": "BaseHTTP/0.6 Python/3.11"},
+                ),
+                json_reply({"data": [{**ROW, "owned_by": "me"}]}, headers={"Server": "uvicorn"}),
+            )
+        )
+    },
+    # a proof that is refused is asked for once, and again if the server fails
+    **{
+        f"proof refused, {number}": Case(
+            UNUSUAL,
+            replies(model_list("alder:4b", owned_by="library"), **{"/api/tags": proof}),
+            UNKNOWN,
+            "ready",
+            again,
+            first=2,
+        )
+        for number, (proof, again) in enumerate(
+            (
+                (text_reply("", status=302, headers={"Location": "/login"}), ()),
+                (text_reply("Log in", status=401), ()),
+                (text_reply("No", status=403), ()),
+                (html_reply(), ()),
+                (error_reply(500, "It starts"), ("/api/tags",)),
+            )
+        )
+    },
+    # a refusal tells the product by its own words
+    "LM Studio by its refusal": Case(
+        UNUSUAL,
+        replies(error_reply(401, "An LM Studio API token is required")),
+        "LM Studio",
+        NEEDS_KEY,
+        ("/api/v0/models",),
+    ),
+    "Jan by its refusal": Case(
+        UNUSUAL,
+        replies(text_reply("Missing authorization header", status=401)),
+        "Jan",
+        NEEDS_KEY,
+    ),
+    "LocalAI by its refusal": Case(
+        UNUSUAL,
+        replies(error_reply(401, "An authentication key is required")),
+        "LocalAI",
+        NEEDS_KEY,
+    ),
+    "TabbyAPI by its refusal": Case(
+        UNUSUAL,
+        replies(
+            json_reply({"detail": "Please provide an API key"}, status=401),
+            **{"/.well-known/serviceinfo": {"software": {"name": "TabbyAPI"}}},
+        ),
+        "TabbyAPI",
+        NEEDS_KEY,
+    ),
+}
+
+SMOL = "SmolLM2-135M-Instruct.Q4_1"
+OF_KOBOLDCPP = "/api/extra/true_max_context_length"
+RECORDED = {
+    "Ollama, recorded": Case(
+        UNUSUAL,
+        recorded("ollama"),
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(
+            ("smol-plain-512:latest", NOT_LOADED, None, ""),
+            ("smol-512:latest", NOT_LOADED, None, ""),
+            ("smol-plain:latest", NOT_LOADED, None, ""),
+            ("smol:latest", LOADED, 4096, ""),
+        ),
+        asked=(LIST, *OLLAMA),
+    ),
+    "llama-swap, recorded": Case(
+        UNUSUAL,
+        recorded("llama-swap"),
+        "llama-swap",
+        NO_MODEL,
+        models=tuple((name, NOT_LOADED, None, "") for name in ("broken", "smol-big", "smol-small")),
+        asked=(LIST,),
+    ),
+    "llama-swap with a running model, recorded": Case(
+        UNUSUAL,
+        recorded("llama-swap", "own-models-running"),
+        "llama-swap",
+        "ready",
+        models=(
+            ("broken", NOT_LOADED, None, ""),
+            ("smol-big", NOT_LOADED, None, ""),
+            ("smol-small", LOADED, None, ""),
+        ),
+        asked=(LIST,),
+    ),
+    "Docker Model Runner, recorded": Case(
+        UNUSUAL,
+        recorded("docker-model-runner"),
+        "Docker Model Runner",
+        "ready",
+        ("/engines/ps",),
+        models=(
+            ("docker.io/ai/smollm2:135M-Q4_1", LOADED, 8192, ""),
+            ("docker.io/ai/smollm2-small:latest", LOADED, 512, ""),
+        ),
+        asked=("/engines/v1/models", "/engines/ps"),
+        path="/engines/v1",
+    ),
+    "LiteLLM, recorded": Case(
+        UNUSUAL,
+        # litellm/proxy/health_endpoints/_health_endpoints.py
+        recorded("litellm", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        "ready",
+        models=tuple(
+            (name, ANY, None, "") for name in ("smol", "smol-512", "switched-off", "limited")
+        ),
+        asked=(LIST, "/health/liveliness", "/model/info"),
+    ),
+    "LiteLLM without a key, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-nokey", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        NEEDS_KEY,
+        step="virtual key",
+    ),
+    "LiteLLM without a key and a database, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-nokey-prisma", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        NEEDS_KEY,
+    ),
+    "LiteLLM with a wrong key, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-badkey", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        REJECTED,
+        key="sk-wrong",
+        step="virtual key",
+    ),
+    # recorded with 1.108, with a key
+    "LiteLLM, out of order": Case(
+        UNUSUAL,
+        recorded(
+            "litellm",
+            **{
+                LIST: text_reply("Internal Server Error", status=500),
+                "/health/liveliness": ALIVE,
+            },
+        ),
+        "LiteLLM",
+        "server error",
+        ("/health/liveliness",),
+        key="sk-master",
+        step="Check the server's log",
+    ),
+    "KoboldCpp, recorded": Case(
+        UNUSUAL,
+        # koboldcpp.py; the number is that of its /props
+        recorded("koboldcpp", **{OF_KOBOLDCPP: json_reply({"value": 2048})}),
+        "KoboldCpp",
+        "ready",
+        (OF_KOBOLDCPP,),
+        models=((f"koboldcpp/{SMOL}", LOADED, 2048, ""),),
+        asked=(LIST, OF_KOBOLDCPP),
+    ),
+    "llama-cpp-python, recorded": Case(
+        UNUSUAL,
+        recorded("llama-cpp-python"),
+        "llama-cpp-python",
+        "ready",
+        models=((f"/srv/gguf/{SMOL}.gguf", LOADED, None, ""),),
+        asked=(LIST,),
+        is_listed_once=True,
+    ),
+    "mlx_lm.server, recorded": Case(
+        UNUSUAL,
+        recorded("mlx-lm"),
+        "mlx_lm.server",
+        NO_MODEL,
+        models=(("/models/smollm2", NOT_LOADED, None, ""),),
+        asked=(LIST, "/health"),
+    ),
+    "vLLM, recorded": Case(
+        UNUSUAL,
+        recorded("vllm"),
+        "vLLM",
+        "ready",
+        models=(("smollm2", LOADED, 2048, ""),),
+        asked=(LIST,),
+    ),
+    "vLLM without a key, recorded": Case(
+        UNUSUAL, recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
+    ),
+    "transformers, recorded": Case(
+        UNUSUAL, recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
+    ),
+    "Jan, recorded": Case(
+        UNUSUAL,
+        recorded("jan"),
+        "Jan",
+        "ready",
+        models=(
+            *(
+                (name, ANY, None, "")
+                for name in (
+                    "janhq/SmolLM2-135M-Instruct-Q4_1",
+                    "openai/gpt-oss-local",
+                    "sentence-transformer-mini",
+                    "smol-small",
+                    "smol-tools",
+                )
+            ),
+            ("gpt-5.1", REMOTE, None, ""),
+        ),
+        asked=(LIST,),
+    ),
+    "Jan without a key, recorded": Case(
+        UNUSUAL, recorded("jan", "models-badkey"), "Jan", NEEDS_KEY
+    ),
+    "Lemonade, recorded": Case(
+        UNUSUAL,
+        recorded("lemonade"),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(("smollm2-135m-instruct", LOADED, 4096, ""),),
+        asked=(LIST, "/v1/health"),
+    ),
+    # a cloud row has no local figures, and an alias is loaded as its model
+    "Lemonade with cloud and aliases, recorded": Case(
+        UNUSUAL,
+        recorded("lemonade", "models-cloud-alias"),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(
+            ("mycloud.gpt-cloud", REMOTE, None, ""),
+            ("smollm2-135m-instruct", LOADED, 4096, ""),
+            ("away", REMOTE, None, ""),
+            ("short", LOADED, 4096, ""),
+        ),
+    ),
+    "Lemonade without a model": Case(
+        13305,
+        recorded("lemonade", **{LIST: json_reply({"object": "list", "data": []})}),
+        "Lemonade",
+        NO_MODEL,
+        ("/v1/health",),
+        step="lemonade pull MODEL",
+    ),
+    # any server may have the words of its refusal
+    "Lemonade with a key for its list alone, recorded": Case(
+        13305, recorded("lemonade", "error-401"), "Lemonade", NEEDS_KEY, step="LEMONADE_API_KEY"
+    ),
+    "Lemonade with a key, recorded": Case(
+        13305,
+        recorded("lemonade", "error-401", **{"/v1/health": replay("lemonade/error-401")}),
+        UNKNOWN,
+        NEEDS_KEY,
+        ("/v1/health",),
+    ),
+}
+ALL = {**CASES, **SOURCES, **RECORDED}
+
+
+def of_server(requests: list[Seen]) -> list[Seen]:
+    """Return the requests about the server as a whole."""
+    return [one for one in requests if not one.path.startswith(tuple(OF_ONE_MODEL))]
+
+
+@pytest.mark.rule("R-2", "R-5")
+@pytest.mark.parametrize("name", ALL)
+async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_its_lists(
+    name, server, make_client
+):
+    case = ALL[name]
+    case.script(server)
+    endpoint = Endpoint.parse(f"localhost:{case.port}{case.path}")
+    listed = f"{endpoint.path}/models"
+    client = make_client(transport=PortMap({("localhost", case.port): server}), key=case.key)
+    found = await client.models.detect(named=[endpoint] if case.port == UNUSUAL else [])
+    (row,) = [one for one in found if one.endpoint.port == case.port]
+    assert (row.product, row.word) == (case.product, case.word)
+    assert bool(row.next_step) is (case.word != "ready")
+    assert case.step in row.next_step
+    if case.models is not None:
+        models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
+        assert models == [*case.models]
+
+    asked = of_server(server.seen())
+    for has_key in (False, True):  # after a 401 the server is asked again, with the key
+        tried = [one.route for one in asked if ("authorization" in one.headers) is has_key]
+        assert len(tried) <= case.first, tried
+        assert len(tried) == len(set(tried))
+        assert tried[:1] in ([], [f"GET {listed}"]), "this one wakes nothing and costs nothing"
+
+    if case.asked is not None:
+        assert [one.path for one in asked] == [*case.asked], "and for nothing else"
+    at_first = len(server.seen())
+    monitor = Monitor(client.models.check)
+    used = replace(target(), endpoint=endpoint, product=row.product)
+    monitor.aim(used)
+    async with aclosing(monitor.watch()) as watched:
+        for _ in range(LATER_LOOKS):
+            health = await anext(watched)
+            assert (health.target.product, health.status.word) == (case.product, case.word)
+            monitor.check_now()
+    later = [(one.method, one.path) for one in of_server(server.seen()[at_first:])]
+    sign_of_life = ("HEAD", "/") if case.is_listed_once else ("GET", listed)
+    assert set(later) == {sign_of_life, *(("GET", path) for path in case.lists)}
+    assert Counter(later)[sign_of_life] == LATER_LOOKS
+    assert max(Counter(later).values()) == LATER_LOOKS, "each list once in a look"
+
+    facts = [(one.path, one.body) for one in server.seen() if one not in of_server(server.seen())]
+    loaded = [model for model in row.models if model.state is not LoadState.REMOTE]
+    assert len(facts) == len(set(facts)) <= len(loaded), "once for each model"

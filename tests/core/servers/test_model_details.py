@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.base.errors import ServerRejected
+from lmchat.core.config.settings import EFFORTS
+from lmchat.core.config.state import State
+from lmchat.core.servers.discovery.choose import choose
+from lmchat.core.servers.model import LoadState
+from lmchat.core.servers.products import product_named
+from lmchat.core.servers.target import Target
+from tests.support.client_calls import endpoint_of
+from tests.support.scripted_products import (
+    LLAMA,
+    llama_cpp,
+    lm_studio,
+    ollama,
+    router,
+)
+from tests.support.scripted_server import error_reply, json_reply
+
+SHOW = "POST /api/show"
+LITELLM = {"x-litellm-version": "1.0"}
+
+
+async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_changes(server, client):
+    digests = {"llama3:8b": "1", "old-embed": "2"}
+
+    def tags(_):
+        rows = [{"name": name, "digest": digest} for name, digest in digests.items()]
+        return json_reply({"models": rows})
+
+    def show(seen):
+        able = ["completion", "tools", "thinking"]
+        kind, able = ("nomic-bert", []) if "embed" in seen.json["model"] else ("llama", able)
+        info = {"general.architecture": kind, f"{kind}.context_length": 131072}
+        return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
+
+    ollama(server, *digests).on("GET /api/tags", tags).on(SHOW, show)
+    for _ in range(3):
+        listed = await client.models.listed(endpoint_of(server), is_refresh=True)
+    talker, embedding = listed
+    assert (talker.context_max, talker.capabilities) == (131072, ("tools", "reasoning"))
+    assert (talker.kind, embedding.kind) == ("", "embedding")
+    assert (talker.images, embedding.images) == (False, None)  # of the other it says nothing
+    digests["old-embed"] = "3"
+    await client.models.listed(endpoint_of(server), is_refresh=True)
+    asked = [one.json["model"] for one in server.seen(SHOW)]
+    assert sorted(asked) == ["llama3:8b", "old-embed", "old-embed"]
+
+
+def ollama_windows(server, *, running=(), parameters="", most: int = 8192) -> None:
+    """Ollama 0.33 with one model; the form of `parameters` is as recorded."""
+    info = {"general.architecture": "llama", "llama.context_length": most}
+    shown = {"capabilities": ["completion"], "model_info": info, "parameters": parameters}
+    rows = [{"name": "smol:latest", **row} for row in running]
+    ollama(server, "smol:latest").on(SHOW, json_reply(shown))
+    server.on("GET /api/ps", json_reply({"models": rows}))
+
+
+OWN_512 = 'num_ctx                        512\nstop                           "<|im_end|>"'
+
+
+async def test_the_window_of_ollama_is_that_of_a_request_and_never_only_the_largest(
+    server, make_client
+):
+    for running, parameters, window, has_own in (
+        ([{"context_length": 4096}], "", 4096, False),
+        ([{"context_length": 4096}], OWN_512, 4096, True),
+        ([], OWN_512, 512, True),
+        ([{}], OWN_512, 512, True),  # an older version does not tell it
+        ([], "num_ctx 99999", 8192, True),  # Ollama takes the largest one
+        ([], 'stop                           "num_ctx 512"', None, False),
+        ([], "temperature                    0.7", None, False),
+        ([], None, None, False),
+        ([], ["num_ctx 512"], None, False),
+        ([{}], "", None, False),
+    ):
+        ollama_windows(server, running=running, parameters=parameters)
+        (model,) = await make_client().models.listed(endpoint_of(server))
+        assert (model.context_loaded, model.has_own_window) == (window, has_own), parameters
+        assert model.context_max == 8192
+        assert Target.of(model).context == window
+
+
+async def test_a_window_that_was_seen_stays_known_after_an_unload_but_not_for_another_run(
+    server, make_client, tmp_path
+):
+    file = tmp_path / "models.json"
+    client = make_client(cache_file=file)
+    ollama_windows(server, running=[{"context_length": 2048}])
+    await client.models.listed(endpoint_of(server))
+    await client.model_lists.write()
+    assert b"2048" not in file.read_bytes()
+    ollama_windows(server)
+    for one, window in ((client, 2048), (make_client(cache_file=file), None)):
+        probed = await one.models.check(endpoint_of(server))
+        assert [model.context_loaded for model in probed.models] == [window]
+        assert [model.state for model in probed.models] == [LoadState.NOT_LOADED]
+    ollama_windows(server, parameters=OWN_512)
+    (model,) = (await make_client(cache_file=file).models.check(endpoint_of(server))).models
+    assert model.context_loaded == 512, "its own file says more than what was seen"
+
+
+async def test_litellm_tells_context_and_abilities(server, client):
+    listed = {"data": [{"id": "gpt"}, {"id": "embed"}, {"id": "other"}]}
+    server.on("GET /v1/models", json_reply(listed, headers=LITELLM))
+    facts = {"max_input_tokens": 128000, "supports_vision": True, "supports_function_calling": None}
+    data = [
+        {"model_name": "gpt", "model_info": facts},
+        {"model_name": "embed", "model_info": {"mode": "embedding", "max_input_tokens": "8192"}},
+    ]
+    server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
+    gpt, embed, other = await client.models.listed(endpoint_of(server))
+    assert (gpt.context_max, gpt.capabilities, gpt.tools) == (128000, ("vision",), None)
+    assert (embed.kind, embed.context_max) == ("embedding", None)
+    assert (other.context_max, other.capabilities, other.images) == (None, (), None)
+
+
+async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
+    for modalities, props, sees in (
+        (["text"], {}, False),
+        (["text", "image"], {}, True),
+        (None, {"modalities": {"vision": False}}, False),
+        (None, {}, None),
+    ):
+        client = make_client()
+        llama_cpp(server)
+        row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}
+        row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
+        server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+        server.on("GET /props", json_reply(props, headers=LLAMA))
+        (model,) = await client.models.listed(endpoint_of(server))
+        assert (model.images, model.context_loaded, model.context_max) == (sees, 4096, 8192)
+
+
+def props_of(**template: bool) -> dict:
+    """`/props` of a llama.cpp, as recorded with b11669."""
+    return {"chat_template_caps": template, "total_slots": 2, "modalities": {"vision": False}}
+
+
+async def test_levels_of_effort_are_offered_only_where_the_template_has_them(server, make_client):
+    for has_levels, taken in ((False, ["none", "2048"]), (True, [*EFFORTS, "2048"])):
+        llama_cpp(server)
+        props = props_of(supports_reasoning_effort=has_levels)
+        server.on("GET /props", json_reply(props, headers=LLAMA))
+        (model,) = await make_client().models.listed(endpoint_of(server))
+        product = product_named(model.product)
+        efforts = [*EFFORTS, "2048"]
+        assert [one for one in efforts if product.options.takes_effort(one, model)] == taken
+
+
+async def test_a_model_that_writes_no_text_cannot_chat(server, client):
+    """A decision model of llama.cpp lists other outputs than text."""
+    data = [
+        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
+        for name, outputs in (("talker", ["text"]), ("judge", ["decisions"]), ("silent", []))
+    ]
+    server.on("GET /v1/models", json_reply({"data": data}, headers=LLAMA))
+    models = await client.models.listed(endpoint_of(server))
+    assert [model.can_chat for model in models] == [True, False, True]
+
+
+async def test_a_router_tells_the_facts_of_a_loaded_model_once_in_each_load(server, client):
+    states = {"small": "loaded", "large": "unloaded"}
+    router(server, **states)
+
+    def props(seen):
+        is_of_model = {"model=small", "autoload=false"} <= {*seen.path.partition("?")[2].split("&")}
+        facts = props_of(supports_tools=True) if is_of_model else {"role": "router"}
+        return json_reply(facts, headers=LLAMA)
+
+    server.on("GET /props", props)
+    for _ in range(3):
+        small, large = await client.models.listed(endpoint_of(server), is_refresh=True)
+    assert (small.tools, small.images, small.slots) == (True, False, 2)
+    assert (large.tools, large.images) == (None, None), "a model that is not loaded is offered all"
+    assert large.context_loaded == 2048, "of its command line"
+    assert len(server.seen("GET /props")) == 1
+
+
+async def test_what_a_router_chooses_itself_and_a_model_elsewhere_have_no_facts(server, client):
+    status = {"value": "unloaded", "args": ["--parallel", "-1", "--ctx-size", "0"]}
+    far = {"id": "far", "owned_by": "remote", "status": {"value": "loaded"}}
+    llama_cpp(server).on(
+        "GET /v1/models", json_reply({"data": [{"id": "a", "status": status}, far]}, headers=LLAMA)
+    )
+    here, elsewhere = await client.models.listed(endpoint_of(server))
+    assert (here.slots, here.context_loaded, here.state) == (None, None, LoadState.NOT_LOADED)
+    assert (elsewhere.is_remote, elsewhere.state) == (True, LoadState.REMOTE)
+
+
+async def test_without_the_own_list_of_a_product_its_models_have_their_names(server, client):
+    for script, path in ((lm_studio, "GET /api/v1/models"), (ollama, "GET /api/tags")):
+        server.forget()
+        script(server)
+        listed = await client.models.listed(endpoint_of(server), is_refresh=True)
+        server.on(path, error_reply(500, "oops"))
+        found = await client.models.listed(endpoint_of(server), is_refresh=True)
+        assert [one.model_id for one in found] == [one.model_id for one in listed]
+
+
+async def test_a_document_that_was_cut_when_the_product_was_looked_for_is_read_whole(
+    server, client
+):
+    facts = {"loaded_models": [{"id": "birch"}], "backends": ["llama-cpp"] * 90_000}  # of LocalAI
+    rows = [{"id": name, "object": "model"} for name in ("alder", "birch")]
+    server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+    server.on("GET /system", json_reply(facts))
+    alder, birch = await client.models.listed(endpoint_of(server))
+    assert (alder.product, birch.state) == ("LocalAI", LoadState.LOADED)
+
+
+async def test_a_model_of_a_router_that_failed_says_so(server, client):
+    failed = {"value": "unloaded", "failed": True, "exit_code": 1}
+    row = {"id": "large", "owned_by": "llamacpp", "status": failed}
+    server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+    (model,) = await client.models.listed(endpoint_of(server))
+    assert (model.state, model.state_word) == (LoadState.NOT_LOADED, "failed")
+    assert model.load_failure == "exit code 1"
+
+
+async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
+    """`parallel` of an instance; `capabilities` are not in all versions."""
+    lm_studio(server)
+    instance = {"id": "alder", "config": {"context_length": 4096, "parallel": 1}}
+    able = {"vision": True, "reasoning": {"allowed_options": ["off", "", None, "on"]}}
+    rows = [
+        {"key": "alder", "type": "llm", "loaded_instances": [instance]},
+        {"key": "oak", "type": "llm", "loaded_instances": [], "capabilities": able},
+    ]
+    server.on("GET /api/v1/models", json_reply({"models": rows}))
+    alder, oak = await client.models.listed(endpoint_of(server))
+    assert (alder.slots, alder.tools, alder.images, alder.reasoning) == (1, None, None, None)
+    assert (oak.slots, oak.tools, oak.images, oak.efforts) == (None, None, True, ("off", "on"))
+
+
+async def test_only_some_models_of_lm_studio_chat_and_an_instance_has_its_own_name(server, client):
+    """`lms load alder --identifier tea`; rows as in lmstudio-ai/docs, 2_rest/list.md."""
+    instances = [
+        {"id": name, "config": {"context_length": window}}
+        for name, window in (("tea", 2048), ("alder:2", 4096), ("tea:2", 1024))
+    ]
+    rows = [
+        {"type": "decision", "key": "gate", "loaded_instances": [{"id": "gate"}]},
+        {"type": "embedding", "key": "leaf", "loaded_instances": []},
+        {"type": "llm", "key": "alder", "loaded_instances": instances, "size_bytes": 7},
+        {"type": "vlm", "key": "oak", "loaded_instances": [{"id": "far"}]},
+        {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
+    ]
+    lm_studio(server).on("GET /api/v1/models", json_reply({"models": rows}))
+    probed = await client.models.check(endpoint_of(server))
+    assert [(one.model_id, one.kind, one.state, one.context_loaded) for one in probed.models] == [
+        ("gate", "other", "loaded", None),
+        ("leaf", "embedding", "not loaded", None),
+        ("alder", "", "loaded", 4096),
+        ("tea", "", "loaded", 2048),
+        ("tea:2", "", "loaded", 1024),
+        ("oak", "", "not loaded", None),
+        ("far", "", "loaded", None),
+    ]
+    assert choose([probed], model="", state=State()).target.model_id == "alder"
+    assert choose([probed], model="tea", state=State()).target.model_id == "tea"
+
+
+OLD_LM_STUDIO = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
+    {
+        "id": "alder-4b",
+        "object": "model",
+        "type": "vlm",
+        "publisher": "lmstudio-community",
+        "arch": "alder",
+        "compatibility_type": "gguf",
+        "quantization": "Q4_K_M",
+        "state": "loaded",
+        "max_context_length": 32768,
+        "loaded_context_length": 4096,
+    },
+    {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
+    {"object": "model", "type": "llm"},
+]
+
+
+async def test_lm_studio_0_3_is_listed_asked_and_says_that_it_cannot_load(server, client):
+    """It answers unknown paths with status 200 and an error (bug-tracker #1323, #618)."""
+    lm_studio(server)
+    for route in ("GET /api/v1/models", "POST /api/v1/models/load"):
+        server.on(route, server.unknown)
+    server.on("GET /api/v0/models", json_reply({"object": "list", "data": OLD_LM_STUDIO}))
+    for _ in range(2):
+        probed = await client.models.check(endpoint_of(server))
+        assert (probed.product, probed.word) == ("LM Studio", "ready")
+    alder, leaf = probed.models
+    assert (alder.model_id, alder.state, alder.context_loaded) == (
+        "alder-4b",
+        LoadState.LOADED,
+        4096,
+    )
+    assert (alder.images, alder.quantization) == (True, "Q4_K_M")
+    assert (leaf.kind, leaf.state) == ("embedding", LoadState.NOT_LOADED)
+    assert len(server.seen("GET /api/v1/models")) == 1, "its window prints an error for each"
+    with pytest.raises(ServerRejected, match="LM Studio cannot load models on request") as failed:
+        await client.models.load(replace(leaf, kind=""))
+    assert failed.value.kind == "unsupported"
+
+    server.on("GET /api/v0/models", server.unknown)
+    names = [
+        model.model_id for model in await client.models.listed(endpoint_of(server), is_refresh=True)
+    ]
+    assert names == ["qwen3-8b", "gemma-3-4b", "nomic-embed"], "those of /v1/models"

@@ -1,0 +1,106 @@
+"""What arrives in one read of the network, and what is cut between two."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from lmchat.base.errors import ServerRejected, StreamInterrupted
+from lmchat.core.config.settings import TimeoutSettings
+from lmchat.core.servers.events import UsageReported
+from lmchat.core.servers.stream import end as answer_end
+from tests.support.client_calls import answered, ask, events_of, text_of
+from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Hold,
+    delta,
+    finish,
+    raw_reply,
+    sse,
+    usage,
+)
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def sse_event(event: dict) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+async def test_speeds_that_come_with_each_chunk_are_reported_once(server, client):
+    timings = {"predicted_n": 3, "predicted_per_second": 40.0}
+    pieces = [sse_event({**delta(f"{n} "), "timings": timings}) for n in range(20)]
+    server.on(CHAT, sse(*pieces, finish(), DONE))
+    events = await answered(client, ask(server))
+    assert len([event for event in events if isinstance(event, UsageReported)]) == 1, "at the end"
+
+
+async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
+    server.on(CHAT, sse("Hi", b"data: [DO", b"NE]\n\n", Hold()))
+    events = await answered(client, ask(server))
+    assert text_of(events) == "Hi"
+
+
+async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_client):
+    text = chunked(sse_event(delta("one ")), sse_event(delta("two")))
+    for behind, kind in (
+        (b"zz\r\n", StreamInterrupted),
+        (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
+    ):
+        server.on(CHAT, raw_reply(HEAD + text + behind, Hold()))
+        client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.1))
+        events, error = await events_of(client, ask(server))
+        assert isinstance(error, kind)
+        assert text_of(events) == "one two"
+
+
+async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arrived(
+    server, make_client
+):
+    for piece, hint in (("Half", "The text so far is kept"), (delta(), "No text has arrived")):
+        server.on(CHAT, sse(piece, Cut()))
+        _, error = await events_of(make_client(), ask(server))
+        assert isinstance(error, StreamInterrupted)
+        assert error.next_step.startswith(hint)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Where nobody waits for seconds behind a finish reason."""
+    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.1)
+
+
+async def test_behind_an_answer_that_does_not_end_the_next_prompt_goes_out(hasty, server, client):
+    server.on(CHAT, sse("one", finish(), Hold()), chat_reply("two"))
+    events = await asyncio.gather(*(answered(client, ask(server)) for _ in range(2)))
+    assert [text_of(one) for one in events] == ["one", "two"]
+
+
+@pytest.mark.rule("R-19")
+async def test_the_last_counts_above_0_win(server, make_client):
+    zeros, real = usage(0, 0), usage(23, 4)
+    for chunks, counts in (
+        ((real, real, zeros), (23, 4)),
+        ((usage(23, 3), real, usage(23, 0)), (23, 4)),
+        ((real, {**zeros, "usage": {"prompt_tokens": None, "completion_tokens": None}}), (23, 4)),
+        ((real, {**zeros, "usage": {"prompt_tokens": -1, "completion_tokens": -1}}), (23, 4)),
+        ((zeros, zeros), None),
+        ((zeros, real), (23, 4)),
+        (({**finish(), "x_groq": {"usage": real["usage"]}},), (23, 4)),
+        # earendil-works/pi#2017: Moonshot has it in the choice
+        (({"choices": [{"index": 0, "delta": {}, "usage": real["usage"]}]},), (23, 4)),
+        (({**zeros, "timings": {"cache_n": 0, "prompt_n": 0, "predicted_n": 4}},), (None, 4)),
+    ):
+        server.on(CHAT, sse("Hi", finish(), *chunks, DONE))
+        events = await answered(make_client(), ask(server))
+        reports = [one for one in events if isinstance(one, UsageReported)]
+        last = (reports[-1].prompt_tokens, reports[-1].completion_tokens) if reports else None
+        assert last == counts, chunks
