@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import time
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -37,7 +38,7 @@ collect_ignore_glob = (
 )
 
 pytest_plugins = [
-    *([] if os.name == "nt" else ["tests.support.e2e"]),
+    *(["tests.support.e2e"] if os.name != "nt" and find_spec("lmchat.app") else []),
     "tests.support.network_guard",
     "tests.support.hanging",
     "tests.support.real_server.fixtures",
