@@ -8,10 +8,10 @@ from itertools import accumulate
 from pathlib import Path
 
 from rich.cells import cell_len
-from tests.test_safe_text import INVISIBLE
 
 from lmchat.app.cells import graphemes, split_at_cell, widen_cells
 from lmchat.app.markdown_lines.wrap import wrap_points
+from tests.base.test_safe_text import INVISIBLE
 
 BREAKS = Path(__file__).parent / "data" / "grapheme_break_test.txt"
 JOINER = "\u200d"

@@ -13,7 +13,7 @@ from tests.support.programs import ROOT
 
 
 def test_every_text_of_the_suite_for_json_is_passed_on_or_refused():
-    suite = ROOT / "tests" / "answers" / "data" / "json_test_suite.jsonl"
+    suite = ROOT / "tests" / "core" / "answers" / "data" / "json_test_suite.jsonl"
     for line in suite.read_text(encoding="utf-8").splitlines():
         name, text = json.loads(line)
         body = b'{"model": "a@ollama", "x": ' + text.encode("latin-1") + b"}"
