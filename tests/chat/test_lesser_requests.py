@@ -407,6 +407,13 @@ async def is_another_product(chat: Chat, server: Server) -> None:
         await chat.server.models.check(ENDPOINT)
 
 
+async def is_unloaded(chat: Chat, server: Server) -> None:
+    """As by llama-swap, which lists no window, also after a new start of its own."""
+    for state in ("loaded", "unloaded"):
+        server.fields = {"owned_by": "llama-swap", "status": {"value": state}}
+        await chat.server.models.check(ENDPOINT)
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -416,6 +423,7 @@ async def is_another_product(chat: Chat, server: Server) -> None:
         is_forgotten,
         lists_another_window,
         is_another_product,
+        is_unloaded,
     ],
 )
 async def test_what_a_start_of_a_server_has_shown_ends_with_it(store, start):
