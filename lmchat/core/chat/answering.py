@@ -258,8 +258,9 @@ class Asking(Struct):
             message_id=self.message_id,
         )
         selection = choose()
-        sent = [await make(selection)]
-        for note in self._notes(selection, sent[0]):
+        whole = await make(selection)
+        sent = [whole]
+        for note in self._notes(selection, whole):
             yield RequestAdapted(note=note)
         refusal: ServerRejected | None = None  # the last one
         while True:
@@ -300,13 +301,14 @@ class Asking(Struct):
                     estimator.memory_of(target).window = error.room_tokens
                 is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
                 if is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
-                    sent.append(await make(choose(is_quoted=True)))
+                    whole = await make(choose(is_quoted=True))
+                    sent.append(whole)
                     continue
                 has_quote = prefill is not None and not is_continued and bool(prefill.message.text)
                 less = lesser(sent, error, estimator, has_quote=has_quote)
                 if less is None or not settings.is_truncating:
                     raise
-                note = f"{error.message.rstrip('.')}. {left_out_note(request, less)}"
+                note = f"{error.message.rstrip('.')}. {left_out_note(whole, less)}"
                 yield RequestAdapted(note=note)
                 sent.append(less)
 

@@ -149,7 +149,9 @@ async def test_a_session_goes_on_after_an_overflow_in_any_words(store):
         for before, after in pairwise(requests):
             assert len(after["messages"]) < len(before["messages"])
             assert texts(after) == texts(before)[-len(after["messages"]) :], "the oldest go"
-        assert all(re.search(r"Sent without \d+ oldest messages\.$", note) for note in chat.notes)
+        noted = [re.findall(r"Sent without (\d+) oldest messages\.$", note) for note in chat.notes]
+        left_out = [len(requests[0]["messages"]) - len(one["messages"]) for one in requests[1:]]
+        assert noted == [[str(count)] for count in left_out], name
         # the room is first taken for the middle of what was refused and what was taken
         assert len(await chat.ask("And then?")) <= 2, name
         assert chat.end == DONE_WELL
@@ -407,6 +409,13 @@ async def is_another_product(chat: Chat, server: Server) -> None:
         await chat.server.models.check(ENDPOINT)
 
 
+async def is_unloaded(chat: Chat, server: Server) -> None:
+    """As by llama-swap, which lists no window, also after a new start of its own."""
+    for state in ("loaded", "unloaded"):
+        server.fields = {"owned_by": "llama-swap", "status": {"value": state}}
+        await chat.server.models.check(ENDPOINT)
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -416,6 +425,7 @@ async def is_another_product(chat: Chat, server: Server) -> None:
         is_forgotten,
         lists_another_window,
         is_another_product,
+        is_unloaded,
     ],
 )
 async def test_what_a_start_of_a_server_has_shown_ends_with_it(store, start):

@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -57,6 +57,7 @@ from lmchat.core.chat.service import ChatService
 from lmchat.core.chat.session import OpenSession, TurnEnded
 from lmchat.core.chat.toolbox import ToolQuestion
 from lmchat.core.config.state import change_state
+from lmchat.core.servers.discovery.monitor import Monitor
 from lmchat.core.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.core.servers.model import LoadState, ModelInfo, name_and_address
 from lmchat.core.servers.target import Target
@@ -324,10 +325,19 @@ class PlainFront(TurnListener):
     # Turns
 
     async def connect(self) -> None:
-        if self.chat.turn_options.target is None:
+        target = self.chat.turn_options.target
+        if target is None:
             target = Target.of(await self.runtime.finder().ready_model(note=self.notify))
             self.chat.turn_options.use_target(target)
             self.print_label(f"Model: {model_text(target)}.")
+            return
+        monitor = Monitor(self.runtime.backend.models.check)
+        monitor.aim(target)
+        async with aclosing(monitor.watch()) as checks:
+            checked = (await anext(checks)).target
+        # of one that has become remote, the request is refused
+        if checked is not None and (target.is_remote or not checked.is_remote):
+            self.chat.turn_options.use_target(checked)  # with the window that it has now
 
     def print_session(self) -> None:
         session = self.chat.active

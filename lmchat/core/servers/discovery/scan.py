@@ -33,7 +33,7 @@ from lmchat.core.servers.discovery.status import (
     reason_of_models,
 )
 from lmchat.core.servers.endpoint import Endpoint, origin_of
-from lmchat.core.servers.model import OPENAI_COMPATIBLE, ModelInfo
+from lmchat.core.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.core.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.core.servers.products.product import LIST, Product
 from lmchat.core.servers.products.server_api import ServerApi
@@ -260,7 +260,8 @@ class Scanner:
     ) -> tuple[ModelInfo, ...]:
         """Add the windows that this start of the server has told, where the list tells none.
 
-        Another product, or another window of a model, shows that the server has started again.
+        Another product, or another window of a model, shows that the server has started again. What
+        requests to a model have shown ends when it is unloaded.
         """
         memory = api.memory
         told = {model.model_id: model.context_loaded for model in models if model.context_loaded}
@@ -268,6 +269,9 @@ class Scanner:
         if is_other or any(memory.windows.get(name, told[name]) != told[name] for name in told):
             memory = self._access.new_start(api.endpoint)
         memory.windows.update(told)
+        for model in models:
+            if model.state is LoadState.NOT_LOADED:  # the program that has shown it has ended
+                memory.models.pop(model.model_id, None)
         return tuple(
             replace(model, context_loaded=memory.windows.get(model.model_id)) for model in models
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,8 +11,8 @@ import pytest
 from lmchat.app.commands.table import SLASH_COMMANDS
 from lmchat.app.leaves.plain.line_reader import LineReader
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, plain
-from tests.support.scripted_server import ScriptedServer
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp, plain
+from tests.support.scripted_server import Reply, ScriptedServer, Seen
 
 
 def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
@@ -28,6 +29,22 @@ def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
         done = cli("--plain", stdin="\n".join(("/theme", *sorted(names), "/quit", "Hello")))
         assert done.stderr.count("needs the screen") == 1
         assert server.seen(CHAT) == []
+
+
+def test_each_prompt_has_the_window_that_the_server_lists_by_then(tmp_path):
+    def start_again(_: Seen) -> Reply:
+        llama_cpp(server, n_ctx=8192)
+        return chat_reply()
+
+    talk = [{"role": role, "content": "beans " * 300} for role in ("user", "assistant")] * 5
+    with ScriptedServer() as server:
+        llama_cpp(server, n_ctx=1024)
+        server.on(CHAT, start_again)
+        cli = Inside(home=tmp_path, url=server.url)
+        cli("import", "-", stdin=json.dumps(talk))
+        done = cli("--plain", "-r", "last", stdin="Hello\nHello\n")
+        assert "8 oldest messages left out" in done.stderr
+        assert [len(seen.json["messages"]) for seen in server.seen(CHAT)] == [3, 13]
 
 
 def test_where_nothing_can_copy_another_way_is_named(tmp_path):
