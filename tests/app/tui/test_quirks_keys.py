@@ -467,6 +467,7 @@ reads_and_waits = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(reads_and_waits)
 @example([(b"\x1b[200~\xe6", 0, 3)])
+@example([(b"\x1b[200~\r", 0, 0)])
 def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:
     for has_kitty, waits_s, last, key in (
         (False, LONGEST_WAIT_S, b"z", "z"),

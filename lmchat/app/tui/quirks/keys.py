@@ -206,7 +206,8 @@ class KeyParser(XTermParser):
         if self._held == _ESCAPE and self._paste is None and self._has_kitty:
             self._held = _ESCAPE if data.startswith(_AFTER_ESCAPE) else ""
         alone = data.removeprefix("\ufffd")  # half a character before it
-        if self.wait_s is not None and self._held not in _ENTERS and self._is_stop(alone):
+        is_enter_held = self._paste is None and self._held in _ENTERS
+        if self.wait_s is not None and not is_enter_held and self._is_stop(alone):
             yield from self.end_wait()
         text = self._held + data
         self._held = ""
