@@ -15,6 +15,7 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.posix
+@pytest.mark.leaf("imports")
 def test_sessions_move_come_back_from_a_backup_and_go(tmp_path):
     section = GUIDE.partition("## Another machine")[2].partition("\n## ")[0]
     pack, unpack, backup, older, delete = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)

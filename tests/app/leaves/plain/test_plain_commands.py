@@ -31,6 +31,7 @@ def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
         assert server.seen(CHAT) == []
 
 
+@pytest.mark.leaf("imports")
 def test_each_prompt_has_the_window_that_the_server_lists_by_then(tmp_path):
     def start_again(_: Seen) -> Reply:
         llama_cpp(server, n_ctx=8192)
