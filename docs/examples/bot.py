@@ -4,13 +4,14 @@ import asyncio
 import sys
 from contextlib import aclosing
 
-from lmchat.api import Home, LMChatError, MessageAdded, TurnEnded, safe_text
+from lmchat.api import Ask, Home, LMChatError, MessageAdded, TurnEnded, safe_text
 
 sessions: dict[str, str] = {}  # ids by channel
 
 
 async def reply(home: Home, channel: str, text: str) -> None:
-    async with aclosing(home.turn(text, sessions.get(channel, ""), max_tokens=60)) as events:
+    prompt = Ask(prompt=text, session_id=sessions.get(channel, ""), options={"max_tokens": 60})
+    async with aclosing(home.turn(prompt)) as events:
         async for event in events:
             if isinstance(event, MessageAdded):
                 sessions[channel] = event.session_id

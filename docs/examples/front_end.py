@@ -4,6 +4,7 @@ import sys
 
 from lmchat.api import (
     ApprovalScope,
+    Ask,
     Decision,
     MessageEnded,
     SyncHome,
@@ -22,7 +23,7 @@ def approve(question: ToolQuestion) -> Decision:
 
 
 with SyncHome() as home:
-    for event in home.turn(sys.argv[1], approve=approve):
+    for event in home.turn(Ask(prompt=sys.argv[1], approve=approve)):
         if isinstance(event, TextDelta):
             print(safe_text(event.text), end="", flush=True)
         elif isinstance(event, MessageEnded) and event.message.tool_result:

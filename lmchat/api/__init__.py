@@ -11,7 +11,10 @@ from lmchat.api.clients import RequestOptions as RequestOptions
 from lmchat.api.clients import Show as Show
 from lmchat.api.clients import checked_options as checked_options
 from lmchat.api.home import Approve as Approve
+from lmchat.api.home import Ask as Ask
 from lmchat.api.home import Home as Home
+from lmchat.api.home import NextRequest as NextRequest
+from lmchat.api.home import RunningTurn as RunningTurn
 from lmchat.api.home import Sessions as Sessions
 from lmchat.api.home import Tools as Tools
 from lmchat.api.home import TurnEvent as TurnEvent

@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.api.clients import Client, Options, checked_options, chosen_model
@@ -18,8 +27,11 @@ from lmchat.base.errors import LMChatError, RequestInvalid, StillAnswering, Wron
 from lmchat.base.files.paths import Paths
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line
+from lmchat.core.answers.json_schema import SchemaOutput
+from lmchat.core.answers.live_stats import LiveStats
 from lmchat.core.answers.repetition import Repetition
-from lmchat.core.attachments.attachment import read_attachment
+from lmchat.core.answers.streamed_answer import StreamedAnswer
+from lmchat.core.attachments.attachment import Attachment, read_attachment
 from lmchat.core.chat.answering import check_start
 from lmchat.core.chat.events import (
     AnswerStarted,
@@ -28,10 +40,12 @@ from lmchat.core.chat.events import (
     MessageEnded,
     TurnListener,
 )
+from lmchat.core.chat.preview import curl_command, json_text
 from lmchat.core.chat.service import ChatService
-from lmchat.core.chat.session import OpenSession, TurnEnded
-from lmchat.core.chat.settings import SamplingLayers
+from lmchat.core.chat.session import OpenSession, TurnEnded, TurnState
+from lmchat.core.chat.settings import SamplingLayers, TurnSettings
 from lmchat.core.chat.toolbox import Toolbox, ToolQuestion
+from lmchat.core.chat.turn_starts import MakeStart, continued, edited, regenerated
 from lmchat.core.config.load import Flags, load
 from lmchat.core.formats.exports import EXPORT_FORMATS
 from lmchat.core.library.library import ExportAs, Library
@@ -41,18 +55,112 @@ from lmchat.core.servers.events import StreamEvent
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.request import SAMPLING_FIELDS, Sampling
 from lmchat.core.servers.target import Target
-from lmchat.core.sessions.message import Role, is_continuable
-from lmchat.core.sessions.prompts import Prompt
+from lmchat.core.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    has_text_to_continue,
+    is_continuable,
+    text_message,
+)
+from lmchat.core.sessions.prompts import PendingPrompt, Prompt
 from lmchat.core.sessions.session import SearchHit, Session, SessionHeader
 from lmchat.core.storage.store import Store
 from lmchat.core.tools.calls import Decision, Tell, ToolResult, ToolServer
 
 _logger = logging.getLogger(__name__)
 
-Approve = Callable[[ToolQuestion], Awaitable[Decision]]
+Approve = Callable[[ToolQuestion], Awaitable[Decision] | Decision]
 """Decides whether a tool runs: `question.message.tool_calls[0].arguments` is JSON by the model."""
 
 TurnEvent = MessageAdded | AnswerStarted | StreamEvent | Repetition | MessageEnded | TurnEnded
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """A prompt for a session, or a wish for another answer."""
+
+    prompt: str = ""
+    session_id: str = ""  # as `word` of `Sessions`; empty: a new session
+    files: Sequence[Path | Attachment] = ()  # texts, images and PDFs that are sent with the prompt
+    system: str | None = None
+    """System prompt from this turn on, also in later ones; empty: none.
+
+    None: that of the session, for a new one that of the configuration.
+    """
+    replaces: str = ""
+    """Id of a message of the session, of which the prompt becomes another version.
+
+    An empty prompt asks for another answer to it, or in place of this answer.
+    """
+    continues: str = ""
+    """Id of an unfinished answer, which the model continues as another version."""
+    model: str | ModelInfo = ""  # a remote one has to be named here, by its whole name
+    approve: Approve | None = None
+    """Decides about each call of a tool that the user has not always allowed.
+
+    Without it, the model gets no tools.
+    """
+    start: str = ""  # of the answer, which the model continues
+    wanted: SchemaOutput | None = None  # JSON value that is wanted; the answer is not checked
+    options: Options = {}  # for the model, above those of session and configuration
+
+    @property
+    def has_prompt(self) -> bool:
+        return bool(self.prompt.strip() or self.files)
+
+
+class NextRequest(Struct, frozen=True, kw_only=True):
+    """What a prompt would send."""
+
+    json: str  # the body, indented; images are cut
+    curl: str  # a command for a POSIX shell
+    notes: tuple[str, ...]  # options that are not sent, and why
+
+
+class RunningTurn:
+    """A turn that runs while its `events`, those of `Home.turn`, are read.
+
+    After its end, also a stop: `ended`, `answer`, and `save_error`, which says why the disk lacks
+    it. While it runs and then: `session_id`, `stats`, and `streamed`, the answer that started last.
+    """
+
+    events: AsyncGenerator[TurnEvent, None]
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.queue: asyncio.Queue[TurnEvent | BaseException] = asyncio.Queue()
+        self.session_id = ""
+        self.session: OpenSession | None = None  # once it has started
+        self.state: TurnState | None = None
+        self.ended: TurnEnded | None = None
+        self.messages: Sequence[ChatMessage] = ()  # at the end
+        self.save_error: LMChatError | None = None
+
+    @property
+    def stats(self) -> LiveStats | None:
+        return self.state.stats if self.state is not None else None
+
+    @property
+    def streamed(self) -> StreamedAnswer | None:
+        return self.state.answer if self.state is not None else None
+
+    @property
+    def answer(self) -> ChatMessage | None:
+        """The last answer; `STOPPED` also if the model did not get the results of its calls."""
+        if self.ended is None or self.ended.answer is None:
+            return None
+        is_last = self.ended.answer.message_id == self.messages[-1].message_id
+        return (
+            self.ended.answer if is_last else replace(self.ended.answer, state=AnswerState.STOPPED)
+        )
+
+
+class _Sending(Struct, frozen=True, kw_only=True):
+    """What an `Ask` means."""
+
+    session_id: str  # empty: a new session
+    model: ModelInfo
+    prompt: Prompt
 
 
 class Sessions:
@@ -194,9 +302,9 @@ class Home:
             runtime = await stack.enter_async_context(setup.open(note=_logger.warning))
             # a remote model that was chosen on the screen is none that this program names
             runtime = replace(runtime, state=replace(runtime.state, is_remote=False))
-            self._use(setup, runtime, runtime.finder())
-            await stack.enter_async_context(aclosing(self._toolbox.host))
-            stack.push_async_callback(self._close_chat)
+            layers = SamplingLayers.of(setup.loaded, self._profile, {})
+            opened = self._open(setup, runtime, runtime.finder(), layers, _logger.error)
+            await stack.enter_async_context(opened)
             self._stack = stack.pop_all()
         return self
 
@@ -216,42 +324,58 @@ class Home:
         return Setup.of(paths, loaded, environ, is_temporary=self._is_temporary)
 
     @classmethod
-    def on(cls, setup: Setup, runtime: Runtime, finder: ServerFinder) -> Self:
-        """For the command line, which opens and closes these."""
+    @asynccontextmanager
+    async def on(
+        cls,
+        setup: Setup,
+        runtime: Runtime,
+        finder: ServerFinder,
+        layers: SamplingLayers,
+        note: Callable[[str], object],
+    ) -> AsyncIterator[Self]:
+        """For the command line, which opens these; `note` gets what is not saved at the end."""
         home = cls()
-        home._use(setup, runtime, finder)
-        return home
+        async with home._open(setup, runtime, finder, layers, note):
+            yield home
 
-    def _use(self, setup: Setup, runtime: Runtime, finder: ServerFinder) -> None:
-        self._setup = setup
+    @asynccontextmanager
+    async def _open(
+        self,
+        setup: Setup,
+        runtime: Runtime,
+        finder: ServerFinder,
+        layers: SamplingLayers,
+        note: Callable[[str], object],
+    ) -> AsyncIterator[None]:
         self._runtime = runtime
         self._finder = finder
-        self._toolbox = setup.make_toolbox(runtime.settings, setup.loaded.servers, runtime.state)
-        chat = replace(runtime.settings.chat, auto_compact=False, auto_title=False)
-        self._chat = ChatService(
-            chat=chat,
+        self._chat = chat = ChatService(
+            chat=replace(runtime.settings.chat, auto_compact=False, auto_title=False),
             backend=runtime.backend,
             store=runtime.store,
             stats_store=runtime.stats_store,
-            layers=SamplingLayers.of(setup.loaded, self._profile, {}),
+            layers=layers,
         )
-        self._chat.drafts.is_kept = False  # a prompt of a program is no draft of the user
+        chat.drafts.is_kept = False  # a prompt of a program is no draft of the user
         self._turns = _Turns()
-        self._chat.reporter.listener = self._turns
+        chat.reporter.listener = self._turns
         named = configured_endpoints(runtime.settings)
-        self.client = Client.sharing(runtime.backend, self._finder, *named)
+        self.client = Client.sharing(runtime.backend, finder, *named)
         self.sessions = Sessions(runtime.store)
-        self.tools = Tools(self._toolbox, self._require_open)
+        self.toolbox = setup.make_toolbox(runtime.settings, setup.loaded.servers, runtime.state)
+        self.tools = Tools(self.toolbox, self._require_open)
+        async with aclosing(self.toolbox.host):
+            try:
+                yield
+            finally:
+                for session in chat.open_sessions.running:
+                    await chat.stop_and_wait(session)
+                await chat.close()
+                await setup.keep_unsaved(chat, note)
 
     def _require_open(self) -> None:
         if self._is_closed:
             raise WrongUse("This home is closed.", next_step="Use it within `async with`.")
-
-    async def _close_chat(self) -> None:
-        for session in self._chat.open_sessions.running:
-            await self._chat.stop_and_wait(session)
-        await self._chat.close()
-        await self._setup.keep_unsaved(self._chat, _logger.error)
 
     async def model(self, name: str = "") -> ModelInfo:
         """Return the model that a chat would use; a remote one only by its whole name, given here.
@@ -287,23 +411,12 @@ class Home:
     def _values(
         self, model: ModelInfo, session_options: Mapping[str, object], given: Options
     ) -> dict[str, object]:
-        layers = replace(self._chat.turn_options.layers, command_line=checked_options(given))
+        layers = self._chat.turn_options.layers
+        layers = replace(layers, command_line={**layers.command_line, **checked_options(given)})
         layers.refuse_ignored(model.product)
         return layers.values(session_options, model.model_id)
 
-    async def turn(
-        self,
-        prompt: str,
-        session_id: str = "",
-        *,
-        files: Sequence[Path] = (),
-        system: str | None = None,
-        replaces: str = "",
-        continues: str = "",
-        model: str | ModelInfo = "",
-        approve: Approve | None = None,
-        **options: Unpack[Options],
-    ) -> AsyncGenerator[TurnEvent, None]:
+    def turn(self, ask: Ask | str) -> AsyncGenerator[TurnEvent, None]:
         """Send a prompt, yield all that answers it, and save both.
 
         Wrap it in `contextlib.aclosing`: leaving it early stops the turn, and what has come is
@@ -314,131 +427,162 @@ class Home:
         is its end; then each call is a `MessageAdded` and a `MessageEnded`, and the next answer
         begins. The last event is a `TurnEnded`.
 
-        Args:
-            prompt: Text of the prompt.
-            session_id: Session to continue, as `word` of `Sessions`; empty: a new one.
-            files: Texts, images and PDFs that are sent with the prompt.
-            system: System prompt from this turn on, also in later ones; empty: none; None: that of
-                the session, for a new one that of the configuration.
-            replaces: Id of a message of the session. The prompt becomes another version of this
-                prompt. An empty prompt asks for another answer to it, or in place of this answer.
-            continues: Id of an unfinished answer, which the model continues as another version.
-            model: Name of the model; a remote one has to be named here, by its whole name.
-            approve: Decides about each call of a tool that the user has not always allowed; without
-                it, the model gets no tools.
-            options: Options for the model, above those of session and configuration.
-
         Raises:
             LMChatError: Nothing was sent: `SessionNotFound`, `FileRefused`, `WrongUse`,
                 `RequestInvalid` while a turn runs in the session, and for a message that cannot be
                 replaced or continued, or as `model` does.
             StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
         """
+        return self._events(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
+
+    def run(self, ask: Ask) -> RunningTurn:
+        """As `turn`, for who needs more than the events."""
+        running = RunningTurn(ask)
+        running.events = self._events(running)
+        return running
+
+    async def next_request(self, ask: Ask) -> NextRequest:
+        """Return what `run` would send; raise as it does. Nothing is sent or saved but files."""
+        sending = await self._sending(ask)
+        chat = self._chat
+        session = chat.open_sessions.new_session
+        if sending.session_id:
+            session = await chat.open_sessions.find_or_load(sending.session_id)
+        make_start, settings = await self._start_of(ask, session, sending)
+        path = session.messages_so_far
+        if ask.system is not None:
+            path = path.added(text_message(Role.SYSTEM, ask.system, parent_id=path.leaf_id))
+        request = await chat.request_of(session, make_start(path), settings)
+        prepared = await self._runtime.backend.prepare(request)
+        return NextRequest(
+            json=json_text(prepared),
+            curl=curl_command(prepared),
+            notes=tuple(prepared.option_notes.values()),
+        )
+
+    async def _sending(self, ask: Ask) -> _Sending:
+        """Find what is to be sent, and where: all that does not need the session itself."""
         self._require_open()
-        chat, store = self._chat, self._runtime.store
-        has_prompt = bool(prompt.strip() or files)
-        if continues and (has_prompt or system is not None):
+        if ask.continues and (ask.has_prompt or ask.system is not None or ask.start):
             raise RequestInvalid("A continued answer takes neither a prompt nor a system prompt.")
-        if not (has_prompt or replaces or continues):
+        if not (ask.has_prompt or ask.replaces or ask.continues):
             raise RequestInvalid("The prompt is empty.", next_step="Pass a text or files.")
-        chosen = await chosen_model(self._finder, model)
-        attached = [await read_attachment(path) for path in files]
-        for file in attached:
+        model, store = await chosen_model(self._finder, ask.model), self._runtime.store
+        files = [
+            file if isinstance(file, Attachment) else await read_attachment(file)
+            for file in ask.files
+        ]
+        for file in files:
             await store.files.save(file.data)
-        if session_id and session_id not in chat.open_sessions.running_ids:  # else it may be new
+        session_id, open_sessions = ask.session_id, self._chat.open_sessions
+        # one that runs may be new, and the disk may have refused another
+        if session_id and session_id not in open_sessions.running_ids | open_sessions.refused_ids:
             session_id = await store.find_id(session_id)
+        prompt = Prompt(ask.prompt, tuple(file.part for file in files))
+        return _Sending(session_id=session_id, model=model, prompt=prompt)
+
+    async def _start_of(
+        self, ask: Ask, session: OpenSession, sending: _Sending
+    ) -> tuple[MakeStart, TurnSettings]:
+        await session.load_older()
+        old_id, prompt = ask.continues or ask.replaces, sending.prompt
+        old = session.messages.find(old_id)
+        if old_id:
+            roles = [Role.USER] if ask.has_prompt else [Role.USER, Role.ASSISTANT]
+            if old is None or not (is_continuable(old) if ask.continues else old.role in roles):
+                message = "This message cannot be replaced or continued in this way."
+                step = "Pass a prompt of the shown branch, or an answer without a prompt."
+                raise RequestInvalid(message, next_step=step)
+        choices, start = self._chat.turn_options, ask.start.rstrip()
+        choices.use_target(Target.of(sending.model))
+        values = self._values(sending.model, session.session_sampling, ask.options)
+        settings = replace(
+            choices.settings({}),
+            sampling=Sampling().with_options(values),
+            toolbox=None if ask.approve is None else self.toolbox,
+        )
+        if ask.wanted is not None:
+            settings = replace(settings, output=ask.wanted.output)
+        if not old_id:
+            return choices.prompt_start(prompt, start), settings
+        if ask.has_prompt:
+            text, files = prompt.text, prompt.files
+            edit = partial(edited, message_id=old_id, text=text, files=files, prefill_text=start)
+            return edit, settings
+        if ask.continues and old is not None and has_text_to_continue(old):
+            return partial(continued, answer_id=old_id, prefill=None), settings
+        return partial(regenerated, message_id=old_id, prefill_text=start), settings
+
+    async def _events(self, running: RunningTurn) -> AsyncGenerator[TurnEvent, None]:
+        ask = running.ask
+        sending = await self._sending(ask)
+        chat, session_id = self._chat, sending.session_id
         # from here to the reservation, no `await`: another turn may begin with each
         new = None if session_id else chat.open_sessions.switch_to_new()
-        session_id = new.session_id if new else session_id
-        running = self._turns.start(session_id, approve)
+        running.session_id = new.session_id if new else session_id
+        self._turns.start(running)
         try:
             session = new or await chat.open_sessions.find_or_load(session_id)
-            await session.load_older()
-            old = session.messages.find(continues or replaces)
-            if continues or replaces:
-                roles = [Role.USER] if has_prompt else [Role.USER, Role.ASSISTANT]
-                if old is None or not (is_continuable(old) if continues else old.role in roles):
-                    message = "This message cannot be replaced or continued in this way."
-                    step = "Pass a prompt of the shown branch, or an answer without a prompt."
-                    raise RequestInvalid(message, next_step=step)
-            chat.turn_options.use_target(Target.of(chosen))
-            values = self._values(chosen, session.session_sampling, options)
-            settings = chat.turn_options.settings({})
-            settings = replace(
-                settings,
-                sampling=Sampling().with_options(values),
-                toolbox=None if approve is None else self._toolbox,
-            )
-            sent = Prompt(prompt, tuple(file.part for file in attached))
-            if system is not None:  # a refused turn leaves none behind
-                start = chat.turn_options.prompt_start(sent, "")(session.messages)
-                check_start(start, settings, chat.context_window.estimator)
-                await session.set_system_prompt(system)
+            make_start, settings = await self._start_of(ask, session, sending)
+            if ask.system is not None:  # a refused turn leaves none behind
+                check_start(make_start(session.messages), settings, chat.context_window.estimator)
+                await session.set_system_prompt(ask.system)
             self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
-            if old is None:
-                chat.send_now(session, sent, settings)
-            elif has_prompt:
-                chat.edit(session, old.message_id, sent, settings=settings)
-            elif continues:
-                chat.continue_answer(session, old, settings=settings)
-            else:
-                chat.regenerate(session, old, settings=settings)
-            while not isinstance(event := await running.events.get(), TurnEnded):
+            pending = PendingPrompt(draft=sending.prompt.draft) if ask.has_prompt else None
+            chat.start(session, make_start, settings=settings, pending=pending)
+            running.session, running.state = session, session.turn
+            while not isinstance(event := await running.queue.get(), TurnEnded):
                 if isinstance(event, BaseException):
                     raise event
                 yield event
+                running.queue.task_done()
             if event.error is not None:
                 self._finder.forget()
             await chat.wait(session)  # raises what no answer shows
             yield event
         finally:
             # whoever is cancelled twice does not wait; no other turn begins until it has ended
-            await asyncio.shield(asyncio.create_task(self._end_turn(session_id)))
-        if chat.save_queue.warning is not None:
-            raise chat.save_queue.warning
+            await asyncio.shield(asyncio.create_task(self._end_turn(running)))
+        if running.save_error is not None:
+            raise running.save_error
 
-    async def _end_turn(self, session_id: str) -> None:
-        session = self._chat.open_sessions.find(session_id)
+    async def _end_turn(self, running: RunningTurn) -> None:
+        session = running.session
         if session is not None:
             await self._chat.stop_and_wait(session)
-        self._turns.end(session_id)
-
-
-class _RunningTurn:
-    """Turn of a session: what its caller gets, an error of the front end, too."""
-
-    def __init__(self, approve: Approve | None) -> None:
-        self.approve = approve
-        self.events: asyncio.Queue[TurnEvent | BaseException] = asyncio.Queue()
+            running.ended, running.messages = session.last_end, session.messages
+            running.save_error = self._chat.save_queue.warning
+        self._turns.end(running.session_id)
 
 
 class _Turns(TurnListener):
     """Front end of all turns: passes the events of each to its caller."""
 
     def __init__(self) -> None:
-        self._running: dict[str, _RunningTurn] = {}  # by the id of the session
+        self._running: dict[str, RunningTurn] = {}  # by the id of the session
 
-    def start(self, session_id: str, approve: Approve | None) -> _RunningTurn:
+    def start(self, running: RunningTurn) -> None:
         """Reserve a session; raises `RequestInvalid` while it has a turn."""
-        if session_id in self._running:
+        if running.session_id in self._running:
             raise StillAnswering
-        running = self._running[session_id] = _RunningTurn(approve)
-        return running
+        self._running[running.session_id] = running
 
     def end(self, session_id: str) -> None:
         del self._running[session_id]
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, TurnEvent):
-            self._running[session.session_id].events.put_nowait(event)
+            self._running[session.session_id].queue.put_nowait(event)
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         running = self._running[session.session_id]
         try:
-            return await cast(Approve, running.approve)(question)  # without it, there are no tools
+            await running.queue.join()  # what comes before the question is shown before it
+            decision = cast(Approve, running.ask.approve)(question)  # without it, no tools
+            return decision if isinstance(decision, Decision) else await decision
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets it as it is
-            running.events.put_nowait(error)
+            running.queue.put_nowait(error)
             return await asyncio.Future()  # until the caller has stopped the turn

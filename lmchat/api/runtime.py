@@ -21,7 +21,6 @@ from lmchat.base.metrics import Metrics
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.processes.environment import command_line, environment_of_programs
 from lmchat.core.chat.service import ChatService
-from lmchat.core.chat.session import OpenSession
 from lmchat.core.chat.toolbox import Toolbox
 from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import LoadedSettings
@@ -38,6 +37,7 @@ from lmchat.core.servers.local.engine import Engine
 from lmchat.core.servers.local.kept_slot import KeptSlot
 from lmchat.core.servers.model import LoadState, ModelInfo, find_model
 from lmchat.core.servers.products import named_endpoints
+from lmchat.core.sessions.session import SessionHeader
 from lmchat.core.storage.stats_store import StatsStore
 from lmchat.core.storage.store import Store
 from lmchat.core.tools.mcp_servers import McpServers
@@ -59,18 +59,10 @@ class Runtime(Struct, frozen=True, kw_only=True):
     def finder(self) -> ServerFinder:
         return ServerFinder(self.backend.models, self.settings, lambda: self.state)
 
-    async def resume(
-        self, chat: ChatService, id_or_prefix: str, system_prompt: str | None
-    ) -> OpenSession:
-        """Show a saved session; raise `SessionNotFound`.
-
-        Without `system_prompt`, it keeps its own; a new session has it from the settings.
-        """
-        session_id = await self.store.take_session(self.saved, id_or_prefix)
-        session = chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
-        if system_prompt is not None:
-            await session.set_system_prompt(system_prompt)
-        return session
+    async def take_session(self, word: str) -> SessionHeader:
+        """Copy a saved session into the store of this run; raise `SessionNotFound`."""
+        session_id = await self.store.take_session(self.saved, word)
+        return (await self.store.open_session(session_id, count=1)).header
 
     async def load_if_needed(
         self,

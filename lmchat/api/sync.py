@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
-from lmchat.api.clients import Client, ClientOptions, Options, RequestOptions
-from lmchat.api.home import Home, Sessions, Tools, TurnEvent
+from msgspec.structs import replace
+
+from lmchat.api.clients import Client, ClientOptions, RequestOptions
+from lmchat.api.home import Ask, Home, Sessions, Tools, TurnEvent
 from lmchat.base.errors import WrongUse
 from lmchat.base.processes.background import end_tasks, run_abandonable
 from lmchat.core.answers.repetition import Repetition
@@ -233,6 +235,7 @@ class SyncHome(Blocking[Home]):
     model = _blocking(Home.model)
     load = _blocking(Home.load)
     options = _passed_on(Home.options)
+    next_request = _blocking(Home.next_request)
 
     def __init__(
         self, folder: Path | None = None, *, profile: str = "", is_temporary: bool = False
@@ -254,32 +257,13 @@ class SyncHome(Blocking[Home]):
     def __exit__(self, *_: object) -> None:
         self.thread.close(self.source.__aexit__)
 
-    def turn(
-        self,
-        prompt: str,
-        session_id: str = "",
-        *,
-        files: Sequence[Path] = (),
-        system: str | None = None,
-        replaces: str = "",
-        continues: str = "",
-        model: str | ModelInfo = "",
-        approve: Callable[[ToolQuestion], Decision] | None = None,
-        **options: Unpack[Options],
-    ) -> Generator[TurnEvent, None, None]:
-        """As `Home.turn`; `approve` is called in a thread of its own."""
-        return self.thread.each(
-            self.source.turn(
-                prompt,
-                session_id,
-                files=files,
-                system=system,
-                replaces=replaces,
-                continues=continues,
-                model=model,
-                approve=None
-                if approve is None
-                else lambda question: run_abandonable(partial(approve, question)),
-                **options,
-            )
-        )
+    def turn(self, ask: Ask | str) -> Generator[TurnEvent, None, None]:
+        """As `Home.turn`; `approve` may block: it is called in a thread of its own."""
+        if isinstance(ask, Ask) and (approve := ask.approve) is not None:
+
+            async def decide(question: ToolQuestion) -> Decision:
+                decision = await run_abandonable(partial(approve, question))
+                return decision if isinstance(decision, Decision) else await decision
+
+            ask = replace(ask, approve=decide)
+        return self.thread.each(self.source.turn(ask))

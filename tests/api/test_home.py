@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import sqlite3
 import sys
 from contextlib import aclosing, closing
@@ -14,6 +15,7 @@ from lmchat.api import (
     AnswerStarted,
     AnswerState,
     ApprovalScope,
+    Ask,
     ConfigError,
     Decision,
     FileRefused,
@@ -23,6 +25,7 @@ from lmchat.api import (
     MessageEnded,
     NoServerFound,
     RequestInvalid,
+    SchemaOutput,
     ServerRejected,
     SessionNotFound,
     StoreUnavailable,
@@ -31,6 +34,7 @@ from lmchat.api import (
     ToolServerState,
     TurnEnded,
     WrongUse,
+    read_attachment,
 )
 from lmchat.core.config.mcp_file import write_servers
 from lmchat.core.config.settings import McpSettings
@@ -46,6 +50,7 @@ from tests.support.scripted_products import (
     chat_reply,
     echo,
     jan,
+    llama_cpp,
     ollama_with_remote,
     plain,
     router,
@@ -85,8 +90,13 @@ def server():
         yield plain(one, "tiny")
 
 
+def _ask(prompt, session_id="", **given):
+    fields = {name: given.pop(name) for name in Ask.__struct_fields__ if name in given}
+    return Ask(prompt=prompt, session_id=session_id, **fields, options=given)
+
+
 async def _turn(home, *words, **options):
-    async with aclosing(home.turn(*words, **options)) as events:
+    async with aclosing(home.turn(_ask(*words, **options))) as events:
         return [event async for event in events]
 
 
@@ -380,7 +390,7 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
             raise leave
 
         with SyncHome(folder) as home, pytest.raises(leave):
-            list(home.turn("Add 3.", approve=decide))
+            list(home.turn(Ask(prompt="Add 3.", approve=decide)))
         with SyncHome(folder) as home, pytest.raises(leave):
             home.client.chat("Hi", show=decide)
         write_servers(folder / "mcp.json", [slow])
@@ -396,7 +406,7 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
     answers = iter(())
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     with SyncHome(folder) as home, pytest.raises(RuntimeError):
-        list(home.turn("Add 3.", approve=lambda _: next(answers)))
+        list(home.turn(Ask(prompt="Add 3.", approve=lambda _: next(answers))))
     with SyncHome(folder) as home:
         assert home.client.chat("Hi").text == "Done."
 
@@ -420,6 +430,59 @@ async def test_a_closed_home_starts_nothing(configure, server):
         async with asyncio.timeout(5):
             with pytest.raises(WrongUse):
                 await call()
+
+
+async def test_a_run_sends_what_its_next_request_showed_and_has_what_came_of_it(
+    configure, tmp_path, server
+):
+    folder = configure(server.url)
+    llama_cpp(server)
+    note = tmp_path / "beds.txt"
+    note.write_text("Beans.")
+    file = await read_attachment(note)
+    wanted = SchemaOutput({"type": "object"})
+    async with Home(folder) as home:
+        sid = (await _turn(home, "What grows?"))[0].session_id
+        before = await home.sessions.read(sid)
+        with_all = {"start": " In May, ", "wanted": wanted, "system": "Be brief.", "files": [file]}
+        for prompt, replaced, more in (
+            ("And where?", None, with_all),
+            ("What blooms?", 0, {"max_tokens": 7}),
+            ("", 1, {}),
+        ):
+            old = "" if replaced is None else before.messages[replaced].message_id
+            ask = _ask(prompt, sid, seed=3, replaces=old, **more)
+            count = len(server.seen(CHAT))
+            shown = await home.next_request(ask)
+            assert len(server.seen(CHAT)) == count
+            assert (await home.sessions.read(sid)).messages[-1] == before.messages[-1]
+            turn = home.run(ask)
+            _ = [event async for event in turn.events]
+            sent = server.seen(CHAT)[-1].json
+            assert sent == json.loads(shown.json), more
+            assert turn.answer.text == f"{more.get('start', '').rstrip()}Hello there."
+            before = await home.sessions.read(sid)
+        assert sent["messages"][-1]["content"] == "What blooms?"
+        with pytest.raises(RequestInvalid):
+            await home.next_request(_ask("", sid, continues=turn.answer.message_id, start="Oh"))
+    async with Home(folder, is_temporary=True) as home:
+        with pytest.raises(SessionNotFound):
+            await home.next_request(_ask("Hi", sid))
+        server.on(CHAT, sse("half", Hold()))
+        turn = home.run(Ask(prompt="Hi"))
+        async with aclosing(turn.events) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    break
+        assert server.seen(CHAT)[-1].client_left.wait(5)
+        assert (turn.answer.text, turn.ended.state) == ("half", AnswerState.STOPPED)
+        assert turn.stats is not None
+        server.on(CHAT, chat_reply("Whole."))
+        again = home.run(Ask(prompt="Go on", session_id=turn.session_id))
+        assert [event async for event in again.events][-1].answer.text == "Whole."
+        assert len((await home.sessions.read("last")).messages) == 4
+    with pytest.raises(WrongUse):
+        await home.next_request(ask)
 
 
 async def test_turns_leave_nothing_in_memory_and_no_draft(configure, tmp_path, server):
@@ -621,7 +684,7 @@ def test_the_blocking_face_does_the_same(configure, server):
         return Decision(choice=ApprovalScope.ONCE)
 
     with SyncHome(folder) as home:
-        added, *events, ended = home.turn("Add 3.", approve=approve)
+        added, *events, ended = home.turn(Ask(prompt="Add 3.", approve=approve))
         assert (_text(events), ended.state) == ("Let me see.Five.", AnswerState.COMPLETE)
         assert asked == ["python/add"]
         assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."

@@ -15,7 +15,6 @@ from lmchat.app.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.app.cli.setup.wiring import open_runtime, setup_of
 from lmchat.app.terminal.output import Output
 from lmchat.base.units import progress_suffix
-from lmchat.core.servers.discovery.finder import ServerFinder
 
 
 @asynccontextmanager
@@ -24,27 +23,36 @@ async def open_home(
 ) -> AsyncIterator[tuple[Home, list[ModelInfo]]]:
     """Yield `Home` for the block, in which no session is saved, and the models of these names.
 
-    Without names, the model is that of the command, at the built-in engine if that is wanted.
+    Raises as `home_on` does.
+    """
+    async with (
+        open_runtime(context, is_saved=False) as runtime,
+        home_on(context, runtime, names) as opened,
+    ):
+        yield opened
+
+
+@asynccontextmanager
+async def home_on(
+    context: Context, runtime: Runtime, names: Sequence[str] = ()
+) -> AsyncIterator[tuple[Home, list[ModelInfo]]]:
+    """Without names, the model is that of the command, at the built-in engine if that is wanted.
+
     Raises an `LMChatError` if the engine does not start, or if nothing can be used, and `WrongUse`
     for an option of the command line that a server is known to ignore.
     """
-    layers = sampling_layers(context)
-    async with open_runtime(context, is_saved=False) as runtime:
-        if names:
-            finder = runtime.finder()
-            models = await finder.models_named(names, is_exact=True)
-        else:
-            finder = await finder_of_command(context, runtime)
-            models = [await finder.ready_model(note=context.output.note)]
-        for model in models:
-            layers.refuse_ignored(model.product)
-        yield Home.on(setup_of(context), runtime, finder), models
-
-
-async def finder_of_command(context: Context, runtime: Runtime) -> ServerFinder:
-    """Start the built-in engine, if wanted; raise an `LMChatError` if it does not start."""
-    settings = await start_engine_if_wanted(context, runtime)
-    return replace(runtime, settings=settings).finder()
+    layers, note = sampling_layers(context), context.output.note
+    if names:
+        finder = runtime.finder()
+        models = await finder.models_named(names, is_exact=True)
+    else:
+        settings = await start_engine_if_wanted(context, runtime)
+        finder = replace(runtime, settings=settings).finder()
+        models = [await finder.ready_model(note=note)]
+    for model in models:
+        layers.refuse_ignored(model.product)
+    async with Home.on(setup_of(context), runtime, finder, layers, note) as home:
+        yield home, models
 
 
 async def load_shown(

@@ -123,11 +123,9 @@ class ChatService:
         else:
             self._send(session, Prompt.of(prompt.draft), prompt)
 
-    def send_now(
-        self, session: OpenSession, prompt: Prompt, settings: TurnSettings | None = None
-    ) -> None:
+    def send_now(self, session: OpenSession, prompt: Prompt) -> None:
         """The same without the queue: raise what is against it."""
-        self._send(session, prompt, PendingPrompt(draft=prompt.draft), settings=settings)
+        self._send(session, prompt, PendingPrompt(draft=prompt.draft))
 
     def _send(
         self,
@@ -135,13 +133,11 @@ class ChatService:
         prompt: Prompt,
         pending: PendingPrompt,
         *,
-        settings: TurnSettings | None = None,
         may_compact: bool = True,
     ) -> None:
-        self._start(
+        self.start(
             session,
             self.turn_options.prompt_start(prompt, session.prefill_text),
-            settings=settings,
             pending=pending,
             may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
         )
@@ -161,7 +157,6 @@ class ChatService:
         prompt: Prompt,
         *,
         keeps_files: bool = False,
-        settings: TurnSettings | None = None,
     ) -> None:
         make_start = partial(
             edited,
@@ -171,15 +166,13 @@ class ChatService:
             prefill_text=session.prefill_text,
         )
         pending = PendingPrompt(draft=prompt.draft)
-        self._start(session, make_start, settings=settings, pending=pending)
+        self.start(session, make_start, pending=pending)
 
     def regenerate(
         self,
         session: OpenSession,
         message: ChatMessage,
         target: Target | None = None,
-        *,
-        settings: TurnSettings | None = None,
     ) -> None:
         """Give a prompt another version of its answer, or its first; repeat a tool call."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
@@ -188,32 +181,29 @@ class ChatService:
         make_start = partial(
             regenerated, message_id=message.message_id, prefill_text=session.prefill_text
         )
-        settings = settings or self._settings(session)
+        settings = self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
-        self._start(session, make_start, settings=settings)
+        self.start(session, make_start, settings=settings)
 
     def continue_answer(
         self,
         session: OpenSession,
         message: ChatMessage,
         prefill: Prefill | None = None,
-        *,
-        settings: TurnSettings | None = None,
     ) -> None:
         """Continue an answer in another version; regenerate one that failed or has no words.
 
         `prefill` replaces its own text.
         """
         if prefill is None and not has_text_to_continue(message):
-            self.regenerate(session, message, settings=settings)
+            self.regenerate(session, message)
             return
-        make_start = partial(continued, answer_id=message.message_id, prefill=prefill)
-        self._start(session, make_start, settings=settings)
+        self.start(session, partial(continued, answer_id=message.message_id, prefill=prefill))
 
     def compact(self, session: OpenSession) -> None:
         """Nothing changes until the summary is complete; it then starts a branch."""
-        self._start(session, None)
+        self.start(session, None)
 
     async def next_request(
         self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
@@ -258,7 +248,7 @@ class ChatService:
     def _settings(self, session: OpenSession) -> TurnSettings:
         return self.turn_options.settings(session.session_sampling)
 
-    def _start(
+    def start(
         self,
         session: OpenSession,
         make_start: MakeStart | None,

@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.api import Home, RequestAdapted
+from lmchat.api import Ask, Home, RequestAdapted
 from lmchat.core.formats.json_sessions import to_json
 from lmchat.core.sessions.session import Session
 from lmchat.core.storage.store import Store
@@ -117,7 +117,8 @@ async def test_the_python_api_and_the_screen_send_of_a_session_what_samples_and_
     async with Home(cli.folder) as home:
         again = {"replaces": session.messages[1].message_id}
         for words, more, notes in (("And herbs?", {}, 1), ("", again, 0)):
-            async with aclosing(home.turn(words, session_id, **more)) as events:
+            ask = Ask(prompt=words, session_id=session_id, **more)
+            async with aclosing(home.turn(ask)) as events:
                 told = [one.note async for one in events if isinstance(one, RequestAdapted)]
             assert sum(note.startswith("Not sent: ") for note in told) == notes
             assert sent_fields(server) == [{*SAMPLING}]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from msgspec.structs import replace
-
-from lmchat.api.runtime import Runtime
+from lmchat.api import (
+    AnswerState,
+    AnswerStats,
+    Ask,
+    ChatMessage,
+    Home,
+    NextRequest,
+    RunningTurn,
+    SchemaOutput,
+    TokenProbabilities,
+)
 from lmchat.app.cli.context import Context
-from lmchat.app.cli.home import finder_of_command
+from lmchat.app.cli.home import home_on
 from lmchat.app.cli.read_prompt import (
     prompt_of,
     read_given_files,
@@ -20,28 +28,14 @@ from lmchat.app.cli.read_prompt import (
     wanted_value,
 )
 from lmchat.app.cli.setup.make_toolbox import how_to_configure, start_tools
-from lmchat.app.cli.setup.wiring import make_chat, make_pages, open_runtime, setup_of
+from lmchat.app.cli.setup.wiring import make_pages, open_runtime
 from lmchat.app.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.app.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.app.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
-from lmchat.base.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.base.errors import AnswerUnfit, LMChatError, StoreUnavailable, WrongUse
 from lmchat.base.markdown.commonmark import code_blocks
 from lmchat.base.safe_text import safe_json, safe_line
 from lmchat.base.units import rounded
-from lmchat.core.answers.json_schema import SchemaOutput
-from lmchat.core.answers.streamed_answer import StreamedAnswer
-from lmchat.core.chat.events import ChatEvent, TurnListener
-from lmchat.core.chat.preview import curl_command, json_text
-from lmchat.core.chat.service import ChatService
-from lmchat.core.chat.session import OpenSession
-from lmchat.core.chat.settings import TurnSettings
-from lmchat.core.chat.toolbox import ToolQuestion
-from lmchat.core.servers.request import ChatRequest
-from lmchat.core.servers.target import Target
-from lmchat.core.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
-from lmchat.core.sessions.prompts import Prompt
-from lmchat.core.sessions.tokens import TokenProbabilities
-from lmchat.core.tools.calls import Decision
 
 _SAVED_STEP = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_STEP = "The text so far is not saved. Check the server's log, or ask again."
@@ -65,52 +59,46 @@ async def ask(context: Context) -> int:
 
     is_session = options.resume is not None if options.save is None else options.save
     is_saved = is_session and not (options.temporary or options.dry_run_form)
-    async with AsyncExitStack() as stack:
-        runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
-        chat = make_chat(context, runtime)
-        stack.push_async_callback(setup_of(context).keep_unsaved, chat, context.output.note)
-        # it may still have the prompt, in case of a kill
-        stack.push_async_callback(chat.drafts.write)
+    async with open_runtime(context, is_saved=is_saved) as runtime:
+        session_id = ""
         if options.resume is not None:
-            session = await runtime.resume(chat, options.resume, options.system_prompt)
+            header = await runtime.take_session(options.resume)
+            session_id = header.session_id
             if options.resume == "last":  # another command may have saved one since
-                context.output.note(f"lmchat: continues “{safe_line(session.header.title)}”.")
-        finder = await finder_of_command(context, runtime)
-        target = Target.of(await finder.ready_model(note=context.output.note))
-        chat.turn_options.use_target(target)
-        for file_set in file_sets:  # now: the model's window decides which sets are large
-            await require_consent_to_set(context, file_set, target.context)
-        if options.start.strip():
-            chat.active.set_prefill(options.start, target)
-        toolbox = chat.turn_options.toolbox
-        if toolbox is not None:
-            await stack.enter_async_context(aclosing(toolbox.host))
-            toolbox.host.ask_user = partial(ask_about_server, context=context)
-            await start_tools(context, toolbox, target)
-        for file in files:
-            await runtime.store.files.save(file.data)
-        sent = Prompt(prompt, tuple(file.part for file in files))
-        front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
-        if options.dry_run_form:
-            request = await chat.next_request(chat.active, sent, settings=front_end.settings)
-            await _print_request(context, runtime, request)
-            return 0
-        error = await front_end.run(sent)
+                context.output.note(f"lmchat: continues “{safe_line(header.title)}”.")
+        async with home_on(context, runtime) as (home, (model,)):
+            for file_set in file_sets:  # now: the model's window decides which sets are large
+                await require_consent_to_set(context, file_set, model.context_loaded)
+            if options.tools:
+                home.toolbox.host.ask_user = partial(ask_about_server, context=context)
+                await start_tools(context, home.toolbox, model)
+            prompted = Ask(
+                prompt=prompt,
+                session_id=session_id,
+                files=files,
+                system=options.system_prompt if session_id else None,  # a new one has it anyway
+                model=model,
+                approve=partial(ask_about_call, context=context) if options.tools else None,
+                start=options.start,
+                wanted=wanted,
+            )
+            if options.dry_run_form:
+                _print_request(context, await home.next_request(prompted))
+                return 0
+            error = await _AskFrontEnd(context, home, is_saved=is_saved).run(prompted)
     return 0 if error is None else context.output.print_error(error)
 
 
-async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
+def _print_request(context: Context, request: NextRequest) -> None:
     """Print the body of a request, or a command that sends it, as `--dry-run` says."""
-    prepared = await runtime.backend.prepare(request)
-    for note in prepared.option_notes.values():
+    for note in request.notes:
         context.output.note(f"lmchat: {note}")
-    is_curl = context.options.dry_run_form == "curl"
-    text = curl_command(prepared) if is_curl else json_text(prepared)
+    text = request.curl if context.options.dry_run_form == "curl" else request.json
     # outside of its JSON, the command is ASCII
     context.output.print_safe(safe_json(text, is_ascii=not is_utf8()))
 
 
-class _AskFrontEnd(TurnListener):
+class _AskFrontEnd:
     """Front end of one prompt: runs the turn, prints the answer and its end.
 
     With `--code` or `--schema`, only an extract is printed: code blocks, or the JSON value. A
@@ -118,82 +106,81 @@ class _AskFrontEnd(TurnListener):
     second turn asks the model again.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        chat: ChatService,
-        wanted: SchemaOutput | None,
-        *,
-        is_saved: bool,
-    ) -> None:
+    _turn: RunningTurn
+
+    def __init__(self, context: Context, home: Home, *, is_saved: bool) -> None:
         self._context = context
         self._output = context.output
-        self._chat = chat
-        self._session = chat.active
-        chat.reporter.listener = self
-        self._wanted = wanted
+        self._home = home
         self._extract: dict[str, Any] = {}
         """The field of JSON output that `--code` or a schema adds: `code` or `value`.
 
         None until it is taken from the answer. Empty without these options.
         """
         self._extract_text = ""  # as printed without `--json`
-        if wanted is not None:
+        if context.options.schema is not None:
             self._extract["value"] = None
         elif context.options.code:
             self._extract["code"] = None
         self._is_saved = is_saved
         self._printer = TurnPrinter(self._output, prints_text=not self._extract)
 
-    @property
-    def settings(self) -> TurnSettings:
-        """Add the output that the schema asks for."""
-        settings = self._chat.turn_options.settings(self._session.session_sampling)
-        return settings if self._wanted is None else replace(settings, output=self._wanted.output)
-
-    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
-        self._printer.print_event(event)
-
-    async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
-        return await ask_about_call(question, self._context)
-
-    async def run(self, prompt: Prompt) -> LMChatError | None:
+    async def run(self, ask: Ask) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, if any.
 
         That of the answer, else its misfit, else that of saving it. If a signal cancels this, it
         prints the end of what has arrived, and raises `CancelledError`.
         """
         try:
-            misfit = await self._run_turn(prompt)
+            misfit = await self._run_turn(ask)
             if isinstance(misfit, AnswerUnfit) and misfit.retry_prompt:
                 if self._output.is_json_lines:
                     self._output.print_json({"repair": misfit.message})
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
-                misfit = await self._run_turn(Prompt(misfit.retry_prompt))
+                again = Ask(
+                    prompt=misfit.retry_prompt,
+                    session_id=self._turn.session_id,
+                    model=ask.model,
+                    approve=ask.approve,
+                    wanted=ask.wanted,
+                )
+                misfit = await self._run_turn(again)
         except asyncio.CancelledError:
-            if self._session.stats is not None:  # else no answer has started
-                self._set_extract()
-                self._print_end(None)  # Ctrl+C has its own error
+            if (answer := self._turn.answer) is not None:
+                self._set_extract(answer, ask.wanted)
+                self._print_end(answer, None)  # Ctrl+C has its own error
             raise
-        return self._print_end(misfit)
+        return self._print_end(self._answer, misfit)
 
-    async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
+    async def _run_turn(self, ask: Ask) -> LMChatError | None:
         """Send a prompt, print the answer, and return its misfit."""
-        self._chat.send_now(self._session, prompt, self.settings)
-        async with self._printer.stages_shown(lambda: self._session.stats):
-            await self._chat.wait(self._session)
-        return self._set_extract()
+        self._turn = turn = self._home.run(ask)
+        try:
+            async with (
+                self._printer.stages_shown(lambda: turn.stats),
+                aclosing(turn.events) as events,
+            ):
+                async for event in events:
+                    self._printer.print_event(event)
+        except StoreUnavailable:
+            if turn.answer is None:
+                raise
+        return self._set_extract(self._answer, ask.wanted)
 
-    def _set_extract(self) -> LMChatError | None:
+    @property
+    def _answer(self) -> ChatMessage:
+        """After a turn that was not refused."""
+        return cast(ChatMessage, self._turn.answer)
+
+    def _set_extract(self, answer: ChatMessage, wanted: SchemaOutput | None) -> LMChatError | None:
         """Set the extract; return the misfit of a complete answer without one.
 
         Of an incomplete answer, code is taken, but no JSON value.
         """
-        answer = self._answer
         is_complete = answer.state is AnswerState.COMPLETE
-        if self._wanted is not None and is_complete:
+        if wanted is not None and is_complete:
             try:
-                value = self._wanted.value_in(
+                value = wanted.value_in(
                     answer.text,
                     thought=answer.reasoning,
                     finish_reason=answer.stats.finish_reason if answer.stats else "",
@@ -216,7 +203,7 @@ class _AskFrontEnd(TurnListener):
                 )
         return None
 
-    def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
+    def _print_end(self, answer: ChatMessage, misfit: LMChatError | None) -> LMChatError | None:
         """Print the rest of the answer, and return the error that the caller prints.
 
         With `--stream-json`, these are the last lines, with `--json` the document, else the extract
@@ -225,10 +212,9 @@ class _AskFrontEnd(TurnListener):
         The caller prints the error on stderr, and in JSON as the last line, or as the document if
         none was printed. After Ctrl+C, it is not printed.
         """
-        save_error = self._chat.save_queue.warning if self._is_saved else None
+        save_error = self._turn.save_error
         is_in_store = self._is_saved and save_error is None
-        session_id = self._session.session_id if is_in_store else None
-        answer = self._answer
+        session_id = self._turn.session_id if is_in_store else None
         error = self._error_of(answer, misfit, session_id)
 
         output = self._output
@@ -263,7 +249,7 @@ class _AskFrontEnd(TurnListener):
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
-        error = self._session.last_end.error
+        error = self._turn.ended.error if self._turn.ended is not None else None
         if not isinstance(error, LMChatError):  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         if error.kind == "interrupted":  # its next step is for the screen
@@ -294,7 +280,7 @@ class _AskFrontEnd(TurnListener):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints; times are in milliseconds."""
-        streamed = self._streamed
+        streamed = self._turn.streamed
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
         document = {
@@ -326,15 +312,9 @@ class _AskFrontEnd(TurnListener):
         return document
 
     @property
-    def _streamed(self) -> StreamedAnswer | None:
-        """None if the turn was stopped before."""
-        turn = self._session.turn
-        return turn.answer if turn is not None else None
-
-    @property
     def _faults(self) -> dict[str, object]:
         """Fields that are there only if there is something to say."""
-        if (streamed := self._streamed) is None:
+        if (streamed := self._turn.streamed) is None:
             return {}
         faults = {
             "stuck": streamed.is_stuck,
@@ -342,17 +322,6 @@ class _AskFrontEnd(TurnListener):
             "notes": self._printer.request_notes,
         }
         return {name: value for name, value in faults.items() if value}
-
-    @property
-    def _answer(self) -> ChatMessage:
-        """Return the last message that is no tool call.
-
-        If tool calls follow it, the model did not get their results: its state is then `STOPPED`.
-        """
-        messages = self._session.messages
-        answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
-        is_last = answer is messages[-1]
-        return answer if is_last else replace(answer, state=AnswerState.STOPPED)
 
 
 def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from lmchat.api import ModelInfo
 from lmchat.app.cli.context import Context
 from lmchat.base.errors import LMChatError
 from lmchat.core.chat.toolbox import Toolbox
@@ -14,15 +15,15 @@ from lmchat.core.tools.calls import ToolHost, ToolServer, ToolServerState, names
 _SHORT_WAIT_S = 2.0  # a shorter wait needs no words
 
 
-async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
+async def start_tools(context: Context, toolbox: Toolbox, model: ModelInfo) -> None:
     """Wait until the tool servers have started or failed, for `ask --tools`.
 
     Prints errors, and a note if the model cannot use tools. Raises `LMChatError` if no server
     works.
     """
     note = context.output.note
-    if not toolbox.can_use(target):
-        note(f"lmchat: {target.model_id} cannot use tools; it answers without them.")
+    if not toolbox.can_use(Target.of(model)):
+        note(f"lmchat: {model.model_id} cannot use tools; it answers without them.")
         return
     servers = await started_servers(context, toolbox.host)
     for server in servers:

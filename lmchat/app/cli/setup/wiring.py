@@ -44,15 +44,12 @@ def make_pages(settings: Settings) -> WebPages:
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:
-    """Make the service of a chat or `ask`, with the configured tools: for `ask` if it is wanted."""
-    options, chat_settings = context.options, runtime.settings.chat
-    is_chat = not options.handler  # else `ask`
-    if not is_chat:
-        chat_settings = replace(chat_settings, auto_compact=False)
+    """Make the service of a chat, with the configured tools."""
+    chat_settings = runtime.settings.chat
     if not with_titles:
         chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None
-    if context.has_tools and (is_chat or options.tools):
+    if context.has_tools:
         servers = context.loaded.servers
         toolbox = setup_of(context).make_toolbox(runtime.settings, servers, runtime.state)
     return ChatService(

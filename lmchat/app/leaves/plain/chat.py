@@ -70,7 +70,11 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     front = PlainFront(context, runtime, chat, reader)
     stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
-        await runtime.resume(chat, context.options.resume, context.options.system_prompt)
+        header = await runtime.take_session(context.options.resume)
+        session = await chat.open_sessions.find_or_load(header.session_id)
+        if context.options.system_prompt is not None:
+            await session.set_system_prompt(context.options.system_prompt)
+        chat.open_sessions.switch_to(session)
     return PlainChat(front)
 
 
