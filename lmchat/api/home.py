@@ -530,7 +530,7 @@ class Home:
             self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
             pending = PendingPrompt(draft=sending.prompt.draft) if ask.has_prompt else None
-            chat.start(session, make_start, settings=settings, pending=pending)
+            chat.start_turn(session, make_start, settings=settings, pending=pending)
             running.session, running.state = session, session.turn
             while not isinstance(event := await running.queue.get(), TurnEnded):
                 if isinstance(event, BaseException):

@@ -135,7 +135,7 @@ class ChatService:
         *,
         may_compact: bool = True,
     ) -> None:
-        self.start(
+        self.start_turn(
             session,
             self.turn_options.prompt_start(prompt, session.prefill_text),
             pending=pending,
@@ -166,7 +166,7 @@ class ChatService:
             prefill_text=session.prefill_text,
         )
         pending = PendingPrompt(draft=prompt.draft)
-        self.start(session, make_start, pending=pending)
+        self.start_turn(session, make_start, pending=pending)
 
     def regenerate(
         self,
@@ -184,7 +184,7 @@ class ChatService:
         settings = self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
-        self.start(session, make_start, settings=settings)
+        self.start_turn(session, make_start, settings=settings)
 
     def continue_answer(
         self,
@@ -199,11 +199,11 @@ class ChatService:
         if prefill is None and not has_text_to_continue(message):
             self.regenerate(session, message)
             return
-        self.start(session, partial(continued, answer_id=message.message_id, prefill=prefill))
+        self.start_turn(session, partial(continued, answer_id=message.message_id, prefill=prefill))
 
     def compact(self, session: OpenSession) -> None:
         """Nothing changes until the summary is complete; it then starts a branch."""
-        self.start(session, None)
+        self.start_turn(session, None)
 
     async def next_request(
         self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
@@ -248,7 +248,7 @@ class ChatService:
     def _settings(self, session: OpenSession) -> TurnSettings:
         return self.turn_options.settings(session.session_sampling)
 
-    def start(
+    def start_turn(
         self,
         session: OpenSession,
         make_start: MakeStart | None,
