@@ -83,7 +83,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name.
+    """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by a path or name.
 
     Those marked posix or windows need a system of that kind, those marked leaf these leaves.
     """
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(config, items):
         for marker in item.iter_markers("leaf"):
             if missing := [name for name in marker.args if not has_leaf(name)]:
                 item.add_marker(pytest.mark.skip(f"this build has no {', '.join(missing)}"))
-    if config.option.all or config.option.markexpr or _is_named(config):
+    if config.option.all or config.option.markexpr or config.args != config.getini("testpaths"):
         return
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in _ASKED_FOR)]
     if left_out:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import Counter
 from functools import cache
 
@@ -57,3 +58,12 @@ def test_nothing_names_a_place_of_the_one_who_made_it():
     assert {user for _, user, _ in homes} >= _MADE_UP
     assert [home for home in homes if home[1] not in _MADE_UP] == []
     assert [path for path, text in texts.items() if str(ROOT) in text] == []
+
+
+def test_a_module_of_a_product_is_below_the_table_and_protected():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    contracts = {one["name"]: one for one in tool["importlinter"]["contracts"]}
+    layers = contracts["Inside the products"]["layers"]
+    rows = layers[layers.index("table") + 1 : layers.index("product")]
+    names = {f"lmchat.core.servers.products.{name}" for row in rows for name in row.split(" | ")}
+    assert {*contracts["Only the table of products knows one"]["protected_modules"]} == names

@@ -54,6 +54,7 @@ from lmchat.core.storage.stats_store import StatsStore
 from lmchat.core.storage.store import Store
 from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
+from tests.support.programs import WAIT_S
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import confirm, screen_text, unpainted
@@ -157,12 +158,11 @@ class Desktop:
         return [message.text for message in self.active.messages]
 
     async def until(self, condition, what: str = "") -> None:
-        for _ in range(1500):
-            if condition():
-                return
+        end_s = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < end_s, f"never came: {what or condition}\n{self.text}"
             await asyncio.sleep(0.01)
             self.app.screen._on_timer_update()  # as after a pause, which calls each widget
-        raise AssertionError(f"never came: {what or condition}\n{self.text}")
 
     async def ready(self) -> None:
         await self.until(lambda: self.target is not None, "a server")

@@ -66,5 +66,9 @@ def test_a_panel_over_the_chat(snap_compare, tmp_path, key, size):
 
 def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
-    see = steps(desk, "Start a new session", "ctrl+p", *"new")
+
+    async def hide_count(desk):
+        desk.app.screen.show_figures("3 of all")  # another command must not change the picture
+
+    see = steps(desk, "Start a new session", "ctrl+p", *"new", then=hide_count)
     assert snap_compare(desk.app, terminal_size=SIZES["80x24"], run_before=see)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,10 +19,11 @@ from lmchat.app.tui.widgets.field import Field
 from lmchat.app.tui.widgets.line import MUTED, STRONG, StyledText, content, cut_middle
 from lmchat.base.errors import WrongUse
 from lmchat.base.units import SIGNS
+from lmchat.core.formats.exports import EXPORT_FORMATS
 from lmchat.core.formats.exports.render import form_of
 from lmchat.core.library.library import ExportAs
 
-_FORMATS: Mapping[str, str] = {"md": "Markdown", "json": "JSON", "html": "HTML", "txt": "text"}
+_WORDS = {"md": "Markdown", "txt": "text"}  # else the ending in capitals
 _FOLDER_CELLS = 24
 _WIDE = 56  # columns from which all formats are shown
 
@@ -94,7 +95,8 @@ class ExportDialog(AskDialog):
         form, is_json = self._form, self._form == "json"
         choices = self.query_one("#export-choices", Static)
         formats: list[StyledText] = []
-        for one, word in _FORMATS.items():
+        for one in EXPORT_FORMATS:
+            word = _WORDS.get(one, one.upper())
             if one == form:
                 formats += [(f"{SIGNS.ready} {word}", ""), ("   ", "")]
             elif choices.size.width >= _WIDE:
@@ -114,7 +116,7 @@ class ExportDialog(AskDialog):
 
     def action_next_format(self) -> None:
         """Give the name the ending of the next format; a folder has none."""
-        forms = [*_FORMATS]
+        forms = [*EXPORT_FORMATS]
         name, form = self._input.value.strip(), self._form
         if name.endswith(("/", os.sep)) or not Path(name).name:
             return
