@@ -42,9 +42,11 @@ from lmchat.core.sessions.message import (
     Role,
     ToolCallPart,
     is_cut_end,
+    new_id,
     text_message,
 )
 from lmchat.core.sessions.tokens import MAX_ALTERNATIVES, TokenProbabilities
+from lmchat.core.storage.stats_store import StatsStore
 
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 
@@ -176,10 +178,16 @@ class Client:
     """
 
     @classmethod
-    def sharing(cls, backend: HttpServerClient, finder: ServerFinder, *named: Endpoint) -> Self:
+    def sharing(
+        cls,
+        backend: HttpServerClient,
+        finder: ServerFinder,
+        *named: Endpoint,
+        stats_store: StatsStore,
+    ) -> Self:
         """For `Home`, which closes what is shared."""
         client = cls.__new__(cls)
-        client._connect(backend, finder, *named)  # noqa: SLF001 - its own class
+        client._connect(backend, finder, *named, stats_store=stats_store)  # noqa: SLF001 - its own class
         return client
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
@@ -200,8 +208,14 @@ class Client:
         self._connect(backend, finder, *named, model=settings.get("model", ""))
 
     def _connect(
-        self, backend: HttpServerClient, finder: ServerFinder, *named: Endpoint, model: str = ""
+        self,
+        backend: HttpServerClient,
+        finder: ServerFinder,
+        *named: Endpoint,
+        model: str = "",
+        stats_store: StatsStore | None = None,
     ) -> None:
+        self._stats_store = stats_store  # that of `Home`, where all answers count
         self._backend = backend
         self._finder = finder
         self._named = named
@@ -434,7 +448,7 @@ class Client:
         repetition = RepetitionFollower(
             stuck, streamed, answer_now, stop=is_stopped.set, report=told.append
         )
-        state = AnswerState.FAILED
+        state = AnswerState.STOPPED
         try:
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
@@ -451,9 +465,20 @@ class Client:
             state = AnswerState.COMPLETE
         except LMChatError:
             self._finder.forget()
+            has_text = streamed.stats.has_text
+            state = AnswerState.INTERRUPTED if has_text else AnswerState.FAILED
             raise
         finally:
             streamed.end(state)
+            if self._stats_store is not None:
+                await self._stats_store.add(
+                    new_id(),
+                    endpoint=request.target.server_id,
+                    model=streamed.stats.model,
+                    state=state,
+                    stats=streamed.stats.saved(),
+                    stalls=streamed.stats.stalls,
+                )
 
     async def _request(
         self, messages: tuple[ChatMessage, ...], model: str | ModelInfo, options: RequestOptions

@@ -360,7 +360,9 @@ class Home:
         self._turns = _Turns()
         chat.reporter.listener = self._turns
         named = configured_endpoints(runtime.settings)
-        self.client = Client.sharing(runtime.backend, finder, *named)
+        self.client = Client.sharing(
+            runtime.backend, finder, *named, stats_store=runtime.stats_store
+        )
         self.sessions = Sessions(runtime.store)
         self.toolbox = setup.make_toolbox(runtime.settings, setup.loaded.servers, runtime.state)
         self.tools = Tools(self.toolbox, self._require_open)

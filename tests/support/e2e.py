@@ -23,8 +23,8 @@ def pytest_ignore_collect(collection_path, config):
     """Import none of the slow files, a fifth of all tests, for a run that leaves them out."""
     if collection_path.parent.name != "e2e":
         return None
-    is_wanted = config.option.all or config.option.markexpr
-    is_wanted = is_wanted or any("e2e" in argument for argument in config.args)
+    is_named = config.args != config.getini("testpaths")
+    is_wanted = config.option.all or config.option.markexpr or is_named
     is_slow = collection_path.suffix == ".py" and collection_path.name not in _QUICK
     return True if is_slow and not is_wanted else None
 

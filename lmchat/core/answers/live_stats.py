@@ -206,6 +206,8 @@ class LiveStats(Struct, kw_only=True):
         self.retry = None
 
     def _leave_queue(self, now_s: float) -> None:
+        if self.stage is Stage.STARTING:  # the time of the tool servers is not that of the answer
+            self.started_s = now_s
         if self.queued_from_s is not None:
             self.queue_ms += (now_s - self.queued_from_s) * 1e3
             self.queued_from_s = None

@@ -190,7 +190,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens: int | None = None  # tokens of the answer with its thoughts
     is_estimated: bool = True
     """Whether `completion_tokens` is an estimate, not the server's count."""
-    elapsed_ms: float = 0.0  # from the beginning of the answer to its end, with all waits
+    elapsed_ms: float = 0.0  # from the beginning of the answer, once tools are ready, to its end
     reasoning_ms: float | None = None  # from the first word of a thought to the end of the last one
     finish_reason: str = ""  # as the server gave it; empty if it gave none
     retries: int = 0
@@ -215,7 +215,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     context: int | None = None
     """Tokens of the context window."""
     wait_ms: float | None = None
-    """Time from the start of the turn to the first word of the answer, behind any thought."""
+    """Time from the beginning of the answer to its first word, behind any thought."""
     queue_ms: float = 0.0
     """Part of `wait_ms` in which the request waited for another answer."""
     was_loaded: bool = False

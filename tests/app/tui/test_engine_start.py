@@ -206,3 +206,7 @@ async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
         await desk.press("2")
         await desk.until(lambda: engine.is_loading, "another start")
         await gone(desk, "No space left")
+        await shown(desk, "The built-in engine starts", "big …")
+        await desk.press("enter")
+        await desk.pilot.pause()
+        assert isinstance(desk.app.screen, WelcomeScreen)

@@ -9,6 +9,7 @@ from lmchat.app.tui.welcome.server_rows import (
     default_choice,
     headline_and_advice,
     server_rows,
+    welcome_rows,
 )
 from lmchat.core.servers.discovery.choose import no_server_error
 from lmchat.core.servers.discovery.status import STATUS, Next
@@ -92,6 +93,11 @@ def test_a_row_names_the_product_and_where_it_is_once():
     ):
         row = found(product, verdict, endpoint=endpoint, is_configured=is_named)
         assert (row.name, row.port) == (name, port)
+    two = [found("llama.cpp", "", endpoint=Endpoint.parse(f"localhost:{port}")) for port in (1, 22)]
+    for width, texts in ((60, ["llama.cpp :1 ", "llama.cpp :22"]), (99, [" 1 ", " 22 "])):
+        _, _, *rows = welcome_rows(LocalSetup(), two, width)
+        for row, text in zip(rows, texts, strict=False):
+            assert text in "".join(piece for piece, _ in row.pieces[0])
 
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():

@@ -45,6 +45,14 @@ def test_stages_follow_the_events():
         assert turn.stage is stage
 
 
+def test_the_start_of_tool_servers_is_no_time_of_the_answer():
+    turn = LiveStats(model="m", started_s=0, stage=Stage.STARTING)
+    for now_s, event in ((7, RequestQueued()), (7.5, RequestSent()), (8, TextDelta(text="so"))):
+        turn.apply(event, now_s)
+    turn.end(AnswerState.COMPLETE, 9)
+    assert (turn.elapsed_ms, turn.wait_ms, turn.ttft_ms) == (2000, 1000, 500)
+
+
 def test_a_stall_counts_once_until_text_comes_again():
     turn = played(
         (1, TextDelta(text="a")),

@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lmchat.app.tui.controllers.model_switch import ModelSwitch
 from lmchat.app.tui.dialogs.ask_dialog import (
     AskDialog,
@@ -238,6 +240,8 @@ class ServerSearch:
         """
         machine = self._machine
         match choice:
+            case "starting":
+                pass
             case "last":
                 self._start_engine(machine.last_model)
             case "demo" if machine.offer is not None:
@@ -379,7 +383,8 @@ class ServerSearch:
         if launcher is not None:
             install_command = await run_abandonable(launcher.install_command)
         files = () if engine is None else await engine.files(is_refresh=True)
-        self._machine = LocalSetup(
+        self._machine = replace(
+            self._machine,
             installed=installed,
             files=files,
             # of no use if the engine is not installed
@@ -407,11 +412,15 @@ class ServerSearch:
         try:
             model = await self._choose(engine, named)
             if model is not None:
-                self._read_programs()  # the page says where the model is
+                self._machine = replace(self._machine, starting=model.name)
+                self._draw_page()
                 await self._serve(engine, model)
                 self.close_page()
         except LMChatError as error:
             self._show_problem(error.message_with_next_step)
+        finally:
+            self._machine = replace(self._machine, starting="")
+        self._read_programs()  # the page says where the model is
         self.search_soon()
 
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
@@ -438,7 +447,8 @@ class ServerSearch:
         )
         if not await self._agrees("Download a demo model?", text):
             return None
-        return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
+        size = units.size_text(demo.download_bytes)
+        return await with_progress(self._ui, f"Downloading {demo.name}, {size}", engine.fetch)
 
     async def _agrees(self, title: str, text: str) -> bool:
         dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)

@@ -98,6 +98,7 @@ class LocalSetup(Struct, frozen=True, kw_only=True):
     offer: DemoModel | None = None  # that the engine can download; None if it is not installed
     install_command: str = ""  # of the built-in engine; "" if it is installed
     last_model: str = ""  # file that was used last
+    starting: str = ""  # file with which the engine starts
 
 
 def server_rows(servers: Sequence[ServerStatus], machine: LocalSetup) -> tuple[ServerRow, ...]:
@@ -238,7 +239,9 @@ def first_way(rows: Sequence[ListRow]) -> Hashable:
 def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield the `ListRow.key` of each way, and the words of its two rows."""
     offer = machine.offer
-    if offer is not None:  # the engine is installed
+    if machine.starting:
+        yield "starting", "The built-in engine starts", f"{machine.starting} …"
+    elif offer is not None:  # the engine is installed
         names = [file.name for file in machine.files]
         offered = offer.name
         if machine.last_model in names:
@@ -276,9 +279,15 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
     has_port = width >= _WITH_PORT
     gap = _GAP if has_port else _GAP - 1
     most_name = min(max(width // 3, 1), _MOST_NAME_CELLS)
+    names = [server.name for server in servers]
     texts = [
         (
-            (cut_middle(server.name, most_name), MUTED if server.is_not_installed else NAME),
+            (
+                cut_middle(server.name, most_name)
+                if has_port or names.count(server.name) == 1
+                else f"{cut_middle(server.name, most_name)} :{server.port}",
+                MUTED if server.is_not_installed else NAME,
+            ),
             (server.port if has_port else "", MUTED),
             (f"{server.result:<{_RESULT_CELLS}}", _sign(server)[1]),
         )

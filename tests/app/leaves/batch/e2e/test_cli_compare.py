@@ -51,6 +51,7 @@ def test_several_runs_give_medians_and_json_has_all_stats(cli, server):
     seeds = [request.json["seed"] for request in server.seen(CHAT)]
     assert len(set(seeds)) == 6
     assert [one["sampling"]["seed"] for one in (first, second)] == [seeds[0], seeds[3]]
+    assert [one["turns"] for one in cli.json("stats", "--json")["data"]] == [3, 3]
 
 
 def test_a_model_is_loaded_first_if_the_one_before_has_taken_its_place(cli, server):
