@@ -21,6 +21,7 @@ from lmchat.base.metrics import Metrics
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.processes.environment import command_line, environment_of_programs
 from lmchat.core.chat.service import ChatService
+from lmchat.core.chat.sessions import require_restored
 from lmchat.core.chat.toolbox import Toolbox
 from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import LoadedSettings
@@ -60,9 +61,14 @@ class Runtime(Struct, frozen=True, kw_only=True):
         return ServerFinder(self.backend.models, self.settings, lambda: self.state)
 
     async def take_session(self, word: str) -> SessionHeader:
-        """Copy a saved session into the store of this run; raise `SessionNotFound`."""
+        """Copy a saved session into the store of this run; raise `SessionNotFound`.
+
+        Also if it is in the trash: its next prompt would take it out.
+        """
         session_id = await self.store.take_session(self.saved, word)
-        return (await self.store.open_session(session_id, count=1)).header
+        header = (await self.store.open_session(session_id, count=1)).header
+        require_restored(header)
+        return header
 
     async def load_if_needed(
         self,

@@ -75,7 +75,7 @@ class StillAnswering(RequestInvalid):
     """A session cannot start a turn while another turn runs."""
 
     def __init__(self) -> None:
-        super().__init__("An answer is still streaming.", next_step="Stop it, or wait.")
+        super().__init__("The answer has not ended yet.", next_step="Stop it, or wait.")
 
 
 class EndpointNotAllowed(LMChatError):

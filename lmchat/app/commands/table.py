@@ -103,7 +103,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         "Export this session",
         slash="/export [FILE]",
-        words="save markdown json html",
+        words="save markdown json html backup",
     ),
     _slash(
         "import",
@@ -116,7 +116,7 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
-        words="history chats",
+        words="history chats trash deleted",
     ),
     _key(
         "telemetry",
@@ -190,7 +190,7 @@ COMMANDS: tuple[Command, ...] = (
         "servers",
         "Show the servers, to use another or type an address",
         "/servers",
-        words="endpoint url connect",
+        words="endpoint url connect api key",
     ),
     *(
         _key(
@@ -219,7 +219,10 @@ COMMANDS: tuple[Command, ...] = (
         words="temperature top_p top_k seed max_tokens settings parameters",
     ),
     _slash(
-        "request", "Show the next request as JSON or curl", "/request [FORM]", words="payload debug"
+        "request",
+        "Show the next request as JSON or curl",
+        "/request [FORM]",
+        words="payload debug sent raw",
     ),
     _slash(
         "file",
@@ -257,7 +260,7 @@ COMMANDS: tuple[Command, ...] = (
         "/log",
     ),
     _slash("tools", "List the tools, and switch them on or off", "/tools", words="mcp functions"),
-    _slash("theme", "Change the theme", "/theme [NAME]", words="dark light colors colours"),
+    _slash("theme", "Change the theme", "/theme [NAME]", words="dark light mode colors colours"),
     _slash(
         "doctor",
         "Check everything and show what to do next",

@@ -17,6 +17,13 @@ from lmchat.core.sessions.session import MESSAGES_PER_READ, Session, SessionHead
 from lmchat.core.storage.store import Store
 
 
+def require_restored(header: SessionHeader) -> None:
+    """Raise `SessionNotFound` for a session in the trash."""
+    if header.deleted_at is not None:
+        next_step = f"`lmchat sessions restore {header.session_id}` restores it."
+        raise SessionNotFound("This session is in the trash.", next_step=next_step)
+
+
 class OpenSessions:
     """The active session, and others of which the disk lacks a part (`is_ahead_of_disk`)."""
 
@@ -65,9 +72,7 @@ class OpenSessions:
         if (session := self._loaded(session_id)) is not None:
             return session
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ, is_locked=True)
-        if stored.header.deleted_at is not None:
-            next_step = f"`lmchat sessions restore {session_id}` restores it."
-            raise SessionNotFound("This session is in the trash.", next_step=next_step)
+        require_restored(stored.header)
         # a turn may have started during the read
         return self._loaded(session_id) or self._make(stored)
 

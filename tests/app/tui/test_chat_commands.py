@@ -377,6 +377,9 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
     await desk.press("escape", "alt+up", "question_mark", leads_to=CommandsDialog)
     await shown(desk, "The focused message")  # on the first page, as it was asked for there
     await desk.press("escape", leads_to=ChatScreen)
+    await desk.press("escape", "ctrl+b", "question_mark", leads_to=CommandsDialog)
+    await shown(desk, "The list of sessions")
+    await desk.press("escape", "escape", "alt+up", leads_to=ChatScreen)
     await desk.press("ctrl+p", leads_to=CommandsDialog, sees="This message")
     await desk.press("escape", "escape", "question_mark")
     assert desk.prompt_input.text == "?", "where something can be typed it is a letter"

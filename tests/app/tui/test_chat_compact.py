@@ -35,7 +35,7 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         shown_texts = [message.text for message in desk.active.messages_so_far]
         assert shown_texts[:-1] == [*TALK, COMPACT_PROMPT]
         assert await desk.texts_on_disk() == TALK
-        await desk.say("/system Be kind.", sees="still streaming")
+        await desk.say("/system Be kind.", sees="has not ended")
         desk.prompt_input.put("")
         streaming = desk.active
         await desk.press("ctrl+n", hides="They")

@@ -150,12 +150,12 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     ) as desk:
         await desk.say("two", sees="Let")
         await desk.press(
-            "alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter", sees="still streaming"
+            "alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter", sees="has not ended"
         )
         assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
-        assert not is_shown(desk, "still streaming")
+        assert not is_shown(desk, "has not ended")
         desk.dispatcher.controllers.prompt_text.put_back(desk.active, PendingPrompt(draft="back"))
         assert desk.prompt_input.text == "one!", "Enter sends no other prompt with the edit"
         await desk.press("alt+up", "e")

@@ -61,7 +61,7 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("beans", sees="D")
         await desk.say("/context", leads_to=ContextDialog, sees="beans")
-        await desk.press("home", "space", sees="still streaming")
+        await desk.press("home", "space", sees="has not ended")
         await desk.press("escape", leads_to=ChatScreen)
         gate.set()
 

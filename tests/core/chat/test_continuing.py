@@ -167,7 +167,7 @@ async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_promp
             await rewrite(chat, text, index)
     assert chat.path == before == await chat.on_disk()
     await chat.start("And?", TextDelta)
-    with pytest.raises(RequestInvalid, match="still streaming"):
+    with pytest.raises(RequestInvalid, match="has not ended"):
         await rewrite(chat, "Ferns do well.", 1)
     await chat.stop()
     assert chat.path[:2] == before

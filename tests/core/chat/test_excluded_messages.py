@@ -80,7 +80,7 @@ async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(st
         with pytest.raises(StoreUnavailable):
             await toggle(chat, 0)
     await chat.start("b", RequestSent)
-    with pytest.raises(RequestInvalid, match="still streaming"):
+    with pytest.raises(RequestInvalid, match="has not ended"):
         await toggle(chat, 0)
     await chat.stop()
     assert not chat.path[0].is_excluded

@@ -170,7 +170,7 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     shown = [message.text for message in chat.session.messages_so_far]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK
-    with pytest.raises(RequestInvalid, match="still streaming"):
+    with pytest.raises(RequestInvalid, match="has not ended"):
         chat.session.require_free_end()
     await chat.stop()
     assert chat.path == before

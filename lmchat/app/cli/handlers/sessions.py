@@ -40,7 +40,9 @@ async def list_sessions(context: Context) -> int:
             local_time(header.deleted_at or header.updated_at),  # only the trash has deleted ones
             str(header.message_count),
             header.model,
-            (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
+            (header.title or "Untitled")
+            + (" (fork)" if header.parent_id else "")
+            + (" (pinned)" if header.is_pinned else ""),
         )
         for header in headers
     ]

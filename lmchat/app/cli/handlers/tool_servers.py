@@ -74,6 +74,8 @@ async def add(context: Context) -> int:
             )
     tools = {one.name: [tool.name for tool in states[one.name].tools] for one in working}
     lines = [f"Added {name}: {counted(len(added), 'tool')}." for name, added in tools.items()]
+    if lines:
+        lines.append("Windows of lmchat that are open need a restart for it.")
     if lines or context.output.is_json:
         context.output.print_result({"added": tools, "refused": refused}, *lines)
     for name, reason in refused.items():
@@ -131,8 +133,8 @@ def _typed_server(context: Context) -> ServersFile:
     if not words:
         name = name or "NAME"
         next_step = (
-            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…, "
-            "or lmchat tools add --from FILE"
+            f"Write: lmchat tools add {name} -- COMMAND, such as uvx mcp-server-time, "
+            f"or lmchat tools add {name} http://…, or lmchat tools add --from FILE"
         )
         raise WrongUse(f"The server {name} needs a command or an address.", next_step=next_step)
     if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):

@@ -47,6 +47,7 @@ from lmchat.core.sessions.prompts import pieces_of
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # a rate is padded, so that the row does not jump
+_FOLD_CELLS = 4  # of the sign before a thought, and the gap before that
 _LEAST_NAME = 8  # cells for the name of a model beside its thought
 _NAME_CHARS = 80  # shown of the name of a model or a tool
 _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
@@ -78,7 +79,8 @@ def name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page)
     """Return the row with the model's name and its first thought; a rule after another model."""
     is_path = "/" in model or "\\" in model
     model = safe_line(model, limit=None if is_path else _NAME_CHARS)
-    right = [("  ", _NULL), *_thought_spans(page, thought)] if thought else []
+    beside_name = page.text_width - cell_len(model)
+    right = [("  ", _NULL), *_thought_spans(page, thought, beside_name)] if thought else []
     # on a narrow page, the name is cut: the fold sign is what shows that there is a thought
     room = page.text_width - width_of(right)
     excess = cell_len(model) - min(room, _NAME_CHARS)
@@ -229,13 +231,17 @@ def remark_block(text: str, style: str = "muted", *, is_attached: bool = False) 
 
 def thought_block(thought: Thought) -> Block:
     """Return the row of a thought that is not the first of its answer."""
-    return custom_block(lambda page: [page.fitted_row([_thought_spans(page, thought)])])
+    return custom_block(
+        lambda page: [page.fitted_row([_thought_spans(page, thought, page.text_width)])]
+    )
 
 
-def _thought_spans(page: Page, thought: Thought) -> list[Span]:
+def _thought_spans(page: Page, thought: Thought, room: int) -> list[Span]:
+    """The hint is whole, or left out."""
     spans = [(thought.label, page.styles["muted"])]
-    if thought.hint:
-        spans.append(_after_dot(page, thought.hint))
+    hint = _after_dot(page, thought.hint)
+    if thought.hint and width_of([*spans, hint]) + _FOLD_CELLS <= room:
+        spans.append(hint)
     return _fold_spans(page, spans, is_collapsed=thought.is_collapsed)
 
 

@@ -61,12 +61,17 @@ class Palette:
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
 
-        While a message has the focus, the commands on messages come first: `?` asks for them there.
+        Those of the place that has the focus come first: `?` asks for them there.
         """
         groups = help_groups(self._ui.workspace.settings.keys)
-        if self._ui.widgets.has_log_focus:
-            of_message = next(name for name in groups if name.startswith(Scope.MESSAGE))
-            groups = {of_message: groups.pop(of_message), **groups}
+        widgets = self._ui.widgets
+        for has_focus, scope in (
+            (widgets.has_log_focus, Scope.MESSAGE),
+            (widgets.session_list.has_focus, Scope.SESSIONS),
+        ):
+            if has_focus:
+                own = next(name for name in groups if name.startswith(scope))
+                groups = {own: groups.pop(own), **groups}
         self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
     def _run_chosen(self, item: CommandItem | None) -> None:

@@ -771,7 +771,7 @@ async def test_an_answer_of_a_window_that_was_killed_meanwhile_can_be_continued(
     with start(argv, home=tmp_path, stdin=subprocess.PIPE) as run:
         run.stdin.write(b"/continue\n")
         run.stdin.flush()
-        assert b"still streaming" in await asyncio.to_thread(run.stderr.readline)
+        assert b"has not ended" in await asyncio.to_thread(run.stderr.readline)
         await store.aclose()  # as a kill: the file of the answer stays, without its lock
         run.stdin.write(b"/continue\n")
         run.stdin.close()
