@@ -81,7 +81,7 @@ def test_a_gateway_that_answers_its_list_is_ok_without_a_choice_of_a_model(cli, 
     value = cli.json("health")
     assert (value["status"], value["model"], value["model_loaded"]) == ("ok", None, False)
     value = cli.json("health", "-m", "a")
-    assert (value["status"], value["model"]) == ("ok", "a")
+    assert (value["status"], value["model"], value["model_loaded"]) == ("ok", "a", False)
 
 
 def test_health_keeps_its_form_where_an_address_or_the_configuration_is_refused(alone):

@@ -66,11 +66,12 @@ def health_json(
             # the user chooses the model of a provider
             can_answer = is_ready and not settings.model
         else:
-            # a server that reports no states has loaded its models, unless it does so on demand
-            may_load = not is_ready or product_named(server.product).acts.loads_on_demand
             is_loaded = model.state is LoadState.LOADED
-            is_loaded = is_loaded or (model.state is LoadState.UNKNOWN and not may_load)
-            can_answer = is_loaded or model.is_remote
+            # a server that reports no states answers at once, unless it loads on demand
+            may_load = not is_ready or product_named(server.product).acts.loads_on_demand
+            can_answer = (
+                is_loaded or model.is_remote or (model.state is LoadState.UNKNOWN and not may_load)
+            )
     shown_url = None
     if server is not None:
         shown_url = server.endpoint.url

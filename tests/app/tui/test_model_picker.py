@@ -128,6 +128,7 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("Ollama", {"state": LoadState.REMOTE}, ""),
         ("llama-swap", {"state": loaded}, "^L load or unload"),
         ("llama-swap", {"state": unloaded}, ""),
+        ("LocalAI", {"state": LoadState.UNKNOWN}, "^L load or unload"),
         ("vLLM", {"state": loaded}, ""),
     ):
         first, second = model("a", "vLLM", state=loaded), model("b", product, **facts)

@@ -290,7 +290,7 @@ class ModelSwitch:
         if self._lists.load_of(model) is not None:
             self._ui.stop(_group(model))
             self._ui.show_action(f"stopped loading {_short_name(model)}")
-        elif model.state is LoadState.LOADED:
+        elif product_named(model.product).would_unload(model):
             self._ui.start(partial(self._unload, model), "unload")
         else:
             self._start_load(model)

@@ -309,8 +309,13 @@ class Product(Struct, frozen=True, kw_only=True):
             return None
         return count_or_none(api.require_good(reply).object.get(self.acts.count_field))
 
+    def would_unload(self, model: ModelInfo) -> bool:
+        """One of an unknown state may be in memory, and its next prompt loads it again."""
+        may_be_loaded = model.state is LoadState.UNKNOWN and bool(self.acts.unload_path)
+        return model.state is LoadState.LOADED or may_be_loaded
+
     def can_load_or_unload(self, model: ModelInfo) -> bool:
-        path = self.acts.unload_path if model.state is LoadState.LOADED else self.acts.load_path
+        path = self.acts.unload_path if self.would_unload(model) else self.acts.load_path
         return bool(path)
 
     async def load(
