@@ -29,7 +29,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     for section, (table, _) in sections().items():
         for name in value_settings(table):
             assert (f"{section}.{name}" if section else name) in content.origins
-    assert content.settings.models["qwen3*"].top_k == 40
+    assert content.settings.models["qwen3*"].temperature == 0.7
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.prompts["french"].text == "Translate into French: {{input}}"
     assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}

@@ -484,7 +484,13 @@ def example_text() -> str:
         kind, meta = tables[name]
         if inner := table_in(kind):
             # "" as the default: each key shows its example, if it has one
-            lines = [_line(key, "", of_key) for key, (_, of_key) in declared(inner).items()]
+            # the sampling options stand below [chat]
+            others = {*SamplingSettings.__struct_fields__} - {"temperature"}
+            lines = [
+                _line(key, "", of_key)
+                for key, (_, of_key) in declared(inner).items()
+                if key not in others
+            ]
         else:
             assert meta.examples
             pairs = toml_value(meta.examples[0]).removeprefix("{ ").removesuffix(" }").split(", ")
