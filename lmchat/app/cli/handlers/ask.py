@@ -14,13 +14,13 @@ from lmchat.api.runtime import Runtime
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.home import finder_of_command
 from lmchat.app.cli.read_prompt import (
+    given_files,
     prompt_of,
     read_given_files,
-    require_consent_to_set,
     wanted_value,
 )
 from lmchat.app.cli.setup.make_toolbox import how_to_configure, start_tools
-from lmchat.app.cli.setup.wiring import make_chat, make_pages, open_runtime, setup_of
+from lmchat.app.cli.setup.wiring import make_chat, open_runtime, setup_of
 from lmchat.app.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.app.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.app.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
@@ -60,7 +60,8 @@ async def ask(context: Context) -> int:
         raise WrongUse("No tools are configured.", next_step=how_to_configure(context))
 
     # before a server is looked for, so that a wrong name is an error at once
-    files, file_sets = await read_given_files(context, make_pages(context.settings))
+    given = given_files(context)
+    files, file_sets = await read_given_files(context, given)
     prompt = await prompt_of(context, files)
 
     is_session = options.resume is not None if options.save is None else options.save
@@ -79,7 +80,7 @@ async def ask(context: Context) -> int:
         target = Target.of(await finder.ready_model(note=context.output.note))
         chat.turn_options.use_target(target)
         for file_set in file_sets:  # now: the model's window decides which sets are large
-            await require_consent_to_set(context, file_set, target.context)
+            await given.require_consent_to(file_set, target.context)
         if options.start.strip():
             chat.active.set_prefill(options.start, target)
         toolbox = chat.turn_options.toolbox
