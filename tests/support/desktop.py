@@ -29,7 +29,6 @@ from lmchat.app.tui.workspace import Report, Workspace
 from lmchat.base.errors import FileRefused
 from lmchat.core.attachments.file_finder import FileFinder
 from lmchat.core.attachments.shell_command import ShellCommand
-from lmchat.core.attachments.web_page import WebPages
 from lmchat.core.chat.service import ChatService
 from lmchat.core.chat.settings import SamplingLayers, options_set_in
 from lmchat.core.chat.toolbox import Toolbox
@@ -339,7 +338,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         monitor=Monitor(backend.models.check, clock=clock, pause_s=check_pause_s),
         finder=ServerFinder(backend.models, settings, lambda: seen.workspace.state),
         platform=DeskPlatform(seen),
-        pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
         system_prompt=system_prompt,

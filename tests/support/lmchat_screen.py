@@ -19,6 +19,7 @@ from typing import Any
 from lmchat.core.sessions.message import Role
 from lmchat.core.storage.journal import read_answer
 from lmchat.core.storage.store import Store
+from tests.support.programs import ROOT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer
@@ -45,10 +46,11 @@ class LMChatScreen(PtyProgram):
         size: tuple[int, int] = WIDE,
         env: Mapping[str, str] | None = None,
         argv: Sequence[str] = (sys.executable, "-m", "lmchat"),
+        cwd: Path = ROOT,
     ) -> None:
         self.home = home
         endpoint = ["--endpoint", url] if url else []
-        super().__init__([*argv, *endpoint, *words], home=home, size=size, env=env)
+        super().__init__([*argv, *endpoint, *words], home=home, size=size, env=env, cwd=cwd)
 
     @property
     def log_text(self) -> str:

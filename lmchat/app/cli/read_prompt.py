@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import partial
-from pathlib import Path
 
 from lmchat.app.cli.context import Context
-from lmchat.app.commands.shared import filled_preset, preset_named, set_question
+from lmchat.app.commands.shared import filled_preset, preset_named
 from lmchat.app.terminal.clipboard import Clipboard
 from lmchat.app.terminal.output import (
     ask_yes_no,
@@ -18,22 +16,14 @@ from lmchat.app.terminal.output import (
     is_terminal,
     stdin_unreadable,
 )
-from lmchat.base.errors import FileRefused, WrongUse
+from lmchat.base.errors import WrongUse
 from lmchat.base.files.disk import expanded_path
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, shell_word
 from lmchat.core.answers.json_schema import SchemaOutput, read_schema, strict_json
-from lmchat.core.attachments.attachment import (
-    MAX_READ_BYTES,
-    Attachment,
-    decoding_note,
-    file_attachment,
-    read_attachment,
-    text_of,
-)
-from lmchat.core.attachments.dropped_files import mentioned_files
-from lmchat.core.attachments.file_sets import FileSet, parse_set_name, read_set
-from lmchat.core.attachments.web_page import WebPages, is_page_address, refuse_host
+from lmchat.core.attachments.attachment import MAX_READ_BYTES, Attachment
+from lmchat.core.attachments.file_sets import FileSet
+from lmchat.core.attachments.given_files import GivenFiles, Question, read_piped
 from lmchat.core.chat.settings import SamplingLayers
 from lmchat.core.servers.sampling_options import checked_option, parsed_value
 
@@ -54,21 +44,14 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     if len(data) > MAX_READ_BYTES:
         message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
         raise WrongUse(message, next_step="Pipe in the part you need.")
-    piped_text = ""
-    try:
-        found = await file_attachment(_STDIN, data)
-        if found is None:
-            piped_text = text_of(_STDIN, data).rstrip("\n")
-    except FileRefused as error:
-        raise WrongUse(error.message, next_step=error.next_step) from error
+    piped_text, found, left_out = await read_piped(_STDIN, data)
     if found is not None:
         if files is None:
             message = "stdin has an image or a PDF, which only `lmchat ask` takes."
             raise WrongUse(message, next_step="Pipe in its text.")
         files.append(found)
-    note = decoding_note(data) if found is None else found.part.left_out
-    if note:
-        context.output.note(f"lmchat: {_STDIN}: {note}.")
+    if left_out:
+        context.output.note(f"lmchat: {_STDIN}: {left_out}.")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
@@ -114,8 +97,19 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
 
 
+def given_files(context: Context) -> GivenFiles:
+    async def confirm(question: Question) -> bool:
+        if context.options.yes:
+            return True
+        if question.refusal is not None and not can_ask():
+            raise question.refusal
+        return await ask_yes_no(f"Attach {question.text}?")
+
+    return GivenFiles(context.settings, confirm, is_typed=True)
+
+
 async def read_given_files(
-    context: Context, pages: WebPages
+    context: Context, given: GivenFiles
 ) -> tuple[list[Attachment], list[FileSet]]:
     """Read the files, pages of allowed hosts, folders and patterns of `--file`.
 
@@ -130,41 +124,18 @@ async def read_given_files(
             if not has_piped_input():
                 raise WrongUse("Nothing is piped in.", next_step="Name a file.")
             continue
-        if is_page_address(name):
-            file = await pages.attachment(name, "", refuse_host)
-        elif (set_name := await parse_set_name(name, Path())) is None:
-            is_opened = name.startswith("/dev/fd/")  # by the shell, as `<(git diff)`
-            file = await read_attachment(expanded_path(name), may_stream=is_opened)
-        else:
-            found = await read_set(set_name)
-            note(f"lmchat: {name}: {found.label}.")
+        named, found = await given.named(name)
+        files += named
+        left_out = named[0].part.left_out
+        if found is not None:
             sets.append(found)
-            files += found.files
-            continue
-        if file.part.left_out:
-            note(f"lmchat: {name}: {file.part.left_out}.")
-        files.append(file)
+            left_out = found.label
+        if left_out:
+            note(f"lmchat: {name}: {left_out}.")
     # of what is typed here: a name in a pipe is hardly meant
-    mentioned = await run_abandonable(partial(mentioned_files, options.prompt, options.files))
-    for name in mentioned.values():
+    for name in (await given.mentioned(options.prompt, options.files)).values():
         note(f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
     return files, sets
-
-
-async def require_consent_to_set(context: Context, found: FileSet, window: int | None) -> None:
-    """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
-
-    `window` is the size of the context window in tokens.
-    """
-    if context.options.yes or not found.needs_consent(window):
-        return
-    question = set_question(found)
-    if not can_ask() and question.refusal is not None:
-        raise question.refusal
-    if not await ask_yes_no(f"Attach {found.label}?"):
-        raise WrongUse(
-            "The files were not attached.", next_step="Name a smaller folder or a pattern."
-        )
 
 
 async def wanted_value(context: Context) -> SchemaOutput | None:

@@ -6,27 +6,13 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
-from msgspec import Struct
-
 from lmchat.app.commands import set_command
-from lmchat.base.errors import LMChatError, WrongUse
-from lmchat.base.files.disk import current_folder, expanded_path
-from lmchat.base.processes.background import run_abandonable
-from lmchat.base.safe_text import marked_line, safe_line
-from lmchat.base.units import counted
-from lmchat.core.attachments.attachment import (
-    Attachment,
-    ClipboardReader,
-    files_outside,
-    read_attachment,
-    read_clipboard,
-)
-from lmchat.core.attachments.dropped_files import named_files
-from lmchat.core.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
-from lmchat.core.attachments.web_page import PageAddress, WebPages, is_page_address, not_allowed
+from lmchat.base.errors import WrongUse
+from lmchat.base.safe_text import safe_line
+from lmchat.core.attachments.attachment import Attachment, ClipboardReader
+from lmchat.core.attachments.given_files import GivenFiles
 from lmchat.core.chat.events import MessageAdded
 from lmchat.core.chat.service import ChatService
 from lmchat.core.chat.settings import LEVELS, NO_PROFILE
@@ -36,7 +22,6 @@ from lmchat.core.sessions.message import ChatMessage
 from lmchat.core.sessions.prompts import without_file_lines
 
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
-_MOST_PATHS = 8  # named in one question; the others are counted
 NAMED_ONLY = "Named in the prompt, but not attached."
 
 
@@ -58,30 +43,15 @@ class CodeRing:
 ReadFiles = Callable[[], Awaitable[Sequence[Attachment]]]
 
 
-class Question(Struct, frozen=True, kw_only=True):
-    """Question whether something may be done."""
-
-    title: str
-    text: str  # lines below the title
-    verb: str  # word for a yes
-    refusal: LMChatError | None = None
-    """Raised where nobody can be asked. Without it, a pipe means yes: its lines are no paste."""
-
-
-Confirm = Callable[[Question], Awaitable[bool]]
-
-
 class Front(Protocol):
     """The screen, or the plain chat."""
 
     chat: ChatService
     settings: Settings
     clipboard: ClipboardReader
-    pages: WebPages
+    given: GivenFiles
 
     def notify(self, text: str, /) -> None: ...
-
-    async def confirm(self, question: Question, /) -> bool: ...
 
     async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
         """Ask for a text until it can be used; a front without dialogs raises `WrongUse`."""
@@ -249,79 +219,17 @@ async def _attach_file(front: Front, name: str) -> None:
     await front.attach(name, partial(_read_named, front, name))
 
 
-async def _paste(front: Front, _: str) -> None:
-    """Attach the files that are copied, or else the image in the clipboard, or else its text."""
-
-    async def read() -> Sequence[Attachment]:
-        files = await front.clipboard.paste_files()
-        if paths := await run_abandonable(partial(named_files, files)):
-            return await read_files(paths, front.confirm)
-        return [await read_clipboard(front.clipboard)]
-
-    await front.attach("the clipboard", read)
-
-
 async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
-    """Read a page, files as a terminal pastes them, a folder, or a pattern."""
-    chat = front.chat
-    if is_page_address(name):
-        # for each session, the user is asked once about a host
-        may_fetch = partial(_may_fetch, front.confirm)
-        return [await front.pages.attachment(name, chat.active.session_id, may_fetch)]
-    paths = await run_abandonable(partial(named_files, name))
-    set_name = None if paths else await parse_set_name(name, Path())
-    if set_name is None:
-        return await read_files(paths or [expanded_path(name)], front.confirm)
-    await _require_consent([set_name.folder], front.confirm)
-    found = await read_set(set_name)
-    target = chat.turn_options.target
-    is_large = found.needs_consent(target.context if target else None)
-    if is_large and not await front.confirm(set_question(found)):
-        problem = "The files were not attached."
-        raise WrongUse(problem, next_step="Name a smaller folder or a pattern.")
-    front.notify(f"Attached: {found.label}.")
-    return found.files
+    files, found = await front.given.named(name, front.chat.active.session_id)
+    if found is not None:
+        target = front.chat.turn_options.target
+        await front.given.require_consent_to(found, target.context if target else None)
+        front.notify(f"Attached: {found.label}.")
+    return files
 
 
-async def _may_fetch(confirm: Confirm, address: PageAddress) -> bool:
-    question = Question(
-        title="Download this page?",
-        text=f"{address.url}\nHost: {address.host}, port {address.port}",
-        verb="download",
-        refusal=not_allowed(address),
-    )
-    return await confirm(question)
-
-
-async def read_files(paths: Sequence[Path], confirm: Confirm) -> Sequence[Attachment]:
-    """The user may refuse those outside the working folder."""
-    await _require_consent(paths, confirm)
-    return [await read_attachment(path) for path in paths]
-
-
-async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
-    """Ask about paths outside the working folder; raise `WrongUse` after a no.
-
-    A path may be pasted unnoticed with a text, which must not be enough to send a file.
-    """
-    outside = await files_outside(paths, current_folder())
-    lines: list[str] = [marked_line(str(path)) for path in outside[:_MOST_PATHS]]
-    if more := len(outside) - len(lines):
-        lines.append(f"and {counted(more, 'more file')}")
-    title = "Attach from outside this folder?"
-    question = Question(title=title, text="\n".join(lines), verb="attach")
-    if outside and not await confirm(question):
-        raise WrongUse("The file was not attached.", next_step="Name it again, and say yes.")
-
-
-def set_question(found: FileSet) -> Question:
-    problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
-    return Question(
-        title=f"Attach {counted(len(found.files), 'file')}?",
-        text=found.label,
-        verb="attach them",
-        refusal=WrongUse(f"{problem}: {found.label}.", next_step="Add --yes, or name fewer files."),
-    )
+async def _paste(front: Front, _: str) -> None:
+    await front.attach("the clipboard", partial(front.given.copied, front.clipboard))
 
 
 SHARED: Mapping[str, Callable[[Front, str], Awaitable[None]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from lmchat.app.commands.conditions import reason_against
-from lmchat.app.commands.shared import SHARED, SHARED_ON_MESSAGE, Question
+from lmchat.app.commands.shared import SHARED, SHARED_ON_MESSAGE
 from lmchat.app.commands.table import TOOL_CHOICES, Command
 from lmchat.app.commands.typed_line import require_slash
 from lmchat.app.tui.controllers.controllers import Controllers
@@ -18,6 +18,7 @@ from lmchat.app.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.base.errors import WrongUse
 from lmchat.base.safe_text import safe_line
 from lmchat.core.attachments.attachment import ClipboardReader
+from lmchat.core.attachments.given_files import Question
 from lmchat.core.sessions.message import ChatMessage
 from lmchat.core.sessions.prompts import PendingPrompt
 
@@ -43,9 +44,8 @@ class ScreenCommands:
         self.chat = ui.workspace.chat
         self.settings = ui.workspace.settings
         self.clipboard: ClipboardReader = ui.workspace.platform
-        self.pages = ui.workspace.pages
         self.notify = ui.notify
-        self.confirm = controllers.prompt_files.confirm
+        self.given = controllers.prompt_files.given
         self.attach = controllers.prompt_files.attach_expected
         self._ui = ui
         self._controllers = controllers
@@ -156,7 +156,8 @@ class ScreenCommands:
     async def _run_if_confirmed(self, quit_: Callable[[], Awaitable[None]]) -> None:
         """`exit` alone may be meant for the model."""
         text = "To send the word to the model, begin with a space."
-        if await self.confirm(Question(title="Quit lmchat?", text=text, verb="quit")):
+        confirm = self._controllers.prompt_files.confirm
+        if await confirm(Question(title="Quit lmchat?", text=text, verb="quit")):
             await quit_()
 
     def can_run(self, command: Command) -> bool:

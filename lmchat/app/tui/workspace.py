@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from lmchat.app.terminal.programs import Editor
 from lmchat.core.attachments.shell_command import ShellCommand
-from lmchat.core.attachments.web_page import WebPages
 from lmchat.core.chat.service import ChatService
 from lmchat.core.config.settings import Settings
 from lmchat.core.config.state import Change, State
@@ -103,7 +102,6 @@ class Workspace(Struct, kw_only=True):
     monitor: Monitor
     finder: ServerFinder
     platform: Platform
-    pages: WebPages
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # sessions are in memory only
     resume_id: str = ""  # to open at the start; "": a new one

@@ -91,17 +91,6 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     return tuple(targets_outside)
 
 
-async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
-    """Raises `FileRefused`."""
-    image = await clipboard.paste_image()
-    if image:
-        return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
-    text = await clipboard.paste()
-    return text_attachment(
-        "clipboard.txt", "text/plain", text.encode("utf-8", "replace"), language="txt"
-    )
-
-
 async def read_attachment(path: Path, *, may_stream: bool = False) -> Attachment:
     """Raises `FileRefused`, also for a pipe or device unless it `may_stream`."""
     data = await _read(path, may_stream=may_stream)
@@ -137,7 +126,7 @@ async def attachment_of(name: str, data: bytes, *, language: str = "") -> Attach
 async def file_attachment(name: str, data: bytes) -> Attachment | None:
     """Return None for what is neither image nor PDF; raises `FileRefused`."""
     if image_format(data):
-        return await run_abandonable(lambda: _image_attachment(name, data))
+        return await run_abandonable(lambda: image_attachment(name, data))
     if is_pdf(data):
         return await _pdf_attachment(name, data)
     return None
@@ -157,7 +146,7 @@ def language_of(name: str) -> str:
     return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))
 
 
-def _image_attachment(name: str, data: bytes) -> Attachment:
+def image_attachment(name: str, data: bytes) -> Attachment:
     """Raises `FileRefused`. Blocks."""
     image = fit_image(name, data)
     part = _file_part(name, image_type(image.data), image.data, tokens=image.tokens)

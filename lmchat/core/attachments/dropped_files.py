@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmchat.base.errors import LMChatError
 from lmchat.base.files.disk import expanded_path
+from lmchat.base.processes.background import in_thread
 from lmchat.base.processes.environment import IS_WINDOWS, command_words
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched
@@ -35,8 +36,9 @@ def named_files(text: str) -> tuple[Path, ...]:
     return ()
 
 
+@in_thread
 def mentioned_files(text: str, attached: Iterable[str]) -> dict[str, str]:
-    """Return the names behind `@` that are files, by their places such as `@a.md`. Blocks.
+    """Return the names behind `@` that are files, by their places such as `@a.md`.
 
     Those with a name of an attached one, in any folder, are left out.
     """

@@ -25,7 +25,6 @@ from lmchat.core.attachments.attachment import (
 )
 from lmchat.core.attachments.dropped_files import existing_path
 
-MOST_UNASKED = 50  # files that are attached without a question
 _MOST_ATTACHED = 100  # of one folder or pattern
 _MOST_BYTES = 8_000_000  # together; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
@@ -68,11 +67,6 @@ class FileSet(Struct, frozen=True, kw_only=True):
         if self.unread_count:
             text += f"; {counted(self.unread_count, 'folder')} skipped (not readable, or too deep)"
         return text
-
-    def needs_consent(self, window: int | None) -> bool:
-        """Whether there are many files, or they fill half of the `window` in tokens."""
-        fills_window = window is not None and self.tokens > window / 2
-        return len(self.files) > MOST_UNASKED or fills_window
 
 
 @in_thread

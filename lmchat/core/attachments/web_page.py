@@ -26,7 +26,7 @@ from lmchat.core.attachments.attachment import (
     text_attachment,
 )
 from lmchat.core.servers.allow_list import AllowList
-from lmchat.core.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
+from lmchat.core.servers.endpoint import DEFAULT_PORTS, Endpoint
 from lmchat.core.servers.http.connections import (
     CONNECT_ELSEWHERE_S,
     Connections,
@@ -80,25 +80,9 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     origin: str  # without a path, for a question
 
 
-# may a page be fetched from this host?
-Ask = Callable[[PageAddress], Awaitable[bool]]
-
-
 def is_page_address(text: str) -> bool:
     """Whether a text is one http(s) address, perhaps a wrong one."""
     return _ADDRESS.fullmatch(text.strip()) is not None
-
-
-def not_allowed(address: PageAddress) -> EndpointNotAllowed:
-    """The user cannot be asked about this host."""
-    problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
-    host = bracketed(address.host)
-    return EndpointNotAllowed(problem, next_step=f"Add --allow-host {host}:{address.port}.")
-
-
-async def refuse_host(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`: the `ask` of commands, which do not ask the user."""
-    raise not_allowed(address)
 
 
 class WebPages:
@@ -111,7 +95,9 @@ class WebPages:
         # session, scheme, host and port that the user has allowed
         self._consents: set[tuple[str, str, str, int]] = set()
 
-    async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
+    async def attachment(
+        self, text: str, session_id: str, ask: Callable[[PageAddress], Awaitable[bool]]
+    ) -> Attachment:
         """Fetch what is at an address; return it as a file, named by the final address.
 
         HTML becomes text; all else is read as a file with the same bytes.

@@ -4,11 +4,9 @@ import asyncio
 import os
 
 import pytest
-from textual.widgets import Static
 
 from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.quirks.keys import Paste
-from lmchat.app.tui.screen import ChatScreen
 from lmchat.core.sessions.message import FilePart
 from lmchat.core.sessions.prompts import file_line, split_draft
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
@@ -109,24 +107,13 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert [file.name for file in split_draft(desk.prompt_input.full_text)[1]] == ["a.md"]
 
 
-async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_only(desk, tmp_path):
+async def test_the_command_attaches_a_pattern(desk, tmp_path):
     made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
-    made(tmp_path, *(f"notes/{number:02}.md" for number in range(51)))
     await desk.say("/file src/*.py")
     await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
     await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
     await desk.ask("Explain.")
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
-    await desk.say("/file notes", leads_to=ConfirmDialog, sees="Attach 51 files?")
-    await shown(desk, "51 files, 1 kB")
-    await desk.press("enter", sees="Enter again to attach them")
-    assert isinstance(desk.app.screen, ConfirmDialog)
-    await desk.press("escape", hides="Attach 51 files?")
-    assert desk.prompt_input.text == ""
-    await desk.say("/file notes", leads_to=ConfirmDialog)
-    await desk.confirm()
-    await desk.until(lambda: "[notes/50.md" in desk.prompt_input.text, "the files")
-    assert desk.prompt_input.text.count("[notes/") == 51
 
 
 async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_asked(tmp_path):
@@ -251,72 +238,6 @@ async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_p
     await desk.prompt_is(f"/import {tmp_path}/my notes.md")
     await desk.pilot.pause()
     assert desk.prompt_input.text == f"/import {tmp_path}/my notes.md"
-
-
-def files_with(text: str, folder) -> list[str]:
-    """Return the files of a folder whose bytes hold a text."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path.name for path in files if text.encode() in path.read_bytes()]
-
-
-async def declined(desk, name: str = "") -> None:
-    """Answer no to the question about a file outside, which Enter does not confirm."""
-    await desk.on(ConfirmDialog)
-    assert name in str(desk.app.screen.query_one(".words", Static).content)
-    await desk.press("enter")
-    assert isinstance(desk.app.screen, ConfirmDialog)
-    await desk.press("escape", leads_to=ChatScreen)
-
-
-async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
-    desk, tmp_path, monkeypatch
-):
-    made(tmp_path, "other/b.md", "home/.ssh/key", "home/notes.md")
-    (tmp_path / "here").mkdir()
-    (tmp_path / "id_rsa").write_text("PRIVATE KEY\n", encoding="utf-8")
-    (tmp_path / "here" / "notes.md").symlink_to(tmp_path / "id_rsa")
-    monkeypatch.chdir(tmp_path / "here")
-    link = f"{tmp_path}/here/notes.md"
-    for text in (
-        f"{tmp_path}/id_rsa",
-        f"{tmp_path}/here/../id_rsa",
-        link,
-    ):
-        paste(desk, text)
-        await declined(desk, "id_rsa")
-        assert desk.prompt_input.text == text
-        desk.prompt_input.put("")
-    for typed in ("/file ../id_rsa", "/file notes.md"):
-        await desk.say(typed)
-        await declined(desk)
-        assert desk.prompt_input.text == ""
-    await desk.chat.drafts.write()
-    assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
-    paste(desk, link)
-    await desk.on(ConfirmDialog)
-    await shown(desk, "Attach from outside this folder?")
-    await desk.confirm()
-    await desk.until(lambda: desk.prompt_input.text.startswith("["), "the file")
-
-    desk.prompt_input.put("")
-    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
-        monkeypatch.setenv(variable, str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path / "home")
-    paste(desk, "~/.ssh/key")  # hidden in the home folder
-    await declined(desk)
-    desk.prompt_input.put("")
-    paste(desk, "~/notes.md")
-    await desk.prompt_is("[notes.md (28 B)]\n")
-    desk.prompt_input.put("")
-    many = [f"other/{number}.md" for number in range(9)]
-    made(tmp_path, *many)
-    paste(desk, " ".join(str(tmp_path / name) for name in many))
-    await declined(desk, "and 1 more file")
-    desk.prompt_input.put("")
-    made(tmp_path, "home/beds/peas.md")
-    desk.chat.turn_options.use_target(None)
-    await desk.say("/file beds")
-    await desk.prompt_is("[beds/peas.md (32 B)]\n")
 
 
 async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):

@@ -342,12 +342,18 @@ async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_p
         await desk.until(lambda: desk.prompt_input.text == outside, "the path")
         desk.prompt_input.submit()
         await desk.on(ConfirmDialog)
+        await desk.press("enter")  # it does not confirm what was pasted
         await desk.press("escape", leads_to=ChatScreen)
         await desk.prompt_is(outside)
-        assert desk.backend.requests == []
+        assert desk.backend.requests == [*tmp_path.rglob("attachments/*")] == []
         await desk.press("enter")  # now it is a text like any other
         await desk.answered()
         assert sent(desk.backend) == [outside]
+        desk.prompt_input.post_message(Paste(outside))
+        await desk.on(ConfirmDialog)
+        await desk.confirm()
+        await desk.prompt_is("[leaf.md (18 B)]\n")
+        assert [*tmp_path.rglob("attachments/*")]
 
 
 async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):

@@ -11,35 +11,11 @@ from lmchat.app.tui.screen import ChatScreen
 from tests.support.desktop import shown
 from tests.support.page_host import PageHost, reply_of
 
-PAGE = reply_of(b"<script>evil()</script><p>Beans like <b>sun</b>.")
-
 
 @pytest.fixture
 def host():
     with PageHost() as pages:
         yield pages
-
-
-async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
-    address, archive = (
-        host.put("/beans", PAGE),
-        host.put("/archive", reply_of(b"beans\0", "text/plain")),
-    )
-    await desk.say(f"/file {address}", leads_to=ConfirmDialog)
-    await desk.press("escape", leads_to=ChatScreen)
-    assert desk.prompt_input.text == ""
-    await desk.press("up")
-    await desk.prompt_is(f"/file {address}")
-    await desk.press("enter", leads_to=ConfirmDialog)
-    await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
-    assert host.connections == 0
-    await desk.confirm()
-    await desk.prompt_is(f"[{address} (15 B)]\n")
-    assert host.connections == 1
-    desk.prompt_input.put("")
-    await desk.say(f"/file {archive}", sees="/archive is neither text nor a PDF")
-    assert desk.prompt_input.text == ""
-    assert desk.backend.requests == []
 
 
 async def test_a_question_takes_enter_only_if_the_users_own_enter_has_opened_it(desk, host):

@@ -24,7 +24,8 @@ from lmchat.base.errors import (
 from lmchat.base.extras import install_command
 from lmchat.core.attachments import web_page
 from lmchat.core.attachments.attachment import Attachment, read_attachment
-from lmchat.core.attachments.web_page import WebPages, refuse_host
+from lmchat.core.attachments.given_files import GivenFiles
+from lmchat.core.config.settings import Settings
 from tests.support.files_to_attach import image
 from tests.support.page_host import PageHost, reply_of
 from tests.support.scripted_server import free_port
@@ -51,18 +52,26 @@ class User:
     """A user who answers each question in the same way."""
 
     def __init__(self, *, is_willing: bool = True) -> None:
-        self.questions: list[tuple[str, int]] = []
+        self.asked: list[str] = []  # addresses as they are requested
+        self.given = GivenFiles(Settings(), self.answer)
         self._is_willing = is_willing
 
-    async def answer(self, address) -> bool:
-        self.questions.append((address.host, address.port))
+    async def answer(self, question) -> bool:
+        address, host = question.text.split("\n")
+        assert host == f"Host: 127.0.0.1, port {address.split(':')[2].split('/')[0]}"
+        self.asked.append(address)
         return self._is_willing
 
 
+async def page_of(address: str, *allowed: str) -> Attachment:
+    """Return a page of a host that is allowed beforehand."""
+    settings = Settings(allowed_hosts=allowed or ("127.0.0.1",))
+    [page], _ = await GivenFiles(settings, User().answer, is_typed=True).named(address)
+    return page
+
+
 async def text_of(address: str, *allowed: str) -> str:
-    """Return the text of a page of a host that is allowed beforehand."""
-    attachment = await WebPages(allowed or ["127.0.0.1"]).attachment(address, "", refuse_host)
-    return attachment.data.decode()
+    return (await page_of(address, *allowed)).data.decode()
 
 
 async def refusal(address: str, kind: type[LMChatError] = FileRefused) -> LMChatError:
@@ -78,32 +87,31 @@ async def test_nothing_is_fetched_without_a_yes(host):
     with pytest.raises(
         EndpointNotAllowed, match=r"Nothing was downloaded from http://127\.0\.0\.1"
     ):
-        await WebPages([]).attachment(address, "s", user.answer)
+        await user.given.named(address)
     with pytest.raises(EndpointNotAllowed) as caught:
         await text_of(address, "other.example")
     assert caught.value.next_step == f"Add --allow-host 127.0.0.1:{host.port}."
-    assert user.questions == [("127.0.0.1", host.port)]
+    assert user.asked == [address]
     assert host.connections == 0
 
 
 async def test_each_host_and_port_is_asked_about_once_a_session(host, other):
     user = User()
-    pages = WebPages([])
     first, second = host.put("/a", reply_of(PAGE)), host.put("/b?c=d", reply_of(PAGE)) + "#e"
-    for address in (first, second, other.put("/a", reply_of(PAGE))):
-        await pages.attachment(address, "one", user.answer)
-    assert user.questions == [("127.0.0.1", host.port), ("127.0.0.1", other.port)]
-    await pages.attachment(first, "two", user.answer)
-    assert user.questions[2:] == [("127.0.0.1", host.port)]
+    third = other.put("/a", reply_of(PAGE))
+    for address in (first, second, third):
+        await user.given.named(address, "one")
+    await user.given.named(first, "two")
+    assert user.asked == [first, third, first]
 
 
 async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_not(host, other):
     host.redirect("/near", "/far")
     host.redirect("/far", other.put("/page", reply_of(PAGE)))
     user = User()
-    attachment = await WebPages([]).attachment(f"{host.url}/near", "s", user.answer)
-    assert attachment.part.name == f"{other.url}/page"
-    assert user.questions == [("127.0.0.1", host.port), ("127.0.0.1", other.port)]
+    [page], _ = await user.given.named(f"{host.url}/near")
+    assert page.part.name == f"{other.url}/page"
+    assert user.asked == [f"{host.url}/near", f"{other.url}/page"]
 
     with pytest.raises(EndpointNotAllowed):
         await text_of(f"{host.url}/near", f"127.0.0.1:{host.port}")
@@ -112,15 +120,14 @@ async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_
 
 async def test_a_redirect_to_another_scheme_at_the_same_port_is_asked_about(host):
     host.redirect("/near", f"https://127.0.0.1:{host.port}/page")
-    asked = []
+    user = User()
 
-    async def answer(address):
-        asked.append(address.origin)
-        return len(asked) == 1
+    async def answer(question):
+        return await user.answer(question) and len(user.asked) == 1
 
     with pytest.raises(EndpointNotAllowed):
-        await WebPages([]).attachment(f"{host.url}/near", "s", answer)
-    assert asked == [host.url, f"https://127.0.0.1:{host.port}"]
+        await GivenFiles(Settings(), answer).named(f"{host.url}/near")
+    assert user.asked == [f"{host.url}/near", f"https://127.0.0.1:{host.port}/page"]
     assert host.connections == 1
 
 
@@ -247,8 +254,7 @@ async def test_what_is_no_html_is_read_as_a_file_with_the_same_bytes(host, tmp_p
         types = ("application/toml", "text/x-sh", "image/png", "application/octet-stream", None)
         for media_type in types:
             address = host.put(f"/{name}", reply_of(data, media_type))
-            page = WebPages(["127.0.0.1"]).attachment(address, "", refuse_host)
-            assert await what_is_read(page, address) == of_file
+            assert await what_is_read(page_of(address), address) == of_file
 
 
 async def what_is_read(reading: Awaitable[Attachment], name: str) -> tuple[object, ...]:

@@ -22,13 +22,13 @@ from lmchat.api import (
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.home import home_on
 from lmchat.app.cli.read_prompt import (
+    given_files,
     prompt_of,
     read_given_files,
-    require_consent_to_set,
     wanted_value,
 )
 from lmchat.app.cli.setup.make_toolbox import how_to_configure, start_tools
-from lmchat.app.cli.setup.wiring import make_pages, open_runtime
+from lmchat.app.cli.setup.wiring import open_runtime
 from lmchat.app.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.app.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.app.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
@@ -54,7 +54,8 @@ async def ask(context: Context) -> int:
         raise WrongUse("No tools are configured.", next_step=how_to_configure(context))
 
     # before a server is looked for, so that a wrong name is an error at once
-    files, file_sets = await read_given_files(context, make_pages(context.settings))
+    given = given_files(context)
+    files, file_sets = await read_given_files(context, given)
     prompt = await prompt_of(context, files)
 
     is_session = options.resume is not None if options.save is None else options.save
@@ -68,7 +69,7 @@ async def ask(context: Context) -> int:
                 context.output.note(f"lmchat: continues “{safe_line(header.title)}”.")
         async with home_on(context, runtime) as (home, (model,)):
             for file_set in file_sets:  # now: the model's window decides which sets are large
-                await require_consent_to_set(context, file_set, model.context_loaded)
+                await given.require_consent_to(file_set, model.context_loaded)
             if options.tools:
                 home.toolbox.host.ask_user = partial(ask_about_server, context=context)
                 await start_tools(context, home.toolbox, model)

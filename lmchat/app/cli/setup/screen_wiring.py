@@ -92,7 +92,6 @@ async def make_dispatcher(
             monitor=Monitor(backend.models.check),
             finder=ServerFinder(backend.models, settings, lambda: workspace.state),
             platform=platform,
-            pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import
                 None
                 if options.temporary

@@ -11,9 +11,7 @@ from msgspec.structs import replace
 from lmchat.api.runtime import Runtime, Setup
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.read_prompt import sampling_layers
-from lmchat.core.attachments.web_page import WebPages
 from lmchat.core.chat.service import ChatService
-from lmchat.core.config.settings import Settings
 
 
 @cache
@@ -37,10 +35,6 @@ def open_runtime(
         reads_per_second=reads_per_second,
         is_screen=warn is not None,
     )
-
-
-def make_pages(settings: Settings) -> WebPages:
-    return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:

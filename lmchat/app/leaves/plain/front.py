@@ -13,7 +13,7 @@ from typing import TypeVar
 from lmchat.api.runtime import Runtime
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.home import load_shown
-from lmchat.app.cli.setup.wiring import make_pages, setup_of
+from lmchat.app.cli.setup.wiring import setup_of
 from lmchat.app.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.app.cli.turn_printer import TurnPrinter
 from lmchat.app.commands.conditions import NO_CODE, NOTHING_YET, reason_against
@@ -22,9 +22,7 @@ from lmchat.app.commands.shared import (
     SHARED,
     SHARED_ON_MESSAGE,
     CodeRing,
-    Question,
     ReadFiles,
-    read_files,
 )
 from lmchat.app.commands.table import COMMANDS
 from lmchat.app.commands.typed_line import require_slash
@@ -43,13 +41,12 @@ from lmchat.app.terminal.output import (
 from lmchat.app.terminal.programs import notification
 from lmchat.app.terminal.tty import echo
 from lmchat.base.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
-from lmchat.base.files.disk import expanded_path
 from lmchat.base.markdown.commonmark import code_blocks
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, safe_text
 from lmchat.base.units import counted
 from lmchat.core.attachments.attachment import Attachment, ClipboardReader
-from lmchat.core.attachments.dropped_files import mentioned_files
+from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
 from lmchat.core.chat.prompt_queue import PromptsReturned
@@ -99,7 +96,7 @@ class PlainFront(TurnListener):
         self.settings = context.settings
         self._clipboard = Clipboard(context.environ_of_programs)
         self.clipboard: ClipboardReader = self._clipboard
-        self.pages = make_pages(runtime.settings)
+        self.given = GivenFiles(runtime.settings, self.confirm)
         self.is_leaving = False  # after this line
         self._models: list[ModelInfo] = []  # in the last list
         self._headers: Sequence[SessionHeader] = ()  # in the last list
@@ -385,14 +382,13 @@ class PlainFront(TurnListener):
     async def _attach_mentioned(self, text: str) -> None:
         """Ask about files that a prompt names with `@`; on a pipe, say that they are only named."""
         attached = [file.part.name for file in self._files]
-        found = await run_abandonable(partial(mentioned_files, text, attached))
-        for name in found.values():
+        for name in (await self.given.mentioned(text, attached)).values():
             shown = safe_line(name)
             question = Question(title=f"Attach {shown}?", text=NAMED_ONLY, verb="attach")
             if not self.reader.is_terminal:
                 self.notify(f"{shown} is only named; a line /file {shown} before it attaches it.")
             elif await self.confirm(question):
-                self._files += await read_files([expanded_path(name)], self.confirm)
+                self._files += await self.given.read(name)
 
     async def print_turn(self) -> None:
         """Raises the error of the turn, of its answer, or of saving it."""

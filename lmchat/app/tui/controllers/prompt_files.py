@@ -9,18 +9,16 @@ from typing import Any
 
 from textual.worker import Worker, get_current_worker
 
-from lmchat.app.commands.shared import NAMED_ONLY, Question, ReadFiles, read_files
+from lmchat.app.commands.shared import NAMED_ONLY, ReadFiles
 from lmchat.app.commands.typed_line import SlashCommand
 from lmchat.app.tui.controllers.prompt_text import PromptText
 from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.line import cut_middle
 from lmchat.base.errors import FileRefused
-from lmchat.base.files.disk import expanded_path
-from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line
 from lmchat.core.attachments.attachment import Attachment
-from lmchat.core.attachments.dropped_files import mentioned_files, named_files
+from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.attachments.web_page import is_page_address
 from lmchat.core.sessions.prompts import PendingFiles, PendingPrompt, Prompt, file_line, unread_line
@@ -40,6 +38,7 @@ class PromptFiles:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
+        self.given = GivenFiles(ui.workspace.settings, self.confirm)
         self._expected: list[PendingFiles] = []  # of commands that have not started to read
         self._workers: dict[PendingFiles, Worker[Any]] = {}  # that read them
         self._commands: list[ShellCommand] = []  # that run
@@ -91,7 +90,7 @@ class PromptFiles:
         """
         written = Prompt.of(prompt.draft)
         attached = [*(part.name for part in written.files), *(one.name for one in prompt.files)]
-        lacking = await run_abandonable(partial(mentioned_files, written.text, attached))
+        lacking = await self.given.mentioned(written.text, attached)
         if not lacking:
             return True
         self._prompt_text.put_back(self._chat.active, prompt)
@@ -235,15 +234,9 @@ class PromptFiles:
         """
         name = safe_line(Path(path).name)
         files = prompt.expect(path or text, text, name if is_in_sentence else "", name)
-        if path:
-            read = partial(read_files, [expanded_path(path)], self.confirm)
-        else:
-            read = partial(self._read_pasted, text)
+        # a pasted text stays if it names no file
+        read = partial(self.given.read, path) if path else partial(self.given.pasted, text)
         self._ui.start(partial(self._read_files, files, read), "attach")
-
-    async def _read_pasted(self, text: str) -> Sequence[Attachment]:
-        """If the text names no file, it stays."""
-        return await read_files(await run_abandonable(partial(named_files, text)), self.confirm)
 
     async def _read_files(self, files: PendingFiles, read: ReadFiles) -> None:
         self._workers[files] = get_current_worker()

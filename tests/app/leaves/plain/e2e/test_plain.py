@@ -344,18 +344,14 @@ def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(start, ser
     assert prompts_sent(server) == ["Short", "Next", long]
 
 
-def test_files_are_read_after_a_question_where_they_are_outside_or_many(
+def test_files_of_a_prompt_are_named_by_commands_a_copy_and_an_at_sign(
     start, server, folder, tmp_path
 ):
-    for number in range(51):
+    for number in range(13):
         (folder / f"notes/{number:02}.md").write_text(f"Note {number}.")
     put_script(folder / "bin/xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
-    secret = tmp_path / ".ssh" / "id_rsa"
     path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
     talk = start(cwd=folder, size=(120, 24), DISPLAY=":0", PATH=path)
-    talk.type(f"/file {secret}\r", sees=f"{secret}\nAttach from outside this folder?")
-    talk.type("\r", sees="The file was not attached.")
-    talk.wait_prompt()
     unseen, long = (
         tmp_path / "un\u2800 \u2800seen.md",
         tmp_path.joinpath(*("d" * 200 for _ in range(15))),
@@ -367,9 +363,6 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     talk.type("n\r", sees="The file was not attached.")
     talk.wait_prompt()
     talk.type(f"/file {long}/long.md\r", sees="The question does not fit on the screen.")
-    talk.wait_prompt()
-    talk.type("/file notes\r", sees="Attach 51 files")
-    talk.type("n\r", sees="The files were not attached.")
     talk.wait_prompt()
     talk.type("/file notes/0*.md\r", sees="Your next prompt begins with 10 files")
     talk.type("/file link.md\r")
