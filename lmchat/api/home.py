@@ -100,7 +100,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     Without it, the model gets no tools.
     """
-    start: str = ""  # of the answer, which the model continues
+    start: str = ""  # words with which the answer begins; the model continues them
     wanted: SchemaOutput | None = None  # JSON value that is wanted; the answer is not checked
     options: Options = {}  # for the model, above those of session and configuration
 
@@ -438,7 +438,7 @@ class Home:
         return self._events(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
 
     def run(self, ask: Ask) -> RunningTurn:
-        """As `turn`, for who needs more than the events."""
+        """As `turn`: the turn also knows what has come of it, and whether that is saved."""
         running = RunningTurn(ask)
         running.events = self._events(running)
         return running

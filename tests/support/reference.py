@@ -212,7 +212,7 @@ def _has_methods(one: type) -> bool:
 def _class(name: str, one: type) -> Iterator[str]:
     """Yield signature, docstring and methods; those with blocking calls wrap the others'."""
     yield f"### `{name}`\n"
-    if name not in ("Sessions", "Tools"):  # `Home` makes these
+    if name not in ("RunningTurn", "Sessions", "Tools"):  # `Home` makes these
         yield _signature(name, one)
     yield _doc(one)
     for method_name, method in vars(one).items():
