@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from lmchat.api.api_keys import ApiKeys
 from lmchat.base.errors import LMChatError
-from lmchat.base.files.paths import Paths
+from lmchat.base.extras import install_command
+from lmchat.base.files.paths import Paths, home_folder
 from lmchat.base.metrics import Metrics
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.processes.environment import command_line, environment_of_programs
@@ -33,8 +34,15 @@ from lmchat.core.servers.allow_list import AllowList
 from lmchat.core.servers.client import HttpServerClient
 from lmchat.core.servers.discovery.choose import endpoints_of
 from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.endpoint import Endpoint, is_address
 from lmchat.core.servers.local.engine import Engine
+from lmchat.core.servers.local.installed import (
+    ServerLauncher,
+    engine_command,
+    installed_products,
+    start_server,
+)
 from lmchat.core.servers.local.kept_slot import KeptSlot
 from lmchat.core.servers.model import LoadState, ModelInfo, find_model
 from lmchat.core.servers.products import named_endpoints
@@ -172,6 +180,21 @@ class Setup(Struct, frozen=True, kw_only=True):
             named_endpoints(self.environ), used=(*configured, *endpoints_of(state))
         )
         return client, engine
+
+    def launcher(self, check: Callable[[Endpoint], Awaitable[ServerStatus]]) -> ServerLauncher:
+        """`check` asks a server that starts."""
+        return ServerLauncher(
+            find=lambda: installed_products(self.environ, home_folder()),
+            start=partial(
+                start_server,
+                log_folder=self.paths.state_dir,
+                environ=environment_of_programs(self.environ, self.loaded.key_variables),
+                check=check,
+            ),
+            install_command=lambda: (
+                "" if engine_command(self.environ) else install_command("local")
+            ),
+        )
 
     def make_toolbox(
         self, settings: Settings, servers: Sequence[McpSettings], state: State
