@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.base.errors import BodyTooLarge, RequestInvalid
-from lmchat.core.servers.http.json_values import JsonObject, dict_or_empty, dicts_in, encode
+from lmchat.base.json_values import JsonObject, dict_or_empty, dicts_in, encode
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
