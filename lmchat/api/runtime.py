@@ -5,7 +5,6 @@ The command line and `Home` assemble the same. Imports httpx and SQLite.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -28,7 +27,7 @@ from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import LoadedSettings
 from lmchat.core.config.settings import McpSettings, Settings
 from lmchat.core.config.state import State, change_state, read_state
-from lmchat.core.library.library import export_unsaved
+from lmchat.core.library.library import Library
 from lmchat.core.library.stores import open_stores
 from lmchat.core.servers.allow_list import AllowList
 from lmchat.core.servers.client import HttpServerClient
@@ -218,12 +217,10 @@ class Setup(Struct, frozen=True, kw_only=True):
         """Write what cannot be saved into files, and name them."""
         unsaved = [] if self.is_temporary else chat.unsaved()
         try:
-            files = await asyncio.to_thread(export_unsaved, self.paths.state_dir, unsaved)
+            files = await Library(chat.store).keep_unsaved(self.paths.state_dir, unsaved)
         except LMChatError as error:
             note(f"The end of the chat could not be saved: {error.message}")
         else:
-            if files:
-                await chat.store.drop_answers(with_saved_prompts=False)
             for file in files:
                 command = command_line(["lmchat", "import", str(file)])
                 note(f"The end of the chat could not be saved. {command} adds it.")
