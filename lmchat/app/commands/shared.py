@@ -11,7 +11,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lmchat.app.commands import set_command
 from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.files.disk import current_folder, expanded_path
 from lmchat.base.processes.background import run_abandonable
@@ -162,11 +161,11 @@ async def _set_option(front: Front, typed: str) -> None:
     """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
     chat, session = front.chat, front.chat.active
     if typed:
-        front.notify(await set_command.set_option(chat, session, typed))
+        front.notify(await chat.turn_options.set_typed(session, typed))
         return
     texts = {
         option: f"{value} ({origin})"
-        for option, value, origin in set_command.option_rows(chat.turn_options, session)
+        for option, value, origin in chat.turn_options.option_rows(session)
     }
     rows = [(name, texts.get(name, "not set")) for name in dict.fromkeys((*texts, *COMMON))]
     name = await front.choose("Sampling", rows, "")
