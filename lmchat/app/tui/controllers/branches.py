@@ -19,7 +19,7 @@ from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.base.errors import LMChatError, RequestInvalid
 from lmchat.core.chat.turn_starts import NO_PROBABILITIES, Prefill
 from lmchat.core.sessions.message import ChatMessage
-from lmchat.core.sessions.prompts import PendingPrompt, split_draft
+from lmchat.core.sessions.prompts import PendingPrompt, Prompt
 from lmchat.core.sessions.session import Session
 from lmchat.core.sessions.tokens import AnswerTokens
 
@@ -193,8 +193,8 @@ class Branches:
 
 
 def _without_files(text: str) -> str:
-    words, files = split_draft(text)
-    if files:
+    typed = Prompt.of(text)
+    if typed.files:
         problem = "Files go with prompts, not with answers."
         raise RequestInvalid(problem, next_step="Remove their lines, then press Enter.")
-    return words
+    return typed.text
