@@ -5,9 +5,8 @@ The command line and `Home` assemble the same. Imports httpx and SQLite.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -16,7 +15,8 @@ from msgspec import Struct
 
 from lmchat.api.api_keys import ApiKeys
 from lmchat.base.errors import LMChatError
-from lmchat.base.files.paths import Paths
+from lmchat.base.extras import install_command
+from lmchat.base.files.paths import Paths, home_folder
 from lmchat.base.metrics import Metrics
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.processes.environment import command_line, environment_of_programs
@@ -27,14 +27,21 @@ from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import LoadedSettings
 from lmchat.core.config.settings import McpSettings, Settings
 from lmchat.core.config.state import State, change_state, read_state
-from lmchat.core.library.library import export_unsaved
+from lmchat.core.library.library import Library
 from lmchat.core.library.stores import open_stores
 from lmchat.core.servers.allow_list import AllowList
 from lmchat.core.servers.client import HttpServerClient
 from lmchat.core.servers.discovery.choose import endpoints_of
 from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.endpoint import Endpoint, is_address
 from lmchat.core.servers.local.engine import Engine
+from lmchat.core.servers.local.installed import (
+    ServerLauncher,
+    engine_command,
+    installed_products,
+    start_server,
+)
 from lmchat.core.servers.local.kept_slot import KeptSlot
 from lmchat.core.servers.model import LoadState, ModelInfo, find_model
 from lmchat.core.servers.products import named_endpoints
@@ -171,6 +178,21 @@ class Setup(Struct, frozen=True, kw_only=True):
         )
         return client, engine
 
+    def launcher(self, check: Callable[[Endpoint], Awaitable[ServerStatus]]) -> ServerLauncher:
+        """`check` asks a server that starts."""
+        return ServerLauncher(
+            find=lambda: installed_products(self.environ, home_folder()),
+            start=partial(
+                start_server,
+                log_folder=self.paths.state_dir,
+                environ=environment_of_programs(self.environ, self.loaded.key_variables),
+                check=check,
+            ),
+            install_command=lambda: (
+                "" if engine_command(self.environ) else install_command("local")
+            ),
+        )
+
     def make_toolbox(
         self, settings: Settings, servers: Sequence[McpSettings], state: State
     ) -> Toolbox:
@@ -193,12 +215,10 @@ class Setup(Struct, frozen=True, kw_only=True):
         """Write what cannot be saved into files, and name them."""
         unsaved = [] if self.is_temporary else chat.unsaved()
         try:
-            files = await asyncio.to_thread(export_unsaved, self.paths.state_dir, unsaved)
+            files = await Library(chat.store).keep_unsaved(self.paths.state_dir, unsaved)
         except LMChatError as error:
             note(f"The end of the chat could not be saved: {error.message}")
         else:
-            if files:
-                await chat.store.drop_answers(with_saved_prompts=False)
             for file in files:
                 command = command_line(["lmchat", "import", str(file)])
                 note(f"The end of the chat could not be saved. {command} adds it.")

@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.app.tui.dialogs.model_picker import ModelActions, ModelPicker
+from lmchat.app.tui.dialogs.model_picker import ModelActions, ModelPicker, ModelRecord
 from lmchat.app.tui.dialogs.search_dialog import SearchDialog
 from lmchat.app.tui.widgets.telemetry_rows import PanelFacts
 from lmchat.base.metrics import Metrics, RateLimit
 from lmchat.core.answers.live_stats import LiveStats, Stage
-from lmchat.core.servers.discovery.model_lists import ModelRecord
 from lmchat.core.servers.discovery.status import (
     ServerHealth,
     ServerState,

@@ -12,7 +12,7 @@ from lmchat.base.safe_text import marked_line, safe_line
 from lmchat.core.chat.toolbox import ToolQuestion
 from lmchat.core.config.toml import toml_value
 from lmchat.core.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
-from lmchat.core.tools.questions import ServerQuestion, address_lines
+from lmchat.core.tools.questions import ServerQuestion
 
 _PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
@@ -61,11 +61,11 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")
         return False
-    lines = address_lines(question.url) if question.url else []
+    rows = question.rows
     note(f"lmchat: {question.title}")
     await drop_typed()
     asked = "Open the address in your browser?" if question.url else "Yes?"
-    if not await ask_yes_no(asked, *question.text.split("\n"), *lines):
+    if not await ask_yes_no(asked, *rows):
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):

@@ -8,7 +8,6 @@ from datetime import date
 from functools import partial
 from typing import Protocol
 
-from lmchat.app.commands import set_command
 from lmchat.base.errors import WrongUse
 from lmchat.base.safe_text import safe_line
 from lmchat.core.attachments.attachment import Attachment, ClipboardReader
@@ -132,11 +131,11 @@ async def _set_option(front: Front, typed: str) -> None:
     """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
     chat, session = front.chat, front.chat.active
     if typed:
-        front.notify(await set_command.set_option(chat, session, typed))
+        front.notify(await chat.turn_options.set_typed(session, typed))
         return
     texts = {
         option: f"{value} ({origin})"
-        for option, value, origin in set_command.option_rows(chat.turn_options, session)
+        for option, value, origin in chat.turn_options.option_rows(session)
     }
     rows = [(name, texts.get(name, "not set")) for name in dict.fromkeys((*texts, *COMMON))]
     name = await front.choose("Sampling", rows, "")

@@ -37,7 +37,6 @@ from lmchat.app.tui.widgets.session_list import SessionList
 from lmchat.app.tui.workspace import Workspace
 from lmchat.base.errors import LMChatError
 from lmchat.core.chat.settings import LEVELS
-from lmchat.core.library.library import export_unsaved
 from lmchat.core.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.core.sessions.prompts import PendingPrompt
 
@@ -133,10 +132,9 @@ class Dispatcher:
                 await self.controllers.prompt_text.take_from_editor()
                 await self._stop_and_save()
         self._keep_draft_and_position()
-        unsaved = self.chat.unsaved()
-        if unsaved and not self.workspace.is_temporary:
-            await asyncio.to_thread(export_unsaved, self.workspace.platform.state_folder, unsaved)
-            await self.workspace.store.drop_answers(with_saved_prompts=False)
+        if not self.workspace.is_temporary:
+            folder = self.workspace.platform.state_folder
+            await self.workspace.library.keep_unsaved(folder, self.chat.unsaved())
 
     async def _stop_and_save(self) -> None:
         await self.chat.close()  # before the drafts: it may return an unsent prompt

@@ -30,6 +30,9 @@ from lmchat.core.servers.protocols import ServerClient
 from lmchat.core.storage.stats_store import StatsStore
 from lmchat.core.storage.store import Store
 
+LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
+"""A search has found no server with a model."""
+
 
 class Report(NamedTuple):
     """Report of the doctor."""

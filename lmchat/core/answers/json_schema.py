@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from lmchat.base.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.base.files.disk import read_plain, unreadable
+from lmchat.base.json_values import JsonObject, dict_or_empty, utf8_safe
 from lmchat.base.markdown.commonmark import code_blocks
 from lmchat.base.safe_text import json_text, safe_line
-from lmchat.core.servers.http.json_values import JsonObject, dict_or_empty, utf8_safe
 from lmchat.core.servers.request import AnyObject, FittingValue, OutputFormat
 from lmchat.core.sessions.message import is_cut_end
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.base.errors import LMChatError, WrongUse
-from lmchat.base.safe_text import safe_json, safe_line, shell_word
+from lmchat.base.errors import LMChatError
+from lmchat.base.safe_text import safe_json, shell_word
 from lmchat.core.chat.context import TokenEstimator, dialogue_of, message_tokens, tools_tokens
 from lmchat.core.chat.lesser import why_named
 from lmchat.core.chat.service import ChatService
@@ -33,8 +33,6 @@ from lmchat.core.sessions.message import (
 )
 from lmchat.core.sessions.prompts import Prompt
 
-FORMS = ("json", "curl")
-"""The body, and a shell command."""
 KEY_VARIABLE = "LMCHAT_API_KEY"  # in place of the key
 _SHOWN_DATA_CHARS = 32  # an image would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
@@ -175,15 +173,6 @@ def _with_cached(
         is_cached = item.is_sent and item.tokens < 2 * cached_tokens
         cached_tokens = cached_tokens - item.tokens if is_cached else 0
         yield replace(item, state=item.state or CACHED) if is_cached else item
-
-
-def checked_form(typed: str) -> str:
-    """Return the typed form, or the first one if none is typed; raises `WrongUse`."""
-    form = typed.strip().lower() or FORMS[0]
-    if form not in FORMS:
-        problem = f"Unknown form of a request: {safe_line(typed, limit=20)}."
-        raise WrongUse(problem, next_step="The forms are json and curl.")
-    return form
 
 
 def json_text(prepared: PreparedRequest) -> str:

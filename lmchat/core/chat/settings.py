@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import RequestInvalid, WrongUse
 from lmchat.base.safe_text import safe_line
+from lmchat.core.chat.session import OpenSession
 from lmchat.core.chat.toolbox import Toolbox
 from lmchat.core.chat.turn_starts import MakeStart, new_prompt
 from lmchat.core.config.load import LoadedSettings
@@ -29,9 +31,20 @@ from lmchat.core.config.settings import (
 from lmchat.core.servers.discovery.model_lists import ModelLists
 from lmchat.core.servers.products import no_model_selected, product_named
 from lmchat.core.servers.request import AnyText, OutputFormat, Sampling, given_options
+from lmchat.core.servers.sampling_options import STORED, checked_option, option_form, parsed_value
 from lmchat.core.servers.target import Target
+from lmchat.core.sessions.message import value_text
 from lmchat.core.sessions.prompts import Prompt
 
+_NO_VALUE = "default"  # as a value, it removes the session's own one
+_TYPED_OPTION = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
+"""NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
+_MAX_VALUE_CHARS = 60
+# What other programs have behind /set, and what does the same.
+_INSTEAD = {
+    "parameter": "/set NAME VALUE",
+    "system": "/system TEXT",
+}
 OptionValues = Mapping[str, object]
 """Values by the names in `servers/sampling_options.py`."""
 
@@ -42,6 +55,10 @@ class SetOption(Struct, frozen=True):
     name: str
     value: object
     origin: Origin
+
+    @property
+    def text(self) -> str:
+        return safe_line(value_text(self.value), limit=_MAX_VALUE_CHARS)
 
 
 class SamplingLayers(Struct, frozen=True, kw_only=True):
@@ -254,6 +271,64 @@ class TurnOptions:
     def options_with_origin(self, session_options: OptionValues) -> tuple[SetOption, ...]:
         model_id = self.target.model_id if self.target else ""
         return self.layers.options_with_origin(session_options, model_id)
+
+    # What `/set` lists and changes: the options of a session
+
+    def option_rows(self, session: OpenSession) -> list[tuple[str, str, str]]:
+        """Return name, value and origin of the sampling options that are set for a session."""
+        product = self.target.product if self.target else ""
+        rows: list[tuple[str, str, str]] = []
+        for option in self.options_with_origin(session.session_sampling):
+            origin = option.origin.label
+            if product and not product_named(product).options.takes_option(option.name):
+                origin = f"{origin}; not sent to {product}"
+            rows.append((option.name, option.text, origin))
+        return rows
+
+    async def set_typed(self, session: OpenSession, typed: str) -> str:
+        """Change a session's own options by `NAME VALUE` or `NAME=VALUE`; return a sentence on it.
+
+        Without a value, nothing changes, and the sentence says what the option may be. Raises
+        `WrongUse` for a wrong value, or if `/effort` or the command line, which have priority, has
+        set the option.
+        """
+        match = _TYPED_OPTION.fullmatch(typed.strip())
+        if match is None:
+            raise WrongUse(
+                "/set needs the name of an option.", next_step="/set alone lists the options."
+            )
+        name, text = match[1], match[2]
+        if name in _INSTEAD:
+            raise WrongUse(f"{name} is no sampling option.", next_step=f"Use: {_INSTEAD[name]}")
+        form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
+        before = self._option(session, name)  # as it is set without this change
+        if not text:
+            if before is None:
+                return f"{name} is not set. {form}"
+            return f"{name} is {before.text} ({before.origin.label}). {form}"
+
+        # a value of these levels has priority over that of the session
+        if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
+            raise WrongUse(
+                f"{name} keeps its value ({before.origin.label}), which has priority over /set.",
+                next_step="Change it there.",
+            )
+        options = dict(session.header.sampling)
+        for known in (name, f"{STORED}{name}"):
+            options.pop(known, None)
+        if text != _NO_VALUE:
+            options[name] = checked_option(name, parsed_value(text))
+            if self.target is not None:
+                product_named(self.target.product).refuse_ignored([name])
+        await session.set_sampling(options)
+        option = self._option(session, name)
+        if option is None:
+            return f"{name} is not sent, from the next answer on."
+        return f"{name} is {option.text} from the next answer on ({option.origin.label})."
+
+    def _option(self, session: OpenSession, name: str) -> SetOption | None:
+        options = self.options_with_origin(session.session_sampling)
+        return next((option for option in options if option.name == name), None)
 
     def has_tools(self, session_id: str) -> bool:
         """A server's tools are known once it has started."""

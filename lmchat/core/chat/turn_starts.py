@@ -43,10 +43,6 @@ CONTINUE = (
     "No greeting, no comment, no code fence that is open already."
 )
 QUOTED_END_CHARS = 60
-NO_PROBABILITIES = (
-    "This answer has no probabilities. "
-    "Type /set logprobs 5, and the next answers have those of each word."
-)
 
 _MOST_CHARS = 100
 _LEAST_CHARS = 3  # a shorter word behind the blank may be the end of another

@@ -113,16 +113,17 @@ class Library:
     ) -> Path:
         """Write a session into a file, or into a file in a folder; return its path.
 
-        In a folder, the title gives the name. `is_forced`, `may_stream` and `makes_folder` are
-        those of `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if
-        `export_as` names no format.
+        In a folder, the title gives the name. With `makes_folder`, `path` is one that may be
+        missing. `is_forced` and `may_stream` are those of `write_new_file`. Raises `FileRefused`,
+        and `WrongUse` for an unknown suffix if `export_as` names no format.
         """
-        if str(path) == "-":  # stdout, which only commands of a shell have
+        # stdout, which only commands of a shell have
+        if str(path) == "-" and not makes_folder:
             raise FileRefused(
                 "An export needs a name.", next_step="Name a file, such as garden.md."
             )
         # Path.is_dir raises for a long name, and a folder that may not be entered
-        is_folder = await asyncio.to_thread(os.path.isdir, path)
+        is_folder = makes_folder or await asyncio.to_thread(os.path.isdir, path)
         form = export_as.form or ("md" if is_folder else form_of(path))
         text = await self.export_text(session, replace(export_as, form=form))
         if is_folder:
@@ -180,15 +181,24 @@ class Library:
         if missing:
             raise FileRefused(f"Not in the export: {missing}", next_step="All else is in it.")
 
+    async def keep_unsaved(self, folder: Path, sessions: Iterable[Session]) -> list[Path]:
+        """Write what could not be saved into files for `lmchat import`; raises `FileRefused`.
 
-def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:
-    """Write what could not be saved into files for `lmchat import`; raises `FileRefused`."""
-    return [
-        write_new_file(
-            folder / UNSAVED_NAME.format(session.header.session_id),
-            to_json(session),
-            makes_folder=True,
-            mode=0o600,
-        )
-        for session in sessions
-    ]
+        Files of running answers, which have the same texts, are removed.
+        """
+
+        def write() -> list[Path]:
+            return [
+                write_new_file(
+                    folder / UNSAVED_NAME.format(session.header.session_id),
+                    to_json(session),
+                    makes_folder=True,
+                    mode=0o600,
+                )
+                for session in sessions
+            ]
+
+        files = await asyncio.to_thread(write)
+        if files:
+            await self.store.drop_answers(with_saved_prompts=False)
+        return files

@@ -116,15 +116,6 @@ def without_file_lines(text: str) -> str:
     return text.replace(_FILE_MARK, "")
 
 
-def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Make a draft for `split_draft`; files without a place come first."""
-    before = "".join(file_line(part) for part in files if part.place is None)
-    return before + "".join(
-        without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
-        for piece in pieces_of(text, files)
-    )
-
-
 class Prompt(Struct, frozen=True):
     """A prompt to send, with its files."""
 
@@ -138,10 +129,19 @@ class Prompt(Struct, frozen=True):
 
     @property
     def draft(self) -> str:
-        return draft_of(self.text, self.files)
+        return "".join(
+            without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
+            for piece in self.pieces
+        )
+
+    @property
+    def pieces(self) -> list[str | FilePart]:
+        """Files without a place in the text come first."""
+        before = [part for part in self.files if part.place is None]
+        return [*before, *_pieces_of(self.text, self.files)]
 
 
-def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
+def _pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
     """`files` are in the order of their places."""
     pieces: list[str | FilePart] = []
     start = 0
@@ -159,7 +159,7 @@ def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
     """Return the text as it is sent."""
     sent = ""
-    for piece in pieces_of(text, files):
+    for piece in _pieces_of(text, files):
         if isinstance(piece, str):
             sent += piece
         elif piece.digest in contents:

@@ -242,16 +242,6 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     headers: tuple[SessionHeader, ...]
 
 
-def with_unsaved(
-    groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
-) -> tuple[SessionGroup, ...]:
-    listed_ids = {header.session_id for group in groups for header in group.headers}
-    missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
-    if not missing:
-        return tuple(groups)
-    return (SessionGroup(name="Not saved", headers=missing), *groups)
-
-
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
     """Group sorted headers by the local day or month of their last change."""
     groups: dict[str, list[SessionHeader]] = {}

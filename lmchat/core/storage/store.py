@@ -33,7 +33,7 @@ from lmchat.core.sessions.message import (
     new_id,
     now,
 )
-from lmchat.core.sessions.prompts import draft_of
+from lmchat.core.sessions.prompts import Prompt
 from lmchat.core.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.core.sessions.tokens import TokenProbabilities
 from lmchat.core.storage import importing, message_records, search
@@ -612,7 +612,7 @@ class Store:
         for number in numbers:
             typed = [part.text for part in parts.get(number, []) if isinstance(part, TextPart)]
             files = [part for part in parts.get(number, []) if isinstance(part, FilePart)]
-            different_prompts[draft_of("".join(typed), files)] = None
+            different_prompts[Prompt("".join(typed), tuple(files)).draft] = None
         return tuple(different_prompts)[:limit]
 
     @reading

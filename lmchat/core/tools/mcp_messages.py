@@ -11,14 +11,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from lmchat.base.files.images import image_type
+from lmchat.base.json_values import NotJsonError, decode, dict_or_empty, encode, str_or_empty
 from lmchat.base.safe_text import safe_line
-from lmchat.core.servers.http.json_values import (
-    NotJsonError,
-    decode,
-    dict_or_empty,
-    encode,
-    str_or_empty,
-)
 
 NOT_MCP = "its answer does not follow MCP"
 _MOST_IMAGES = 10  # of a result

@@ -24,6 +24,7 @@ from lmchat import __version__
 from lmchat.base.errors import LMChatError
 from lmchat.base.extras import install_command
 from lmchat.base.files.disk import ensure_folder, start_log
+from lmchat.base.json_values import utf8_safe
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.processes.child import own_program
 from lmchat.base.processes.environment import needed_environment
@@ -32,9 +33,6 @@ from lmchat.base.units import counted
 from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.mcp_file import checked_headers, expanded, refuse_missing, variables_in
 from lmchat.core.config.settings import FUNCTIONS, McpSettings
-from lmchat.core.servers.http.json_values import (
-    utf8_safe,
-)
 from lmchat.core.servers.request import Tool
 from lmchat.core.tools.calls import (
     SENT_CALL,

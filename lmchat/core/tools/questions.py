@@ -22,6 +22,24 @@ class ServerQuestion(Struct, frozen=True, kw_only=True):
     text: str
     url: str = ""  # opened in the browser after a yes
 
+    @property
+    def rows(self) -> list[str]:
+        """The text, and for an address its host alone, and the address, cut in its middle.
+
+        Raises `LMChatError` for an address with a user name, which can look like another host.
+        """
+        if not self.url:
+            return [self.text]
+        if "@" in urlsplit(self.url).netloc:
+            message = (
+                "The address of the sign-in has a user name, which can look like another host."
+            )
+            raise LMChatError(message, next_step="Tell the author of the server.", kind="auth")
+        address, half = marked_line(self.url), _ADDRESS_CHARS // 2
+        if len(address) > _ADDRESS_CHARS:
+            address = SafeText(f"{address[:half]}…{address[-half:]}")
+        return [self.text, safe_line(f"This page is at {ascii_host(self.url)}"), address]
+
 
 AskUser = Callable[[ServerQuestion], Awaitable[bool]]
 """Shows a question and returns whether the answer is yes."""
@@ -36,17 +54,3 @@ class AskUserThen(Protocol):
     async def __call__(
         self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
     ) -> Any: ...
-
-
-def address_lines(url: str) -> list[SafeText]:
-    """Return a row with the host alone, and the address, cut in its middle.
-
-    Raises `LMChatError` for an address with a user name, which can look like another host.
-    """
-    if "@" in urlsplit(url).netloc:
-        message = "The address of the sign-in has a user name, which can look like another host."
-        raise LMChatError(message, next_step="Tell the author of the server.", kind="auth")
-    address, half = marked_line(url), _ADDRESS_CHARS // 2
-    if len(address) > _ADDRESS_CHARS:
-        address = SafeText(f"{address[:half]}…{address[-half:]}")
-    return [safe_line(f"This page is at {ascii_host(url)}"), address]

@@ -9,11 +9,11 @@ from http import HTTPStatus
 from typing import Any
 
 from lmchat.base.errors import LMChatError
+from lmchat.base.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.base.safe_text import without_secret
 from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.settings import McpSettings
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.core.servers.http.network_errors import unavailable_error
 from lmchat.core.servers.http.proxies import proxy_for
 from lmchat.core.servers.http.reply import read_body

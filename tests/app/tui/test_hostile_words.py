@@ -13,13 +13,12 @@ from lmchat.app.tui.dialogs.ask_dialog import (
     ConfirmDialog,
 )
 from lmchat.app.tui.dialogs.context_dialog import ContextDialog
-from lmchat.app.tui.dialogs.model_picker import ModelPicker, file_picker
+from lmchat.app.tui.dialogs.model_picker import ModelPicker, ModelRecord, file_picker
 from lmchat.app.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.app.tui.dialogs.search_dialog import SearchDialog
 from lmchat.app.tui.welcome.server_rows import LocalSetup
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.core.chat.preview import ContextItem, ContextList
-from lmchat.core.servers.discovery.model_lists import ModelRecord
 from lmchat.core.servers.discovery.status import STATUS, ServerStatus
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.local.demo import SMOLLM2

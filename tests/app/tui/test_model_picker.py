@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 from textual.widgets import Input
 
-from lmchat.app.tui.dialogs.model_picker import file_picker
+from lmchat.app.tui.dialogs.model_picker import ModelRecord, file_picker, model_records
 from lmchat.app.tui.widgets.row_list import RowList
 from lmchat.base.matching import fuzzy_match
-from lmchat.core.servers.discovery.model_lists import ModelRecord
+from lmchat.core.config.state import State, UsedModel
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import LoadState
 from tests.support.look_data import QWEN, model, model_picker, picker_rows
@@ -26,6 +26,24 @@ def host(rows=None, **acts) -> Host:
 async def pilot():
     async with host().run_test(size=WIDE) as pilot:
         yield pilot
+
+
+def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
+    llama, gemma = model("llama3.2:3b", "Ollama"), model("gemma-3-4b")
+    used = (UsedModel(one.endpoint.url, one.model_id) for one in (llama, gemma))
+    rows = model_records(
+        (model("nomic", kind="embedding"), QWEN, gemma, llama),
+        State(recent=tuple(used)),
+        speeds={(QWEN.endpoint.url, QWEN.model_id): 42.3},
+        server_names={llama.endpoint.origin: "workstation"},
+    )
+    assert [(row.model.model_id, row.recent_index, row.server_name) for row in rows] == [
+        ("llama3.2:3b", 0, "workstation"),
+        ("gemma-3-4b", 1, ""),
+        (QWEN.model_id, None, ""),
+        ("nomic", None, ""),
+    ]
+    assert [row.tokens_per_second for row in rows] == [None, None, 42.3, None]
 
 
 def chosen(app: Host) -> object:

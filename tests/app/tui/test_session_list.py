@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.widgets.row_list import RowList
-from lmchat.app.tui.widgets.session_list import SessionList
+from lmchat.app.tui.widgets.session_list import SessionList, with_unsaved
 from lmchat.core.sessions.session import SessionGroup
 from tests.support.look_data import GROUPS, NOW, OPEN_ID, UNREAD, header
 from tests.support.tui_host import Host, screen_text, text_of
@@ -234,3 +234,14 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
         assert next(row for row in rows if "new" in row).endswith("…  • new 14:02")
         assert ["Today", "12"] in [row.split() for row in rows], "how many a large group has"
         assert ["今日"] in [row.split() for row in rows]
+
+
+def test_sessions_that_are_in_memory_only_stand_on_top_once():
+    kept, unsaved = header(1, "kept"), header(2, "unsaved")
+    groups = (SessionGroup(name="Today", headers=(kept,)),)
+    listed = with_unsaved(groups, [kept, unsaved])
+    assert [(group.name, group.headers) for group in listed] == [
+        ("Not saved", (unsaved,)),
+        ("Today", (kept,)),
+    ]
+    assert with_unsaved(groups, [kept]) == groups

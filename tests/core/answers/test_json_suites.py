@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lmchat.base.errors import RequestInvalid
+from lmchat.base.json_values import NotJsonError, decode
 from lmchat.core.answers.json_schema import Schema, strict_json
-from lmchat.core.servers.http.json_values import NotJsonError, decode
 
 DATA = Path(__file__).parent / "data"
 DRAFTS = {

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import SessionNotFound
 from lmchat.core.library.library import Library
-from lmchat.core.sessions.session import SessionGroup, group_by_day, with_unsaved
+from lmchat.core.sessions.session import group_by_day
 from tests.support.chats import Clock, answered_chats, header
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
@@ -63,14 +63,3 @@ async def test_only_a_session_in_the_trash_is_found_there(store, library):
     assert await library.find_deleted("last") == two
     with pytest.raises(SessionNotFound, match="not in the trash"):
         await library.find_deleted(three)
-
-
-def test_sessions_that_are_in_memory_only_stand_on_top_once():
-    kept, unsaved = header("kept"), header("unsaved")
-    groups = (SessionGroup(name="Today", headers=(kept,)),)
-    listed = with_unsaved(groups, [kept, unsaved])
-    assert [(group.name, group.headers) for group in listed] == [
-        ("Not saved", (unsaved,)),
-        ("Today", (kept,)),
-    ]
-    assert with_unsaved(groups, [kept]) == groups

@@ -212,3 +212,15 @@ async def test_a_model_whose_name_is_known_does_not_wait_for_one_that_loads():
     assert (await finder.ready_model("tiny")).model_id == "tiny"
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
+    own, typed = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://localhost:8081")
+    backend = _ScriptedBackend((probed("", model()),))
+    settings = Settings(endpoints=(EndpointSettings(name="box", url=own.url),))
+    finder = ServerFinder(backend, settings, State)
+    await finder.search()
+    for endpoint in (ENDPOINT, typed, typed):
+        finder.add(endpoint)
+    await finder.search()
+    assert backend.named == (typed, own)

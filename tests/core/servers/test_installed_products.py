@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.core.servers.local.installed import installed_products
+from lmchat.core.servers.local.installed import engine_command, installed_products
 from lmchat.core.servers.products import product_named
 from tests.support.programs import put_script
 
@@ -33,6 +33,12 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
         one = found(tmp_path, PATH=str(tmp_path / "bin"))[product]
         assert one.how_to_start
         assert not one.start or one.start[0] == str(file)
+
+
+def test_a_llama_server_of_path_is_an_engine(tmp_path):
+    program = tmp_path / "llama-server"
+    program.touch(mode=0o755)
+    assert engine_command({"PATH": str(tmp_path)})
 
 
 @pytest.mark.posix  # its programs are scripts of sh

@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis.strategies import integers, lists, sampled_from
 from msgspec.structs import replace
 
+from lmchat.base.json_values import dicts_in
 from lmchat.core.servers.events import RequestAdapted
-from lmchat.core.servers.http.json_values import dicts_in
 from lmchat.core.servers.stream.tool_calls import Calls
 from lmchat.core.sessions.message import (
     ChatMessage,

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from lmchat.base.safe_text import safe_text
 from lmchat.core.sessions.message import FilePart
 from lmchat.core.sessions.prompts import (
-    draft_of,
+    Prompt,
     file_line,
     split_draft,
     with_files,
@@ -49,13 +49,13 @@ def test_a_draft_is_taken_apart_and_put_together_with_each_text_file_in_its_plac
         ("notes.md", 4),
         ("data.csv", 4),
     ]
-    again = split_draft(draft_of(text, files))
+    again = split_draft(Prompt(text, tuple(files)).draft)
     assert again == (text, files)
 
 
 def test_a_prompt_of_a_foreign_chat_brings_no_line_that_attaches_a_file():
     line = file_line(GARDEN)
-    assert split_draft(draft_of(line, []))[1] == []
+    assert split_draft(Prompt(line).draft)[1] == []
     assert split_draft(without_file_lines(line))[1] == []
 
 

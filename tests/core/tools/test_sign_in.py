@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from mcp.shared.auth import OAuthClientInformationFull
+from msgspec.structs import replace
 from pydantic import AnyUrl
 
 from lmchat.base.errors import EndpointNotAllowed, LMChatError
@@ -24,7 +25,7 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.request import Tool
 from lmchat.core.tools.calls import ToolServerState
 from lmchat.core.tools.mcp_servers import McpServers
-from lmchat.core.tools.questions import address_lines
+from lmchat.core.tools.questions import ServerQuestion
 from lmchat.core.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
 from tests.support.programs import Cli, until
@@ -496,11 +497,14 @@ async def test_a_sign_in_over_plain_http_at_the_same_host_is_asked_for(tmp_path)
 
 
 def test_the_host_of_an_address_stands_alone_and_a_user_name_cannot_look_like_one():
-    host, address = address_lines(f"https://auth.example/a?scope={'x' * 999}&end=1")
+    question = ServerQuestion(title="Sign in?", text="The tool server garden wants you to sign in.")
+    assert question.rows == [question.text]
+    url = f"https://auth.example/a?scope={'x' * 999}&end=1"
+    _, host, address = replace(question, url=url).rows
     assert host == "This page is at auth.example"
     assert re.fullmatch(r"https://auth\.example/a\?scope=x+…x+&end=1", address)
     assert len(address) < 310
-    foreign, _ = address_lines("https://b\u0430nk.example/")  # a Cyrillic letter
-    assert foreign == "This page is at xn--bnk-6cd.example"
+    foreign = replace(question, url="https://b\u0430nk.example/")  # a Cyrillic letter
+    assert foreign.rows[1] == "This page is at xn--bnk-6cd.example"
     with pytest.raises(LMChatError, match="has a user name"):
-        address_lines("https://bank.example@evil.example/")
+        assert replace(question, url="https://bank.example@evil.example/").rows

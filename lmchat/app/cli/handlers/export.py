@@ -9,7 +9,6 @@ from lmchat.app.cli.context import Context
 from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.files.disk import expanded_path
 from lmchat.base.units import counted
-from lmchat.core.formats.exports.render import export_name
 from lmchat.core.library.library import ExportAs, Library
 from lmchat.core.library.stores import open_saved
 
@@ -49,7 +48,7 @@ async def export(context: Context) -> int:
             for header in await store.list_sessions():
                 try:
                     session = await store.open_session(header.session_id)
-                    paths.append(await write(session, folder / export_name(session, form=form)))
+                    paths.append(await write(session, folder))
                 except LMChatError as error:  # the others are still exported
                     failed_count += 1
                     output.note(f"{header.session_id}: {error.message_with_next_step}")

@@ -1,7 +1,4 @@
-"""Servers of this machine that lmchat starts: the built-in engine and installed programs.
-
-On the screen, `ServerSearch` starts both.
-"""
+"""The built-in engine, as commands start it. On the screen, `ServerSearch` starts it."""
 
 from __future__ import annotations
 
@@ -13,18 +10,8 @@ from lmchat.api.runtime import Runtime
 from lmchat.app.cli.context import Context, is_confirmed
 from lmchat.app.terminal.output import can_ask
 from lmchat.base.errors import WrongUse
-from lmchat.base.extras import install_command
-from lmchat.base.files.paths import home_folder
 from lmchat.base.units import breakable
 from lmchat.core.config.settings import Settings
-from lmchat.core.servers.local.installed import (
-    Installed,
-    ServerLauncher,
-    engine_command,
-    installed_products,
-    start_server,
-)
-from lmchat.core.servers.protocols import ServerClient
 
 _BYTES_PER_MB = 1_000_000
 
@@ -88,21 +75,3 @@ async def _agrees(context: Context, text: str) -> bool:
     if not await is_confirmed(context, "Download it?", text):
         raise WrongUse("There is no model.", next_step="Name a file with -m FILE.gguf.")
     return True
-
-
-def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
-    """Make the launcher of the welcome screen, which also shows how to install the engine."""
-    return ServerLauncher(
-        find=partial(find_installed, context),
-        start=partial(
-            start_server,
-            log_folder=context.paths.state_dir,
-            environ=context.environ_of_programs,
-            check=backend.models.check,
-        ),
-        install_command=lambda: "" if engine_command(context.environ) else install_command("local"),
-    )
-
-
-def find_installed(context: Context) -> tuple[Installed, ...]:
-    return installed_products(context.environ, home_folder())

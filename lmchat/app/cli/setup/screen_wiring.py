@@ -98,7 +98,7 @@ async def make_dispatcher(
                 else Importer(store, programs=leaf("imports:PROGRAMS", ()), environ=context.environ)
             ),
             engine=runtime.engine,
-            launcher=local_servers.make_launcher(context, backend),
+            launcher=wiring.setup_of(context).launcher(backend.models.check),
             state=state,
             is_temporary=options.temporary,
             resume_id=options.resume or "",

@@ -13,14 +13,12 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.app.cli.context import Context
-from lmchat.app.cli.setup.local_servers import find_installed
 from lmchat.app.cli.setup.wiring import setup_of
 from lmchat.app.leaves.doctor.finding import Check, Finding, Findings, Grade, Group, run_checks
 from lmchat.app.leaves.doctor.report import report_text, summary
 from lmchat.app.leaves.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.app.tui.workspace import Report
 from lmchat.base import units
-from lmchat.base.extras import install_command
 from lmchat.base.files.disk import files_in, refusal_to_write, status_of
 from lmchat.base.files.kept_prompts import kept_prompts
 from lmchat.base.files.left_files import left_files
@@ -30,7 +28,6 @@ from lmchat.base.processes.background import in_thread, run_abandonable
 from lmchat.core.config.file import Problem
 from lmchat.core.config.load import LoadedSettings
 from lmchat.core.servers.discovery.finder import ServerFinder
-from lmchat.core.servers.local.installed import engine_command
 from lmchat.core.servers.protocols import ServerClient
 from lmchat.core.storage.opening import check_file
 from lmchat.core.tools.calls import ToolServer, ToolServerState
@@ -61,6 +58,7 @@ async def examine(context: Context, backend: ServerClient) -> Report:
 
 async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
     loaded, paths, environ = context.loaded, context.paths, context.environ
+    launcher = setup_of(context).launcher(backend.models.check)
     return await run_checks(
         (
             (SERVERS, partial(_check_servers, context, backend)),
@@ -72,7 +70,7 @@ async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
             (LEFT, in_thread(lambda: left_findings(paths))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
-            (ENGINE, in_thread(lambda: engine_findings(environ))),
+            (ENGINE, in_thread(lambda: engine_findings(launcher.install_command()))),
             (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
             (VERSION, in_thread(lambda: version_findings(paths.log_file))),
         )
@@ -83,18 +81,18 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does."""
     settings = context.loaded.settings
     setup = setup_of(context)
-    keys = setup.keys
+    keys, launcher = setup.keys, setup.launcher(backend.models.check)
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
     state = await setup.saved_state()
     finder = ServerFinder(backend.models, settings, lambda: state)
     servers = await finder.search()
-    has_engine = await run_abandonable(partial(engine_command, context.environ))
+    lacks_engine = await run_abandonable(launcher.install_command)
     rows = server_findings(
         servers,
         finder.choice(),
-        installed=await run_abandonable(partial(find_installed, context)),
+        installed=await run_abandonable(launcher.find),
         is_named=bool(settings.endpoint),
-        engine_step=START_ENGINE if has_engine else "",
+        engine_step="" if lacks_engine else START_ENGINE,
         is_misconfigured=bool(context.loaded.problems),
     )
     sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
@@ -193,11 +191,11 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
     return [LOCALE.row(Grade.WARNING, cause, step)]
 
 
-def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
-    if engine_command(environ):
+def engine_findings(install_command: str) -> list[Finding]:
+    if not install_command:
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
-    return [ENGINE.row(Grade.ABSENT, cause, install_command("local"))]
+    return [ENGINE.row(Grade.ABSENT, cause, install_command)]
 
 
 def kept_prompt_findings(folder: Path) -> list[Finding]:

@@ -24,7 +24,7 @@ from lmchat.app.leaves.plain.line_reader import MOST_LINE_BYTES, QUOTES, LineRea
 from lmchat.base.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.base.processes.signals import interrupt_on_ending_signals
 from lmchat.base.safe_text import safe_text
-from lmchat.core.sessions.prompts import split_draft
+from lmchat.core.sessions.prompts import Prompt
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
@@ -142,7 +142,7 @@ class PlainChat:
             front.notify(f"lmchat: {notice}")
         # an imported prompt may hold what readline refuses or does not filter
         drafts = await front.runtime.store.prompt_history()
-        history = [safe_text(split_draft(draft)[0]) for draft in drafts]
+        history = [safe_text(Prompt.of(draft).text) for draft in drafts]
         # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
         # and Enter would run them, even with line ends around them.
         front.reader.start(

@@ -43,10 +43,10 @@ from lmchat.base.errors import (
 )
 from lmchat.base.metrics import METRICS_RESET, Metrics
 from lmchat.core.config.settings import Settings
-from lmchat.core.config.state import State
-from lmchat.core.servers.discovery.choose import Choice, Named, choose, named_at
+from lmchat.core.servers.discovery.choose import Choice
+from lmchat.core.servers.discovery.finder import ServerFinder
 from lmchat.core.servers.discovery.status import ServerStatus
-from lmchat.core.servers.model import ModelInfo, unknown_model_error
+from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.products import product_named
 from lmchat.core.servers.protocols import ServerClient
 from lmchat.core.servers.request import CHAT_PATH, ForwardedRequest
@@ -106,7 +106,7 @@ class ServeApp(Struct, kw_only=True):
     client: ServerClient
     watch: ServerWatch
     settings: Settings
-    state: State  # has the server and models used last
+    finder: ServerFinder
     hosts: frozenset[str]
     """Allowed without a key: in small letters, with and without port."""
     key: str = ""  # that each request needs, if set
@@ -255,7 +255,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(document, status)
 
     def _choice(self, servers: Sequence[ServerStatus]) -> Choice:
-        return choose(servers, model=self.settings.model, state=self.state)
+        return self.finder.choice(among=servers)
 
     async def _metrics(self, _: Request) -> Response:
         counted = self.client.metrics().since(self._metrics_at_reset)
@@ -321,11 +321,7 @@ class ServeApp(Struct, kw_only=True):
         if is_bare_route and fields.stream is None:
             changes["stream"] = True
         if is_bare_route and fields.endpoint:
-            server = routes.server(str(fields.endpoint))
-            # an unlisted model is sent to it, too: the server says what is wrong
-            named, model = named_at(server, name)
-            if named is Named.UNCLEAR:
-                raise unknown_model_error(name, server.models)
+            model = self.finder.model_at(routes.server(str(fields.endpoint)), name)
         else:
             model = routes.find(name)
         if model.model_id != name:  # such as a name with `@`, which only lmchat knows

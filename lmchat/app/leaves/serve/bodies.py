@@ -11,9 +11,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.base.errors import BodyTooLarge, RequestInvalid
-from lmchat.core.servers.http.json_values import JsonObject, dict_or_empty, dicts_in, encode
-from lmchat.core.servers.model import OPENAI_COMPATIBLE
-from lmchat.core.servers.products import no_model_selected
+from lmchat.base.json_values import JsonObject, dict_or_empty, dicts_in, encode
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
@@ -39,7 +37,7 @@ class BodyFields(Struct, frozen=True):
         name = self.model
         if name == "":
             # old scripts send "" if no model was chosen
-            raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
+            raise RequestInvalid("No LM Studio model selected: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
         if len(name) > _MAX_NAME_CHARS:

@@ -75,7 +75,7 @@ async def serve(context: Context) -> int:
                 client=runtime.backend,
                 watch=watch,
                 settings=runtime.settings,
-                state=runtime.state,
+                finder=runtime.finder(),
                 hosts=frozenset((*own_names, *(f"{name}:{port}" for name in own_names))),
                 key=key,
                 stats_store=runtime.stats_store,

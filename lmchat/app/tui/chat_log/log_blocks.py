@@ -43,7 +43,7 @@ from lmchat.core.sessions.message import (
     tool_calls_text,
     was_prompt_too_long,
 )
-from lmchat.core.sessions.prompts import pieces_of
+from lmchat.core.sessions.prompts import Prompt
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # a rate is padded, so that the row does not jump
@@ -96,13 +96,10 @@ def name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page)
 def prompt_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Files without a place in the text come first. Only the first block gets the `message`, as it
-    also shows time and version.
+    Only the first block gets the `message`, as it also shows time and version.
     """
-    pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
-    pieces += pieces_of(message.text, message.files)
     rows: list[Block | FilePart] = []
-    for piece in pieces:
+    for piece in Prompt(message.text, message.files).pieces:
         if isinstance(piece, FilePart):
             rows.append(piece)
         elif piece.strip():

@@ -17,11 +17,16 @@ from lmchat.app.tui.dialogs.message_tree import message_tree
 from lmchat.app.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.base.errors import LMChatError, RequestInvalid
-from lmchat.core.chat.turn_starts import NO_PROBABILITIES, Prefill
+from lmchat.core.chat.turn_starts import Prefill
 from lmchat.core.sessions.message import ChatMessage
-from lmchat.core.sessions.prompts import PendingPrompt, split_draft
+from lmchat.core.sessions.prompts import PendingPrompt, Prompt
 from lmchat.core.sessions.session import Session
 from lmchat.core.sessions.tokens import AnswerTokens
+
+_NO_PROBABILITIES = (
+    "This answer has no probabilities. "
+    "Type /set logprobs 5, and the next answers have those of each word."
+)
 
 
 class Branches:
@@ -99,7 +104,7 @@ class Branches:
         """
         tokens = await self._store.token_probabilities(message.message_id)
         if not tokens:
-            self._ui.notify(NO_PROBABILITIES)
+            self._ui.notify(_NO_PROBABILITIES)
             return
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
@@ -193,8 +198,8 @@ class Branches:
 
 
 def _without_files(text: str) -> str:
-    words, files = split_draft(text)
-    if files:
+    typed = Prompt.of(text)
+    if typed.files:
         problem = "Files go with prompts, not with answers."
         raise RequestInvalid(problem, next_step="Remove their lines, then press Enter.")
-    return words
+    return typed.text

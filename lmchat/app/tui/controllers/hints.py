@@ -28,8 +28,9 @@ from lmchat.app.tui.controllers.saved_sessions import SavedSessions
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.key_bar import Hint, command_hint
 from lmchat.app.tui.widgets.line import cut
+from lmchat.app.tui.workspace import LACKS_SERVER
 from lmchat.base.units import SIGNS
-from lmchat.core.servers.discovery.status import LACKS_SERVER, ServerState
+from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.servers.model import has_other_name, name_to_show
 from lmchat.core.sessions.message import Role, has_text_to_continue, was_prompt_too_long
 

@@ -12,16 +12,23 @@ from msgspec.structs import replace
 from lmchat.app.tui.controllers.prompt_text import PromptText
 from lmchat.app.tui.controllers.turn_view import TurnView
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.app.tui.dialogs.model_picker import VISION, ModelActions, ModelPicker
+from lmchat.app.tui.dialogs.model_picker import (
+    VISION,
+    ModelActions,
+    ModelPicker,
+    ModelRecord,
+    model_records,
+    recent_by_number,
+)
 from lmchat.app.tui.dialogs.progress_dialog import with_progress
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.screen_services import ScreenServices
+from lmchat.app.tui.workspace import LACKS_SERVER
 from lmchat.base.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.base.safe_text import safe_line, shell_word
 from lmchat.base.units import size_text
 from lmchat.core.servers.discovery.choose import can_pull, server_for_pull
-from lmchat.core.servers.discovery.model_lists import ModelRecord, model_records, recent_by_number
-from lmchat.core.servers.discovery.status import LACKS_SERVER, usable_of
+from lmchat.core.servers.discovery.status import usable_of
 from lmchat.core.servers.endpoint import configured_names
 from lmchat.core.servers.events import PullProgress
 from lmchat.core.servers.model import LoadState, ModelInfo, find_model, model_meant

@@ -23,8 +23,7 @@ from lmchat.core.sessions.message import ChatMessage, Role
 from lmchat.core.sessions.prompts import (
     PendingFiles,
     PendingPrompt,
-    draft_of,
-    split_draft,
+    Prompt,
     without_file_lines,
 )
 
@@ -71,7 +70,7 @@ class PromptText:
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
         target = self._chat.turn_options.target
-        _, files = split_draft(self._input.full_text)
+        files = Prompt.of(self._input.full_text).files
         return target is not None and target.is_blind and any(part.is_image for part in files)
 
     def show_draft(self, left_id: str = "") -> None:
@@ -148,7 +147,7 @@ class PromptText:
             self._aside = self._input.prompt
         self._input.prompt = PendingPrompt(edited_id=message.message_id)
         self.is_rewriting = message.role is Role.ASSISTANT
-        self._input.put(draft_of(message.text, message.files))
+        self._input.put(Prompt(message.text, message.files).draft)
         self._unedited = self._input.full_text
         self._input.focus()
         self._ui.show_action("rewriting" if self.is_rewriting else "editing")

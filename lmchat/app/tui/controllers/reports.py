@@ -13,10 +13,10 @@ from lmchat.app.tui.dialogs.report_texts import STATS_DAYS, stats_text
 from lmchat.app.tui.dialogs.text_dialog import RequestDialog, TextDialog
 from lmchat.app.tui.dialogs.tools_dialog import tools_dialog
 from lmchat.app.tui.screen_services import ScreenServices
-from lmchat.base.errors import LMChatError
+from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.metrics import METRICS_RESET
-from lmchat.base.safe_text import safe_text
-from lmchat.core.chat.preview import checked_form, context_of_next_request
+from lmchat.base.safe_text import safe_line, safe_text
+from lmchat.core.chat.preview import context_of_next_request
 from lmchat.core.sessions.message import now
 from lmchat.core.sessions.model_stats import ModelStats
 from lmchat.core.sessions.prompts import Prompt
@@ -65,8 +65,11 @@ class Reports:
         self._start_to_fill(dialog)
 
     async def open_request(self, typed_form: str = "") -> None:
-        """Show the next request in the typed form, or else as JSON."""
-        form = checked_form(typed_form)
+        """Show the next request in the typed form, or else as JSON; raises `WrongUse`."""
+        form = typed_form.strip().lower()
+        if form not in ("", "json", "curl"):
+            problem = f"Unknown form of a request: {safe_line(typed_form, limit=20)}."
+            raise WrongUse(problem, next_step="The forms are json and curl.")
         session = self._chat.active
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         request = await self._chat.next_request(session, prompt)

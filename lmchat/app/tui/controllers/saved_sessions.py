@@ -14,6 +14,7 @@ from lmchat.app.tui.dialogs.search_dialog import SearchDialog
 from lmchat.app.tui.messages import ShowChat
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.row_list import text_row
+from lmchat.app.tui.widgets.session_list import with_unsaved
 from lmchat.base.errors import LMChatError, StoreDamaged
 from lmchat.base.safe_text import line_without_controls, safe_line
 from lmchat.core.sessions.message import now
@@ -23,7 +24,6 @@ from lmchat.core.sessions.session import (
     SessionHeader,
     tags_from,
     typed_title,
-    with_unsaved,
 )
 
 

@@ -27,13 +27,13 @@ from lmchat.app.tui.dialogs.progress_dialog import with_progress
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.welcome.server_rows import LocalSetup, ServerRow
 from lmchat.app.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
+from lmchat.app.tui.workspace import LACKS_SERVER
 from lmchat.base import units
 from lmchat.base.errors import EndpointNotAllowed, LMChatError
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import header_value, safe_line
 from lmchat.core.servers.discovery.choose import Choice
 from lmchat.core.servers.discovery.status import (
-    LACKS_SERVER,
     Next,
     ServerState,
     ServerStatus,

@@ -7,16 +7,14 @@ from typing import Any
 
 from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.screen_services import ScreenServices
-from lmchat.core.tools.questions import ServerQuestion, address_lines
+from lmchat.core.tools.questions import ServerQuestion
 
 
 async def ask_about_server(ui: ScreenServices, question: ServerQuestion) -> bool:
     """Show a question; Esc says no."""
     ui.notify_if_unfocused("A tool waits for you.")
-    text, verb = question.text, "yes"
-    if question.url:
-        text = "\n\n".join((text, *address_lines(question.url)))
-        verb = "open it in the browser"
+    text = "\n\n".join(question.rows)
+    verb = "open it in the browser" if question.url else "yes"
     if not await _shown(
         ui, ConfirmDialog(question.title, text=text, verb=verb, key=ui.unasked_key)
     ):

@@ -12,6 +12,7 @@ from lmchat.app.tui.controllers.session_view import SessionView
 from lmchat.app.tui.controllers.status import StatusDisplay
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.screen_services import ScreenServices
+from lmchat.app.tui.workspace import LACKS_SERVER
 from lmchat.base.errors import LMChatError, StillAnswering
 from lmchat.base.safe_text import safe_line
 from lmchat.core.answers.repetition import Repetition
@@ -30,7 +31,7 @@ from lmchat.core.chat.followers import NOT_THINKING
 from lmchat.core.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.core.chat.session import OpenSession, TurnEnded
 from lmchat.core.chat.toolbox import ToolQuestion
-from lmchat.core.servers.discovery.status import LACKS_SERVER, ServerState
+from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.servers.events import (
     ReasoningDelta,
     RefusalDelta,

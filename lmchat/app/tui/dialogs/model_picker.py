@@ -47,7 +47,7 @@ from lmchat.base import units
 from lmchat.base.matching import FuzzyMatch, folded, fuzzy_match
 from lmchat.base.safe_text import SafeText, safe_line
 from lmchat.base.units import SIGNS
-from lmchat.core.servers.discovery.model_lists import ModelRecord, recent_by_number
+from lmchat.core.config.state import State
 from lmchat.core.servers.local.gguf import ModelFile
 from lmchat.core.servers.model import LoadState, ModelInfo, server_name_of
 from lmchat.core.servers.products import product_named
@@ -75,6 +75,63 @@ _SIGNS: Mapping[LoadState, StyledText] = {
     LoadState.NOT_LOADED: (SIGNS.off, MUTED),
     LoadState.REMOTE: (SIGNS.remote, "$warning"),
 }
+
+
+class ModelRecord(Struct, frozen=True, kw_only=True):
+    """Model as the picker shows it."""
+
+    model: ModelInfo
+    tokens_per_second: float | None = None  # median of earlier turns
+    recent_index: int | None = None
+    """0 for the model used last; None for a remote one, which has no number."""
+    server_name: str = ""  # of the user; empty: its product is shown
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.model.server_id, self.model.model_id
+
+
+def model_records(
+    models: Iterable[ModelInfo],
+    state: State,
+    *,
+    speeds: Mapping[tuple[str, str], float],
+    server_names: Mapping[str, str],
+) -> tuple[ModelRecord, ...]:
+    """Return recent models first, then others, then remote ones, then those that cannot chat.
+
+    `speeds` are by `ModelRecord.key`, `server_names` the user's names by origin.
+    """
+    recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
+    records: list[ModelRecord] = []
+    for model in models:
+        key = (model.server_id, model.model_id)
+        record = ModelRecord(
+            model=model,
+            tokens_per_second=speeds.get(key),
+            recent_index=None if model.is_remote else recent_indexes.get(key),
+            server_name=server_names.get(model.endpoint.origin, ""),
+        )
+        records.append(record)
+    behind_recent = len(state.recent)
+    records.sort(
+        key=lambda record: (
+            not record.model.can_chat,  # False is less than True
+            record.model.is_remote,
+            behind_recent if record.recent_index is None else record.recent_index,
+        )
+    )
+    return tuple(records)
+
+
+def recent_by_number(records: Sequence[ModelRecord]) -> dict[str, ModelInfo]:
+    """Return the recent models by their numbers: "1" is the one used last."""
+    recent = [
+        record.model
+        for record in records
+        if record.recent_index is not None and record.model.can_chat
+    ]
+    return {str(number): model for number, model in enumerate(recent, start=1)}
 
 
 def _match(typed: str, row: ModelRecord) -> FuzzyMatch | None:

@@ -11,7 +11,7 @@ import re
 from msgspec.structs import replace
 
 from lmchat.base.safe_text import safe_line
-from lmchat.core.sessions.prompts import file_in_line
+from lmchat.core.sessions.prompts import Prompt
 
 _LABEL_LENGTH = 60  # of a label, or of the name of a file
 
@@ -48,10 +48,9 @@ class Placeholders:
         """Put a readable line in place of the mark of each attached file."""
         lines = text.split("\n")
         for index, line in enumerate(lines):
-            part = file_in_line(line)
-            if part is not None:
-                part = replace(part, name=safe_line(part.name, limit=_LABEL_LENGTH))
-                lines[index] = self.fold(line, part.label)
+            for part in Prompt.of(line).files:  # one at most
+                named = replace(part, name=safe_line(part.name, limit=_LABEL_LENGTH))
+                lines[index] = self.fold(line, named.label)
         return "\n".join(lines)
 
     def without_lines(self, text: str) -> str:

@@ -6,7 +6,7 @@ list act on it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -293,3 +293,13 @@ class SessionList(Vertical, can_focus=True):
             self.action_act("session.open")
         else:
             self.post_message(RunCommand("search", self._filter.value))
+
+
+def with_unsaved(
+    groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
+) -> tuple[SessionGroup, ...]:
+    listed_ids = {header.session_id for group in groups for header in group.headers}
+    missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
+    if not missing:
+        return tuple(groups)
+    return (SessionGroup(name="Not saved", headers=missing), *groups)

@@ -13,9 +13,11 @@ from lmchat.core.config.settings import Settings
 from lmchat.core.config.state import State
 from lmchat.core.servers.discovery.choose import (
     Choice,
+    Named,
     choose,
     choose_on_server,
     choose_without_asking,
+    named_at,
     no_model_error,
     no_server_error,
     require_model,
@@ -23,7 +25,7 @@ from lmchat.core.servers.discovery.choose import (
 )
 from lmchat.core.servers.discovery.status import ServerStatus, usable_of
 from lmchat.core.servers.endpoint import Endpoint, configured_endpoints
-from lmchat.core.servers.model import ModelInfo, model_meant
+from lmchat.core.servers.model import ModelInfo, model_meant, unknown_model_error
 from lmchat.core.servers.stream.timeouts import first_token_limit
 from lmchat.core.servers.target import Target
 
@@ -90,9 +92,9 @@ class ServerFinder:
         """Whether no other server is used, even if the one of the settings does not answer."""
         return bool(self._settings.endpoint)
 
-    def choice(self, model: str = "") -> Choice:
+    def choice(self, model: str = "", *, among: Sequence[ServerStatus] | None = None) -> Choice:
         return choose(
-            self.servers,
+            self.servers if among is None else among,
             model=model or self._settings.model,
             state=self._state(),
             is_named=self._is_named,
@@ -100,6 +102,16 @@ class ServerFinder:
 
     def choice_on(self, server: ServerStatus, model: str = "") -> Choice:
         return choose_on_server(server, model=model or self._settings.model, state=self._state())
+
+    def model_at(self, server: ServerStatus, name: str) -> ModelInfo:
+        """Return a model that is not listed, too: the server says what is wrong.
+
+        Raises `WrongUse` for a name that must not be sent.
+        """
+        named, model = named_at(server, name)
+        if named is Named.UNCLEAR:
+            raise unknown_model_error(name, server.models)
+        return model
 
     def unlisted(self, name: str) -> ModelInfo | None:
         return unlisted_model(name, self.servers, self._state(), is_named=self._is_named)

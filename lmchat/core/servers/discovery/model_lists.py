@@ -1,4 +1,4 @@
-"""Models of all servers as they were listed last, those that lmchat loads, and their records."""
+"""Models of all servers as they were listed last, and those that lmchat loads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from hashlib import sha256
@@ -24,7 +24,6 @@ from lmchat.base.files.disk import (
     write_atomically,
 )
 from lmchat.base.files.locks import try_lock
-from lmchat.core.config.state import State
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo, ModelList
 from lmchat.core.servers.target import Target
@@ -223,63 +222,6 @@ class ModelLists:
             for model in cached.models
         )
         self._lists[target.endpoint] = replace(cached, models=tuple(models))
-
-
-class ModelRecord(Struct, frozen=True, kw_only=True):
-    """Model as the picker shows it."""
-
-    model: ModelInfo
-    tokens_per_second: float | None = None  # median of earlier turns
-    recent_index: int | None = None
-    """0 for the model used last; None for a remote one, which has no number."""
-    server_name: str = ""  # of the user; empty: its product is shown
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.model.server_id, self.model.model_id
-
-
-def model_records(
-    models: Iterable[ModelInfo],
-    state: State,
-    *,
-    speeds: Mapping[tuple[str, str], float],
-    server_names: Mapping[str, str],
-) -> tuple[ModelRecord, ...]:
-    """Return recent models first, then others, then remote ones, then those that cannot chat.
-
-    `speeds` are by `ModelRecord.key`, `server_names` the user's names by origin.
-    """
-    recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
-    records: list[ModelRecord] = []
-    for model in models:
-        key = (model.server_id, model.model_id)
-        record = ModelRecord(
-            model=model,
-            tokens_per_second=speeds.get(key),
-            recent_index=None if model.is_remote else recent_indexes.get(key),
-            server_name=server_names.get(model.endpoint.origin, ""),
-        )
-        records.append(record)
-    behind_recent = len(state.recent)
-    records.sort(
-        key=lambda record: (
-            not record.model.can_chat,  # False is less than True
-            record.model.is_remote,
-            behind_recent if record.recent_index is None else record.recent_index,
-        )
-    )
-    return tuple(records)
-
-
-def recent_by_number(records: Sequence[ModelRecord]) -> dict[str, ModelInfo]:
-    """Return the recent models by their numbers: "1" is the one used last."""
-    recent = [
-        record.model
-        for record in records
-        if record.recent_index is not None and record.model.can_chat
-    ]
-    return {str(number): model for number, model in enumerate(recent, start=1)}
 
 
 def _read(file: Path) -> list[_CachedList]:

@@ -345,10 +345,6 @@ def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
     return [server for server in servers if server.state.is_usable]
 
 
-LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
-"""A search has found no server with a model."""
-
-
 def chat_state(
     target: Target | None, servers: Sequence[ServerStatus], *, is_loading: bool
 ) -> ServerState | None:

@@ -17,9 +17,9 @@ import httpx
 from lmchat import __version__
 from lmchat.base.errors import FileRefused, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.base.files.disk import expanded_path, read_plain
+from lmchat.base.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.base.safe_text import header_value, safe_line
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.core.servers.http.network_errors import unavailable_error
 from lmchat.core.servers.http.paced import PacedTransport
 from lmchat.core.servers.http.proxies import proxy_for

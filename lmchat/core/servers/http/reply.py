@@ -10,8 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from lmchat.base.safe_text import safe_line, without_secret
-from lmchat.core.servers.http.json_values import (
+from lmchat.base.json_values import (
     JsonObject,
     NotJsonError,
     count_or_none,
@@ -20,6 +19,7 @@ from lmchat.core.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
+from lmchat.base.safe_text import safe_line, without_secret
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 _SUCCESSES = range(200, 300)

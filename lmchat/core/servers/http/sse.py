@@ -10,7 +10,7 @@ from codecs import BOM_UTF8
 
 from msgspec import Struct
 
-from lmchat.core.servers.http.json_values import NotJsonError, decode
+from lmchat.base.json_values import NotJsonError, decode
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_EVENT_BYTES = 16 * 1024 * 1024

@@ -14,15 +14,15 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.base.processes.background import background_task
-from lmchat.base.safe_text import safe_line
-from lmchat.core.servers.http.json_values import (
+from lmchat.base.json_values import (
     JsonObject,
     count_or_none,
     dict_or_empty,
     number_or_none,
     str_or_empty,
 )
+from lmchat.base.processes.background import background_task
+from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.core.servers.products.native import PullSum, bool_or_none, has_word, params_text
 from lmchat.core.servers.products.product import Models, Product

@@ -13,8 +13,7 @@ from msgspec import structs
 from lmchat.base.errors import ServerRejected, ServerUnavailable
 from lmchat.base.files.disk import read_plain
 from lmchat.base.files.paths import home_folder, lm_studio_folders
-from lmchat.base.safe_text import safe_line
-from lmchat.core.servers.http.json_values import (
+from lmchat.base.json_values import (
     JsonObject,
     NotJsonError,
     count_or_none,
@@ -23,6 +22,7 @@ from lmchat.core.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
+from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.model import LoadState, ModelInfo
 from lmchat.core.servers.products.native import PullSum, bool_or_none
 from lmchat.core.servers.products.product import LM_STUDIO, Models, Product, records_in

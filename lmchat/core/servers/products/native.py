@@ -10,8 +10,7 @@ from collections.abc import Container
 
 from msgspec.structs import replace
 
-from lmchat.core.servers.events import PullProgress
-from lmchat.core.servers.http.json_values import (
+from lmchat.base.json_values import (
     JsonObject,
     count_or_none,
     dict_or_empty,
@@ -19,6 +18,7 @@ from lmchat.core.servers.http.json_values import (
     number_or_none,
     str_or_empty,
 )
+from lmchat.core.servers.events import PullProgress
 from lmchat.core.servers.model import LoadState, ModelInfo
 from lmchat.core.servers.products.product import Models
 

@@ -13,15 +13,9 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerUnavailable
+from lmchat.base.json_values import JsonObject, count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.endpoint import Endpoint, is_address, loopback
-from lmchat.core.servers.http.json_values import (
-    JsonObject,
-    count_or_none,
-    dict_or_empty,
-    dicts_in,
-    str_or_empty,
-)
 from lmchat.core.servers.model import LoadState, ModelInfo
 from lmchat.core.servers.products.native import PullSum, has_word, with_states
 from lmchat.core.servers.products.product import Models, Product, is_cloud_name

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from lmchat.base.json_values import JsonObject, dict_or_empty
 from lmchat.core.config.settings import effort_of
-from lmchat.core.servers.http.json_values import JsonObject, dict_or_empty
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.request import Sampling
 from lmchat.core.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL

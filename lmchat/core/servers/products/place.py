@@ -9,8 +9,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.base.json_values import JsonObject, str_or_empty
 from lmchat.core.servers.endpoint import Endpoint, loopback
-from lmchat.core.servers.http.json_values import JsonObject, str_or_empty
 from lmchat.core.servers.http.reply import Reply
 
 

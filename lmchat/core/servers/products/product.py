@@ -17,14 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import NothingAnswers, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.base.json_values import JsonObject, count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.http.json_values import (
-    JsonObject,
-    count_or_none,
-    dict_or_empty,
-    dicts_in,
-    str_or_empty,
-)
 from lmchat.core.servers.http.reply import Reply
 from lmchat.core.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.core.servers.products.options import TakenOptions

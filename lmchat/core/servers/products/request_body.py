@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.base.files.images import image_type
+from lmchat.base.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.base.safe_text import safe_line
-from lmchat.core.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.core.servers.products import product_named
 from lmchat.core.servers.request import (
     AnyObject,

@@ -11,9 +11,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerUnavailable
+from lmchat.base.json_values import JsonObject, encode
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.events import PullProgress
-from lmchat.core.servers.http.json_values import JsonObject, encode
 from lmchat.core.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.core.servers.model import OPENAI_COMPATIBLE
 from lmchat.core.servers.wire.refusals import RefusalContext, refusal

@@ -23,6 +23,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected
+from lmchat.base.json_values import NotJsonError, decode
 from lmchat.base.processes.background import end_tasks
 from lmchat.base.safe_text import without_secret
 from lmchat.core.servers.events import UsageReported
@@ -31,7 +32,6 @@ from lmchat.core.servers.http.connections import (
     body_chunks,
     errors_as_unavailable,
 )
-from lmchat.core.servers.http.json_values import NotJsonError, decode
 from lmchat.core.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.core.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.exchange import Exchange

@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerRejected
+from lmchat.base.json_values import JsonObject, encode
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.discovery.model_lists import ModelLists
-from lmchat.core.servers.http.json_values import JsonObject, encode
 from lmchat.core.servers.model import LoadState, ModelInfo
 from lmchat.core.servers.products import product_named
 from lmchat.core.servers.products.product import Product

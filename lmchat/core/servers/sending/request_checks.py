@@ -13,12 +13,12 @@ from operator import itemgetter
 from msgspec.structs import replace
 
 from lmchat.base.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
+from lmchat.base.json_values import encode
 from lmchat.base.metrics import RateLimit
 from lmchat.base.safe_text import safe_line
 from lmchat.base.token_estimate import raw_tokens
 from lmchat.base.units import counted
 from lmchat.core.servers.access import Access
-from lmchat.core.servers.http.json_values import encode
 from lmchat.core.servers.products import no_model_selected, too_many_requests
 from lmchat.core.servers.request import ChatRequest, ForwardedRequest, Sampling, tool_in_request
 from lmchat.core.servers.sending.prepared_request import PreparedRequest

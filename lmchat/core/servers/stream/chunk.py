@@ -10,13 +10,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from lmchat.base.json_values import JsonObject, dict_or_empty, dicts_in, str_or_empty
 from lmchat.core.servers.events import ReasoningDelta, RefusalDelta, TextDelta
-from lmchat.core.servers.http.json_values import (
-    JsonObject,
-    dict_or_empty,
-    dicts_in,
-    str_or_empty,
-)
 from lmchat.core.servers.http.reply import choice_of, is_error, is_failure, may_be_error
 
 MAX_NAME_CHARS = 1024

@@ -9,6 +9,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lmchat.base.errors import ServerRejected, StreamInterrupted
+from lmchat.base.json_values import (
+    JsonObject,
+    NotJsonError,
+    count_or_none,
+    decode,
+    dict_or_empty,
+    encode,
+    positive_or_none,
+    str_or_empty,
+)
 from lmchat.base.safe_text import safe_line
 from lmchat.core.config.settings import TimeoutSettings
 from lmchat.core.servers.events import (
@@ -23,16 +33,6 @@ from lmchat.core.servers.events import (
     TextDelta,
     TokensChosen,
     UsageReported,
-)
-from lmchat.core.servers.http.json_values import (
-    JsonObject,
-    NotJsonError,
-    count_or_none,
-    decode,
-    dict_or_empty,
-    encode,
-    positive_or_none,
-    str_or_empty,
 )
 from lmchat.core.servers.http.reply import choice_of
 from lmchat.core.servers.http.sse import DONE, MalformedStreamError

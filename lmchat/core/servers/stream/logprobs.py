@@ -6,13 +6,8 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from lmchat.base.json_values import JsonObject, dict_or_empty, dicts_in, str_or_empty
 from lmchat.core.servers.events import ReasoningDelta, TextDelta
-from lmchat.core.servers.http.json_values import (
-    JsonObject,
-    dict_or_empty,
-    dicts_in,
-    str_or_empty,
-)
 from lmchat.core.servers.stream.chunk import Piece
 from lmchat.core.sessions.tokens import (
     LEAST_LOGPROB,

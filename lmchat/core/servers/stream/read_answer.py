@@ -10,9 +10,9 @@ from contextlib import suppress
 import httpx
 
 from lmchat.base.errors import ServerRejected, StreamInterrupted
+from lmchat.base.json_values import NotJsonError, decode, dict_or_empty, dicts_in
 from lmchat.core.servers.events import StreamEvent, StreamFinished
 from lmchat.core.servers.http.connections import TRANSPORT_ERRORS, body_chunks
-from lmchat.core.servers.http.json_values import NotJsonError, decode, dict_or_empty, dicts_in
 from lmchat.core.servers.http.network_errors import error_text, http_fault
 from lmchat.core.servers.http.reply import is_error, is_failure, read_body
 from lmchat.core.servers.http.sse import MalformedStreamError, SseEvent, SseReader

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.core.servers.events import ToolCallDelta
-from lmchat.core.servers.http.json_values import (
+from lmchat.base.json_values import (
     JsonObject,
     NotJsonError,
     count_or_none,
@@ -22,6 +21,7 @@ from lmchat.core.servers.http.json_values import (
     encode,
     str_or_empty,
 )
+from lmchat.core.servers.events import ToolCallDelta
 
 # calls that are looked at, and further ones of one call: thousands cost no more time
 _RECENT = 64

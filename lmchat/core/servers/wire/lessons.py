@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerRejected
-from lmchat.core.servers.http.json_values import JsonObject, dict_or_empty
+from lmchat.base.json_values import JsonObject, dict_or_empty
 from lmchat.core.servers.wire.request_format import RequestFormat
 
 TOOL_FIELDS = ("tools", "tool_choice")

@@ -6,12 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from lmchat.core.servers.http.json_values import (
-    NotJsonError,
-    decode,
-    dict_or_empty,
-    encode,
-)
+from lmchat.base.json_values import NotJsonError, decode, dict_or_empty, encode
 
 _MAX_CHARS = 100_000  # of a request, the newest ones
 _RUN = 3  # words that are a quote

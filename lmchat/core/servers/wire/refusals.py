@@ -13,13 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerRejected
+from lmchat.base.json_values import count_or_none, dicts_in, positive_or_none, str_or_empty
 from lmchat.base.safe_text import safe_line, shell_word, without_secret
-from lmchat.core.servers.http.json_values import (
-    count_or_none,
-    dicts_in,
-    positive_or_none,
-    str_or_empty,
-)
 from lmchat.core.servers.http.reply import ErrorBody, read_body, read_value
 from lmchat.core.servers.wire.quotes import texts_of, unquoted
 from lmchat.core.servers.wire.refusal_rules import (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmchat.app.leaves.doctor.checks import config_findings, engine_findings, tool_findings
+from lmchat.app.leaves.doctor.checks import config_findings, tool_findings
 from lmchat.app.leaves.doctor.finding import Grade
 from lmchat.core.config.file import Problem
 from lmchat.core.config.load import LoadedSettings
@@ -35,9 +35,3 @@ def test_each_problem_of_the_configuration_is_a_row_and_a_missing_file_is_none()
     assert "does not exist" in config_findings(missing, [])[0].cause
     problems = [Problem(source="c.toml", reason=reason) for reason in ("is wrong", "is, too")]
     assert [row.grade for row in config_findings(missing, problems)] == [Grade.FAULT] * 2
-
-
-def test_a_llama_server_of_path_is_an_engine(tmp_path):
-    program = tmp_path / "llama-server"
-    program.touch(mode=0o755)
-    assert [row.grade for row in engine_findings({"PATH": str(tmp_path)})] == [Grade.OK]

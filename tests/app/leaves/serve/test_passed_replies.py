@@ -13,6 +13,7 @@ from lmchat.base.errors import LMChatError
 from lmchat.core.config.settings import Settings
 from lmchat.core.config.state import State
 from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.discovery.finder import ServerFinder
 from lmchat.core.servers.stream import end as answer_end
 from tests.support.chats import stats_store_at
 from tests.support.client_calls import endpoint_of
@@ -58,7 +59,7 @@ async def app(server, client, stats_store):
         client=client,
         watch=watch,
         settings=Settings(),
-        state=State(),
+        finder=ServerFinder(client.models, Settings(), State),
         hosts=frozenset(("here",)),
         pause_s=0.05,
         stats_store=stats_store,

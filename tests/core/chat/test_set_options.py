@@ -6,7 +6,6 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from lmchat.app.commands.set_command import option_rows, set_option
 from lmchat.base.errors import StoreUnavailable, WrongUse
 from lmchat.core.chat.settings import SamplingLayers
 from tests.support.chat_turns import ChatTurns
@@ -14,11 +13,11 @@ from tests.support.scripted_backend import set_options
 
 
 async def change(chat: ChatTurns, typed: str) -> str:
-    return await set_option(chat.sessions, chat.session, typed)
+    return await chat.sessions.turn_options.set_typed(chat.session, typed)
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    return option_rows(chat.sessions.turn_options, chat.session)
+    return chat.sessions.turn_options.option_rows(chat.session)
 
 
 async def ask(chat: ChatTurns, text: str) -> dict[str, object]:
