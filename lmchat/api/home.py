@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -73,6 +73,7 @@ _logger = logging.getLogger(__name__)
 Approve = Callable[[ToolQuestion], Awaitable[Decision] | Decision]
 """Decides whether a tool runs: `question.message.tool_calls[0].arguments` is JSON by the model."""
 
+Events = TypeVar("Events")  # asynchronous, or blocking ones
 TurnEvent = MessageAdded | AnswerStarted | StreamEvent | Repetition | MessageEnded | TurnEnded
 
 
@@ -117,14 +118,14 @@ class NextRequest(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]  # options that are not sent, and why
 
 
-class RunningTurn:
+class RunningTurn(Generic[Events]):
     """A turn that runs while its `events`, those of `Home.turn`, are read.
 
     After its end, also a stop: `ended`, `answer`, and `save_error`, which says why the disk lacks
     it. While it runs and then: `session_id`, `stats`, and `streamed`, the answer that started last.
     """
 
-    events: AsyncGenerator[TurnEvent, None]
+    events: Events
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
@@ -435,12 +436,12 @@ class Home:
                 replaced or continued, or as `model` does.
             StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
         """
-        return self._events(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
+        return self._events_of(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
 
-    def run(self, ask: Ask) -> RunningTurn:
+    def run(self, ask: Ask) -> RunningTurn[AsyncGenerator[TurnEvent, None]]:
         """As `turn`: the turn also knows what has come of it, and whether that is saved."""
-        running = RunningTurn(ask)
-        running.events = self._events(running)
+        running: RunningTurn[AsyncGenerator[TurnEvent, None]] = RunningTurn(ask)
+        running.events = self._events_of(running)
         return running
 
     async def next_request(self, ask: Ask) -> NextRequest:
@@ -515,7 +516,8 @@ class Home:
             return partial(continued, answer_id=old_id, prefill=None), settings
         return partial(regenerated, message_id=old_id, prefill_text=start), settings
 
-    async def _events(self, running: RunningTurn) -> AsyncGenerator[TurnEvent, None]:
+    async def _events_of(self, running: RunningTurn[Any]) -> AsyncGenerator[TurnEvent, None]:
+        """For `SyncHome`, whose events are others."""
         ask = running.ask
         sending = await self._sending(ask)
         chat, session_id = self._chat, sending.session_id
@@ -549,7 +551,7 @@ class Home:
         if running.save_error is not None:
             raise running.save_error
 
-    async def _end_turn(self, running: RunningTurn) -> None:
+    async def _end_turn(self, running: RunningTurn[Any]) -> None:
         session = running.session
         if session is not None:
             await self._chat.stop_and_wait(session)
@@ -562,9 +564,9 @@ class _Turns(TurnListener):
     """Front end of all turns: passes the events of each to its caller."""
 
     def __init__(self) -> None:
-        self._running: dict[str, RunningTurn] = {}  # by the id of the session
+        self._running: dict[str, RunningTurn[Any]] = {}  # by the id of the session
 
-    def start(self, running: RunningTurn) -> None:
+    def start(self, running: RunningTurn[Any]) -> None:
         """Reserve a session; raises `RequestInvalid` while it has a turn."""
         if running.session_id in self._running:
             raise StillAnswering

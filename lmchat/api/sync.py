@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeV
 from msgspec.structs import replace
 
 from lmchat.api.clients import Client, ClientOptions, RequestOptions
-from lmchat.api.home import Ask, Home, Sessions, Tools, TurnEvent
+from lmchat.api.home import Ask, Home, RunningTurn, Sessions, Tools, TurnEvent
 from lmchat.base.errors import WrongUse
 from lmchat.base.processes.background import end_tasks, run_abandonable
 from lmchat.core.answers.repetition import Repetition
@@ -259,11 +259,19 @@ class SyncHome(Blocking[Home]):
 
     def turn(self, ask: Ask | str) -> Generator[TurnEvent, None, None]:
         """As `Home.turn`; `approve` may block: it is called in a thread of its own."""
-        if isinstance(ask, Ask) and (approve := ask.approve) is not None:
+        return self._events_of(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
+
+    def run(self, ask: Ask) -> RunningTurn[Generator[TurnEvent, None, None]]:
+        running: RunningTurn[Generator[TurnEvent, None, None]] = RunningTurn(ask)
+        running.events = self._events_of(running)
+        return running
+
+    def _events_of(self, running: RunningTurn[Any]) -> Generator[TurnEvent, None, None]:
+        if (approve := running.ask.approve) is not None:
 
             async def decide(question: ToolQuestion) -> Decision:
                 decision = await run_abandonable(partial(approve, question))
                 return decision if isinstance(decision, Decision) else await decision
 
-            ask = replace(ask, approve=decide)
-        return self.thread.each(self.source.turn(ask))
+            running.ask = replace(running.ask, approve=decide)
+        return self.thread.each(self.source._events_of(running))  # noqa: SLF001 - its own API

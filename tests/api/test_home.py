@@ -689,7 +689,9 @@ def test_the_blocking_face_does_the_same(configure, server):
         assert asked == ["python/add"]
         assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."
         server.on(CHAT, chat_reply("None."))
-        [*_, ended] = home.turn("Add 3.")
+        turn = home.run(Ask(prompt="Add 3."))
+        [*_, ended] = turn.events
+        assert turn.answer == ended.answer
         assert (ended.state, len(asked)) == (AnswerState.COMPLETE, 1)
         assert "tools" not in server.seen(CHAT)[-1].json
         assert home.tools.call("python/add", {"a": 4}).text == "6"

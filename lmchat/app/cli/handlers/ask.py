@@ -107,7 +107,7 @@ class _AskFrontEnd:
     second turn asks the model again.
     """
 
-    _turn: RunningTurn
+    _turn: RunningTurn[Any]
 
     def __init__(self, context: Context, home: Home, *, is_saved: bool) -> None:
         self._context = context
