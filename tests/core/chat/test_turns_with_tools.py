@@ -287,7 +287,7 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
             if is_free:
                 act()
             else:
-                with pytest.raises(RequestInvalid, match="still"):
+                with pytest.raises(RequestInvalid, match="not ended"):
                     act()
         await chat.stop()
 
