@@ -452,7 +452,7 @@ class Home:
             session = await chat.open_sessions.find_or_load(sending.session_id)
         make_start, settings = await self._start_of(ask, session, sending)
         path = session.messages_so_far
-        if ask.system is not None and (message := session.system_message(ask.system)):
+        if message := session.system_message(ask.system):
             path = path.added(message)
         request = await chat.request_of(session, make_start(path), settings)
         prepared = await self._runtime.backend.prepare(request)
@@ -526,8 +526,9 @@ class Home:
         try:
             session = new or await chat.open_sessions.find_or_load(session_id)
             make_start, settings = await self._start_of(ask, session, sending)
-            if ask.system is not None:  # a refused turn leaves none behind
-                check_start(make_start(session.messages), settings, chat.context_window.estimator)
+            if message := session.system_message(ask.system):
+                path = session.messages.added(message)  # a refused turn leaves none behind
+                check_start(make_start(path), settings, chat.context_window.estimator)
                 await session.set_system_prompt(ask.system)
             self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)

@@ -325,15 +325,15 @@ class OpenSession:
         _ = self._start_save(self.save(*added))
         return branch[-1]
 
-    def system_message(self, text: str) -> ChatMessage | None:
-        """Return None if it is the present one. Two quotes `""` remove it."""
+    def system_message(self, text: str | None) -> ChatMessage | None:
+        """Return None if it is the present one, or None. Two quotes `""` remove it."""
         content = "" if text == '""' else text
-        if content == self.system_prompt:
+        if content is None or content == self.system_prompt:
             return None
         return text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
 
-    async def set_system_prompt(self, text: str) -> ChatMessage | None:
-        """Do nothing if it is the present one; raise as `require_free_end` does."""
+    async def set_system_prompt(self, text: str | None) -> ChatMessage | None:
+        """Add what `system_message` returns; raises as `require_free_end` does."""
         self.require_free_end()
         if message := self.system_message(text):
             self.add(message)
