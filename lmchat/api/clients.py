@@ -465,8 +465,7 @@ class Client:
             state = AnswerState.COMPLETE
         except LMChatError:
             self._finder.forget()
-            has_text = streamed.stats.has_text
-            state = AnswerState.INTERRUPTED if has_text else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if streamed.stats.has_text else AnswerState.FAILED
             raise
         finally:
             streamed.end(state)

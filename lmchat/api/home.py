@@ -61,7 +61,6 @@ from lmchat.core.sessions.message import (
     Role,
     has_text_to_continue,
     is_continuable,
-    text_message,
 )
 from lmchat.core.sessions.prompts import PendingPrompt, Prompt
 from lmchat.core.sessions.session import SearchHit, Session, SessionHeader
@@ -75,6 +74,7 @@ Approve = Callable[[ToolQuestion], Awaitable[Decision] | Decision]
 
 Events = TypeVar("Events")  # asynchronous, or blocking ones
 TurnEvent = MessageAdded | AnswerStarted | StreamEvent | Repetition | MessageEnded | TurnEnded
+_EventQueue = asyncio.Queue[TurnEvent | BaseException]
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -129,7 +129,7 @@ class RunningTurn(Generic[Events]):
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
-        self.queue: asyncio.Queue[TurnEvent | BaseException] = asyncio.Queue()
+        self.queue: _EventQueue = asyncio.Queue()
         self.session_id = ""
         self.session: OpenSession | None = None  # once it has started
         self.state: TurnState | None = None
@@ -448,13 +448,13 @@ class Home:
         """Return what `run` would send; raise as it does. Nothing is sent or saved but files."""
         sending = await self._sending(ask)
         chat = self._chat
-        session = chat.open_sessions.new_session
+        session = chat.open_sessions.switch_to_new()
         if sending.session_id:
             session = await chat.open_sessions.find_or_load(sending.session_id)
         make_start, settings = await self._start_of(ask, session, sending)
         path = session.messages_so_far
-        if ask.system is not None:
-            path = path.added(text_message(Role.SYSTEM, ask.system, parent_id=path.leaf_id))
+        if message := session.system_message(ask.system):
+            path = path.added(message)
         request = await chat.request_of(session, make_start(path), settings)
         prepared = await self._runtime.backend.prepare(request)
         return NextRequest(
@@ -528,8 +528,9 @@ class Home:
         try:
             session = new or await chat.open_sessions.find_or_load(session_id)
             make_start, settings = await self._start_of(ask, session, sending)
-            if ask.system is not None:  # a refused turn leaves none behind
-                check_start(make_start(session.messages), settings, chat.context_window.estimator)
+            if message := session.system_message(ask.system):
+                path = session.messages.added(message)  # a refused turn leaves none behind
+                check_start(make_start(path), settings, chat.context_window.estimator)
                 await session.set_system_prompt(ask.system)
             self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
@@ -564,29 +565,30 @@ class _Turns(TurnListener):
     """Front end of all turns: passes the events of each to its caller."""
 
     def __init__(self) -> None:
-        self._running: dict[str, RunningTurn[Any]] = {}  # by the id of the session
+        # by the id of the session; not the turn, which would live on if its program forgets it
+        self._running: dict[str, tuple[_EventQueue, Approve | None]] = {}
 
     def start(self, running: RunningTurn[Any]) -> None:
         """Reserve a session; raises `RequestInvalid` while it has a turn."""
         if running.session_id in self._running:
             raise StillAnswering
-        self._running[running.session_id] = running
+        self._running[running.session_id] = running.queue, running.ask.approve
 
     def end(self, session_id: str) -> None:
         del self._running[session_id]
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, TurnEvent):
-            self._running[session.session_id].queue.put_nowait(event)
+            self._running[session.session_id][0].put_nowait(event)
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        running = self._running[session.session_id]
+        events, approve = self._running[session.session_id]
         try:
-            await running.queue.join()  # what comes before the question is shown before it
-            decision = cast(Approve, running.ask.approve)(question)  # without it, no tools
+            await events.join()  # what comes before the question is shown before it
+            decision = cast(Approve, approve)(question)  # without it, no tools
             return decision if isinstance(decision, Decision) else await decision
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - its caller gets it as it is
-            running.queue.put_nowait(error)
+            events.put_nowait(error)
             return await asyncio.Future()  # until the caller has stopped the turn

@@ -325,18 +325,19 @@ class OpenSession:
         _ = self._start_save(self.save(*added))
         return branch[-1]
 
-    async def set_system_prompt(self, text: str) -> ChatMessage | None:
-        """Return None if it is the present one. Two quotes `""` remove it.
-
-        Raises as `require_free_end` does.
-        """
-        self.require_free_end()
+    def system_message(self, text: str | None) -> ChatMessage | None:
+        """Return None if it is the present one, or None. Two quotes `""` remove it."""
         content = "" if text == '""' else text
-        if content == self.system_prompt:
+        if content is None or content == self.system_prompt:
             return None
-        message = text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
-        self.add(message)
-        await self.save(message)
+        return text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
+
+    async def set_system_prompt(self, text: str | None) -> ChatMessage | None:
+        """Add what `system_message` returns; raises as `require_free_end` does."""
+        self.require_free_end()
+        if message := self.system_message(text):
+            self.add(message)
+            await self.save(message)
         return message
 
     def set_prefill(self, text: str, target: Target | None) -> None:

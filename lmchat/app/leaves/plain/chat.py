@@ -72,8 +72,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     if context.options.resume is not None:
         header = await runtime.take_session(context.options.resume)
         session = await chat.open_sessions.find_or_load(header.session_id)
-        if context.options.system_prompt is not None:
-            await session.set_system_prompt(context.options.system_prompt)
+        await session.set_system_prompt(context.options.system_prompt)
         chat.open_sessions.switch_to(session)
     return PlainChat(front)
 
