@@ -131,6 +131,9 @@ def test_what_is_deleted_can_be_restored_and_the_last_deletion_by_that_word(save
     assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[1]
     done = cli("sessions", "restore", "last")
     assert (done.returncode, "not in the trash" in done.stderr) == (2, True)
+    cli("sessions", "delete", *ids)
+    assert cli("sessions", "restore", ids[0], "ffff").returncode == 2, "all or none"
+    assert len(cli.json("sessions", "restore", *ids, "--json")["data"]) == 2
     assert len(cli.json("sessions", "--json")["data"]) == 2
 
 

@@ -62,14 +62,15 @@ COMMANDS_INSTEAD = {
 # The same for options; those of sampling are in `_option_instead`.
 OPTIONS_INSTEAD = {
     **dict.fromkeys(("-c", "--continue"), "-r last"),
-    **dict.fromkeys(("--cid", "--conversation"), "-r ID"),
+    **dict.fromkeys(("--cid", "--conversation", "--session"), "-r ID"),
     "-s": "--system TEXT",
     **dict.fromkeys(("-t", "--template"), "-p NAME"),
     **dict.fromkeys(("-o", "--option"), "--set NAME=VALUE"),
-    **dict.fromkeys(("-a", "--attachment"), "-f FILE"),
+    **dict.fromkeys(("-a", "--attachment", "--attach", "--image"), "-f FILE"),
     **dict.fromkeys(("-x", "--extract"), "--code"),
     **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
     **dict.fromkeys(("--think", "--thinking"), "--effort low"),
+    "--no-think": "--effort none",
     **dict.fromkeys(("--format", "--plot"), "--json"),
     "-T": "--tools",
     "-f": "--format json",

@@ -528,9 +528,9 @@ _SESSIONS = Subcommand(
         ),
         Subcommand(
             "restore",
-            "restore a session from the trash",
+            "restore sessions from the trash",
             "lmchat sessions restore 3f2a",
-            (_ID,),
+            (argument("ids ID", "session ids, as for show", nargs="+"),),
             handler="sessions:restore",
         ),
         Subcommand(

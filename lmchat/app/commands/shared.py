@@ -110,7 +110,10 @@ async def _use_profile(front: Front, name: str) -> None:
         name = await front.choose(title, rows, nothing)
     if name:
         profile = choices.use_profile(name, profiles)
-        front.notify(f"Profile: {safe_line(choices.layers.profile_name or NO_PROFILE, limit=20)}.")
+        used = safe_line(choices.layers.profile_name or NO_PROFILE, limit=20)
+        is_later = profile.system_prompt and front.chat.active.messages
+        later = " Its system prompt begins with the next session." if is_later else ""
+        front.notify(f"Profile: {used}.{later}")
         if profile.model:
             await front.use_model(profile.model)
 

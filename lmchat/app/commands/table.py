@@ -320,7 +320,7 @@ COMMANDS: tuple[Command, ...] = (
         "quit",
         "ctrl+q",
         "quit",
-        "Quit; a running answer is stopped",
+        "Quit; a running answer ends",
         slash="/quit",
         is_priority=True,
         words="/bye /exit /q close",

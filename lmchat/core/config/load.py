@@ -283,9 +283,9 @@ def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
 
 def _moved_text(found: ServersFile, file: Path) -> str:
     """Write the servers of an earlier version if there is no file; return what became of them."""
-    if os.path.lexists(file):
-        return f"has no effect any more: servers are in {file}"
     lost = "".join(f"; {name}: {reason.rstrip('.')}" for name, reason in found.refused.items())
+    if os.path.lexists(file):
+        return f"has no effect any more: servers are in {file}{lost}"
     try:
         write_servers(file, found.servers.values())
     except LMChatError as error:  # another window may have written it, too

@@ -383,7 +383,7 @@ def test_servers_of_an_earlier_version_are_moved_once_and_then_only_named(tmp_pa
     second = load(config, {})
     assert [server.name for server in second.servers] == ["tree"]
     assert second.notes[0].reason == (
-        f"has no effect any more: servers are in {file}; delete the lines"
+        f"has no effect any more: servers are in {file}; {lost}; delete the lines"
     )
     assert (second.problems, second.settings.model) == ((), "m")
 

@@ -90,22 +90,28 @@ async def delete(context: Context) -> int:
         f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it."
         for header in headers
     ]
+    return _print_changed(context, headers, lines)
+
+
+async def restore(context: Context) -> int:
+    """Move sessions out of the trash and print their titles; none if one is not found.
+
+    The id `last` means the session that was deleted last. Raises `SessionNotFound` if a session is
+    not in the trash.
+    """
+    async with open_saved(context.paths, context.note) as store:
+        library = Library(store)
+        found = [await library.find_deleted(word) for word in context.options.ids]
+        headers = [await library.restore(session_id) for session_id in found]
+    lines = [f"{_id_and_title(header)} is restored." for header in headers]
+    return _print_changed(context, headers, lines)
+
+
+def _print_changed(context: Context, headers: Sequence[SessionHeader], lines: Sequence[str]) -> int:
     values = [header_json(header) for header in headers]
     if len(values) > 1:
         return context.output.print_list(values, lines, "")
     return context.output.print_result(values[0], *lines)
-
-
-async def restore(context: Context) -> int:
-    """Move a session out of the trash and print its title.
-
-    The id `last` means the session that was deleted last. Raises `SessionNotFound` if the session
-    is not in the trash.
-    """
-    async with open_saved(context.paths, context.note) as store:
-        library = Library(store)
-        header = await library.restore(await library.find_deleted(context.options.id))
-    return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 
 async def recover(context: Context) -> int:

@@ -544,7 +544,8 @@ def test_presets_and_profiles_are_listed_and_used_and_an_unknown_one_sends_nothi
         *("Presets", "french   In French: {{input}}", "today    And today?"),
         *("Profiles. In use: none", "terse", "none", "Profiles. In use: terse", "terse", "none"),
     ]
-    for words in ("frensh", "Configured: french, today.", "tense", "Configured: terse."):
+    later = "Profile: terse. Its system prompt begins with the next session."
+    for words in ("frensh", "Configured: french, today.", "tense", "Configured: terse.", later):
         assert words in done.stderr
     sent = [
         (request.json["model"], request.json.get("temperature"), contents(request))
