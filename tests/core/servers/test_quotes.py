@@ -185,6 +185,15 @@ async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client
         assert error.kind == "server_error", words
 
 
+def test_the_name_of_a_model_that_is_a_usual_word_hides_no_words_of_a_refusal():
+    for name, words, kind in (
+        ("a", "tiny is not a chat model", "unsupported"),
+        ("model", "No model is loaded", "model_not_loaded"),
+    ):
+        facts = product_named("OpenAI-compatible").refusal_context(model=name)
+        assert refusal(400, {}, words.encode(), facts).kind == kind
+
+
 # As llama.cpp, Groq and LiteLLM quote what the model has written.
 FORMS_OF_ANSWERS = {
     "at a position": lambda text: error_reply(500, f"Failed to parse input at pos 12: {text}"),
