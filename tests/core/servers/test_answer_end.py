@@ -6,12 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, cycle, pairwise, takewhile
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lmchat.base.errors import LMChatError, StreamInterrupted
 from lmchat.core.config.settings import Settings
@@ -21,7 +18,7 @@ from lmchat.core.servers.events import RequestAdapted, StreamFinished
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.core.sessions.message import AnswerState, ToolCallPart
-from tests.support.client_calls import ask, events_of, streamed, streams
+from tests.support.client_calls import ask, events_of, streamed
 from tests.support.quick_loop import run_quickly
 from tests.support.scripted_server import DONE, delta, finish, usage
 
@@ -301,15 +298,6 @@ def test_a_whole_call_before_the_end_mark_needs_no_reason():
         assert isinstance(found.error, StreamInterrupted), parts
 
 
-def test_an_error_beside_an_answer_that_is_not_whole_is_told():
-    for behind in ((), (" more",), (DONE,), (BREAK,), (usage(),), (b": ping\n\n", 2.0) * 1000):
-        for part in ({"error": BOOM}, beside("in ", BOOM)):
-            found = read("Sow ", part, *behind)
-            assert found.error is not None, (part, behind)
-            assert found.error.message == "The server says: boom"
-            assert found.text.startswith("Sow ")
-
-
 def test_words_behind_which_something_follows_are_dropped_without_a_word():
     for words in (b"data: -- idle --\n\n", b"data: ping\n\n", b"data: :\n\n", b"all is well\n"):
         for parts in (
@@ -362,35 +350,3 @@ def test_a_program_gets_parallel_answers_to_their_end_and_others_until_theirs():
     assert b"late" in run_quickly(body_passed(is_parallel=True))[0]
     body, state = run_quickly(body_passed(is_parallel=False))
     assert (b"late" in body, state) == (False, AnswerState.COMPLETE)
-
-
-BODIES = streams()
-FORMS = {
-    "as it came": lambda body: body,
-    "a reason in each chunk": lambda body: body.replace(
-        b'"finish_reason":null', b'"finish_reason":"stop"'
-    ).replace(b'"finish_reason": null', b'"finish_reason": "stop"'),
-}
-
-
-@settings(max_examples=60)
-@given(
-    st.sampled_from(sorted(BODIES)),
-    st.sampled_from(sorted(FORMS)),
-    st.lists(st.integers(1, 4), min_size=1, max_size=4),
-    st.lists(st.sampled_from([0.0, 1.0, 3.0, 55.0, 250.0]), min_size=1, max_size=5),
-    st.floats(0, 1),
-)
-def test_pauses_change_neither_text_nor_calls_nor_the_end_of_a_recording(
-    name, form, sizes, pauses, share
-):
-    """Also of one that ends too early, behind any chunk."""
-    chunks = FORMS[form](BODIES[name]).replace(b"\r\n", b"\n").split(b"\n\n")
-    chunks = [chunk + b"\n\n" for chunk in chunks if chunk]
-    chunks = chunks[: 1 + int(share * len(chunks))]
-    ends = takewhile(lambda place: place < len(chunks), accumulate(cycle(sizes)))
-    pieces = [b"".join(chunks[start:end]) for start, end in pairwise((0, *ends, len(chunks)))]
-    slow: list[Part] = []
-    for piece, seconds in zip(pieces, cycle(pauses), strict=False):
-        slow += [piece, seconds]
-    assert read(*slow).content == read(*pieces).content
