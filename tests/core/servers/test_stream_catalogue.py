@@ -360,11 +360,7 @@ CASES = {
     "a finish reason that is none, in each chunk": Case(
         sse(choice(0, "Hé", "null"), choice(0, "llo", "null"), DONE), reason=""
     ),
-    # Errors in a stream
-    "error as a text": Case(
-        sse(R, H, W, {"error": "boom"}, DONE), kind="server_error", words="boom"
-    ),
-    "error of FastAPI": Case(sse(R, H, W, {"detail": "boom"}), kind="server_error", words="boom"),
+    # Errors in a stream; further ones are in `test_answer_end.py`
     "error of KoboldCpp": Case(
         sse(R, H, W, {"detail": {"msg": "boom"}}), kind="server_error", words="boom"
     ),
@@ -386,11 +382,6 @@ CASES = {
         kind="server_error",
         words="boom",
     ),
-    "error of Gemini, in a list": Case(
-        sse(R, H, W, [{"error": {"code": 500, "message": "boom"}}]),
-        kind="server_error",
-        words="boom",
-    ),
     "error of LM Studio": Case(
         sse(R, H, W, {"error": {"message": "boom"}, "message": "boom"}),
         kind="server_error",
@@ -398,11 +389,6 @@ CASES = {
     ),
     "error of llama.cpp before September 2025": Case(  # ggml-org/llama.cpp#16104
         sse(R, H, W, b'error: {"code":500,"message":"boom","type":"server_error"}\n\n'),
-        kind="server_error",
-        words="boom",
-    ),
-    "error beside the last text": Case(  # OpenRouter
-        sse(R, H, {**choice(0, "llo", "error"), "error": {"code": 500, "message": "boom"}}, DONE),
         kind="server_error",
         words="boom",
     ),
