@@ -10,7 +10,7 @@ import gzip
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -169,6 +169,7 @@ class Case:
     key: str = ""  # of the user
     step: str = ""  # words of the next step
     models: Told | None = None  # name, state, window and kind; None: of no interest here
+    facts: dict[str, dict[str, object]] = field(default_factory=dict)  # more of some models
     asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
     path: str = ""  # base of the address
     is_listed_once: bool = False  # as its list ends a running answer
@@ -323,6 +324,50 @@ LMCHAT = [
 ]
 # nomic-ai/gpt4all, gpt4all-chat/src/server.cpp
 GPT4ALL = {"id": "Alder 4B", "object": "model", "created": 0, "owned_by": "humanity"}
+LITELLM_INFO = [
+    {
+        "model_name": "gpt",
+        "model_info": {
+            "max_input_tokens": 8000,
+            "supports_vision": True,
+            "supports_function_calling": None,
+        },
+    },
+    {"model_name": "gpt", "model_info": {}},
+    {"model_name": "leaf", "model_info": {"mode": "embedding", "max_input_tokens": "8192"}},
+]
+# lmstudio-ai/docs, 2_rest/list.md; `lms load alder --identifier tea`
+INSTANCES = [
+    {"type": "decision", "key": "gate", "loaded_instances": [{"id": "gate"}]},
+    {"type": "embedding", "key": "leaf", "loaded_instances": []},
+    {
+        "type": "llm",
+        "key": "alder",
+        "loaded_instances": [
+            {"id": "tea", "config": {"context_length": 2048, "parallel": 1}},
+            {"id": "alder:2", "config": {"context_length": 4096}},
+            {"id": "tea:2", "config": {"context_length": 1024}},
+        ],
+    },
+    {
+        "type": "vlm",
+        "key": "oak",
+        "loaded_instances": [{"id": "far"}],
+        "capabilities": {
+            "vision": True,
+            "reasoning": {"allowed_options": ["off", "", None, "on"]},
+        },
+    },
+    {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
+]
+OUT = {"value": "unloaded"}
+OF_A_ROUTER = [
+    {"id": "large", "status": {**OUT, "failed": True, "exit_code": 1}},
+    {"id": "own", "status": {**OUT, "args": ["--parallel", "-1", "--ctx-size", "0"]}},
+    {"id": "far", "owned_by": "remote", "status": {"value": "loaded"}},
+    {"id": "judge", "status": OUT, "architecture": {"output_modalities": ["decisions"]}},
+    {"id": "silent", "status": OUT, "architecture": {"output_modalities": []}},
+]
 ROW = {"id": "alder", "object": "model"}
 VLLM = {**ROW, "owned_by": "vllm"}
 NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
@@ -523,20 +568,72 @@ SOURCES = {
     "LiteLLM, a name twice": Case(
         UNUSUAL,
         lists(
-            {"id": "gpt"},
+            *({"id": name} for name in ("gpt", "leaf", "other")),
             headers={"x-litellm-version": "1.108"},
-            **{
-                "/model/info": {
-                    "data": [
-                        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
-                        {"model_name": "gpt", "model_info": {}},
-                    ]
-                }
-            },
+            **{"/model/info": {"data": LITELLM_INFO}},
         ),
         "LiteLLM",
         "ready",
-        models=(("gpt", ANY, 8000, ""),),
+        models=(("gpt", ANY, 8000, ""), ("leaf", ANY, None, "embedding"), ("other", ANY, None, "")),
+        facts={
+            "gpt": {"context_max": 8000, "capabilities": ("vision",), "tools": None},
+            "other": {"context_max": None, "capabilities": (), "images": None},
+        },
+    ),
+    "LM Studio, instances": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder", headers=products.EXPRESS),
+            **{"/api/v1/models": {"models": INSTANCES}},
+        ),
+        "LM Studio",
+        "ready",
+        LM_STUDIO,
+        models=(
+            ("gate", LOADED, None, "other"),
+            ("leaf", NOT_LOADED, None, "embedding"),
+            ("alder", LOADED, 4096, ""),
+            ("tea", LOADED, 2048, ""),
+            ("tea:2", LOADED, 1024, ""),
+            ("oak", NOT_LOADED, None, ""),
+            ("far", LOADED, None, ""),
+        ),
+        facts={
+            "tea": {"slots": 1, "tools": None, "images": None, "reasoning": None},
+            "oak": {"slots": None, "tools": None, "images": True, "efforts": ("off", "on")},
+        },
+    ),
+    # what a router chooses itself, a model elsewhere, and some that write no text
+    "router, odd models": Case(
+        UNUSUAL,
+        lists(*OF_A_ROUTER, headers=LLAMA),
+        "llama.cpp",
+        NO_MODEL,
+        models=(
+            ("large", NOT_LOADED, None, ""),
+            ("own", NOT_LOADED, None, ""),
+            ("far", REMOTE, None, ""),
+            ("judge", NOT_LOADED, None, "other"),
+            ("silent", NOT_LOADED, None, ""),
+        ),
+        facts={
+            "large": {"state_word": "failed", "load_failure": "exit code 1"},
+            "own": {"slots": None},
+        },
+    ),
+    "llama-swap, aliases": Case(
+        UNUSUAL,
+        lists(
+            {
+                "id": "alder-4b-q4",
+                "owned_by": "llama-swap",
+                "meta": {"llamaswap": {"aliases": ["alder", 7, None, "", {"name": "birch"}]}},
+            },
+            {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
+        ),
+        "llama-swap",
+        "ready",
+        facts={"alder-4b-q4": {"aliases": ("alder",)}, "oak": {"aliases": ()}},
     ),
     # an error beside rows is none
     **{
@@ -877,6 +974,9 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     if case.models is not None:
         models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
         assert models == [*case.models]
+    for model_id, facts in case.facts.items():
+        (model,) = [one for one in row.models if one.model_id == model_id]
+        assert {fact: getattr(model, fact) for fact in facts} == facts
 
     asked = of_server(server.seen())
     for has_key in (False, True):  # after a 401 the server is asked again, with the key
