@@ -120,10 +120,8 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client):
 
 
 async def test_a_refused_field_is_left_out_whatever_signs_its_name_has(server, make_client):
-    detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
     for name, refusal in (
         ("a(.b", error_reply(400, "Unsupported parameter: 'a(.b'")),
-        ("stream_options", json_reply({"detail": detail}, status=422)),
         # of a server in Python that passes all fields to a function
         ("stream_options", error_reply(500, "unexpected keyword argument 'stream_options'")),
     ):

@@ -106,13 +106,6 @@ async def test_the_words_of_a_server_are_told_in_whatever_frame_they_come(server
     assert error.message == "The server sent an error without a message."
 
 
-async def test_an_answer_that_was_cut_quotes_nothing_of_its_last_chunk(server, client):
-    for end in (b'data: {"choices":[{"del', b"da", b"data", b"data: [DO"):
-        server.on(CHAT, sse("Half", end))
-        error = await failure_of(client, ask(server))
-        assert error.kind == "interrupted", end
-
-
 async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(server, make_client):
     """As LM Studio does (lmstudio-bug-tracker #2339)."""
     server.on("GET /v1/models", model_list("tiny", owned_by="vllm", max_model_len=8192))
@@ -225,8 +218,6 @@ async def test_behind_a_result_of_a_tool_the_same_is_sent_once_more_and_never_wi
     )
     for status, error in (
         (422, {"message": "The model wrote a tool call that does not fit", "code": "invalid"}),
-        (400, {"message": "Grams want a number", "code": "tool_use_failed"}),
-        (500, {"message": "error parsing tool call: raw='{\"path\":'"}),
         (400, {"message": "tiny does not support tools"}),
     ):
         refusal = json_reply({"error": error}, status=status)

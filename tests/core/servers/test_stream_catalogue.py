@@ -161,6 +161,10 @@ CASES = {
         text="<think> is a tag used by models.",
         thought="plan",
     ),
+    # vLLM 38864, kekzl/imp 793
+    "a closing tag left behind a thought": Case(
+        sse(delta(reasoning_content="hm"), "</th", "ink>\n", "\nHé", "llo", F, DONE), thought="hm"
+    ),
     "200 JSON of something else that is too long": Case(
         json_reply({"x": "x" * (3 << 20)}), text="", kind="not_an_llm"
     ),
@@ -182,10 +186,12 @@ CASES = {
         kind="server_error",
         words="boom",
     ),
-    "no blank line, and cut inside a chunk": Case(
-        sse(*(data_line(one, b"\n") for one in (R, H, W)), b'data: {"choices":[{"del'),
-        kind="interrupted",
-    ),
+    **{
+        f"no blank line, and cut at {end!r}": Case(
+            sse(*(data_line(one, b"\n") for one in (R, H, W)), end), kind="interrupted"
+        )
+        for end in (b'data: {"choices":[{"del', b"da", b"data", b"data: [DO")
+    },
     "data: twice": Case(  # paiml/aprender#2015
         sse(*(b"data: " + data_line(one) for one in (R, H, W, F)), b"data: data: [DONE]\n\n")
     ),

@@ -42,15 +42,6 @@ async def test_where_tags_are_switched_off_all_is_text(server, make_client):
 
 
 @pytest.mark.rule("R-17")
-async def test_a_closing_tag_left_behind_a_thought_field_is_no_part_of_the_answer(server, client):
-    # from issues: vLLM 38864, kekzl/imp 793
-    thought = delta(reasoning_content="Six times seven.")
-    server.on(CHAT, sse(thought, delta("</th"), delta("ink>\n"), delta("\n42."), finish(), DONE))
-    expected = [ReasoningDelta(text="Six times seven."), TextDelta(text="42.")]
-    assert await told(client, ask(server)) == expected
-
-
-@pytest.mark.rule("R-17")
 async def test_a_closing_tag_alone_is_a_word_where_the_template_opens_no_thought(
     server, make_client
 ):
