@@ -360,6 +360,7 @@ INSTANCES = [
     },
     {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
 ]
+TINY = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}
 OUT = {"value": "unloaded"}
 OF_A_ROUTER = [
     {"id": "large", "status": {**OUT, "failed": True, "exit_code": 1}},
@@ -621,6 +622,24 @@ SOURCES = {
             "own": {"slots": None},
         },
     ),
+    **{
+        f"llama.cpp that sees: {sees}, {number}": Case(
+            UNUSUAL,
+            lists({**TINY, **row}, headers=LLAMA, **{"/props": props}),
+            "llama.cpp",
+            "ready",
+            LLAMA_CPP,
+            facts={"tiny": {"images": sees, "context_loaded": 4096, "context_max": 8192}},
+        )
+        for number, (row, props, sees) in enumerate(
+            (
+                ({"architecture": {"input_modalities": ["text"]}}, {}, False),
+                ({"architecture": {"input_modalities": ["text", "image"]}}, {}, True),
+                ({}, {"modalities": {"vision": False}}, False),
+                ({}, {}, None),
+            )
+        )
+    },
     "llama-swap, aliases": Case(
         UNUSUAL,
         lists(

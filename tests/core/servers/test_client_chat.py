@@ -231,38 +231,30 @@ async def test_a_reply_is_read_to_its_end_or_a_limit_before_a_program_takes_it()
             assert [len(chunk) async for chunk in reply.chunks] == 3 * [len(part)]
 
 
-async def test_counts_and_reason_of_a_passing_stream_are_read(server, make_client):
-    last = b"data: " + json.dumps(usage(23, 4)).encode()  # without its blank line
-    for chunks, counts in (
-        ((usage(23, 4), DONE), (23, 4)),
-        ((last,), (23, 4)),
-        ((usage(23, 0), DONE), (23, None)),
-        ((usage(0, 0), DONE), (None, None)),
-    ):
-        for every in (None, 7):
-            server.on(CHAT, sse("Hi", finish(), *chunks, every=every))
-            _, _, stats = await forwarded(server, make_client())
-            assert (stats.prompt_tokens, stats.completion_tokens) == counts
-            assert stats.finish_reason == "stop"
-
-
-async def test_a_passing_reply_with_an_error_is_not_complete_and_has_the_reason_of_its_choice(
+async def test_a_passing_reply_has_the_end_the_reason_and_the_counts_of_its_first_choice(
     server, make_client
 ):
     failed = {"error": {"message": "boom"}}
     other = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
     whole = {"choices": [other, {"index": 0, "message": {}, "finish_reason": "stop"}]}
-    for reply, state, reason in (
-        (sse("Hi", finish(), {"choices": [other]}, DONE), AnswerState.COMPLETE, "stop"),
-        (json_reply(whole), AnswerState.COMPLETE, "stop"),
-        (sse("Hi", {**finish(), **failed}, DONE), AnswerState.COMPLETE, "stop"),
-        (sse("Hi", failed, finish(), DONE), AnswerState.INTERRUPTED, "stop"),
-        (sse("Hi", b"event: error\ndata: boom\n\n"), AnswerState.INTERRUPTED, ""),
-        (json_reply(failed), AnswerState.INTERRUPTED, ""),
+    last = b"data: " + json.dumps(usage(23, 4)).encode()  # without its blank line
+    complete, interrupted, none = AnswerState.COMPLETE, AnswerState.INTERRUPTED, (None, None)
+    for reply, state, reason, counts in (
+        (sse("Hi", finish(), usage(23, 4), DONE, every=7), complete, "stop", (23, 4)),
+        (sse("Hi", finish(), last), complete, "stop", (23, 4)),
+        (sse("Hi", finish(), usage(23, 0), DONE), complete, "stop", (23, None)),
+        (sse("Hi", finish(), usage(0, 0), DONE), complete, "stop", none),
+        (sse("Hi", finish(), {"choices": [other]}, DONE), complete, "stop", none),
+        (json_reply(whole), complete, "stop", none),
+        (sse("Hi", {**finish(), **failed}, DONE), complete, "stop", none),
+        (sse("Hi", failed, finish(), DONE), interrupted, "stop", none),
+        (sse("Hi", b"event: error\ndata: boom\n\n"), interrupted, "", none),
+        (json_reply(failed), interrupted, "", none),
     ):
         server.on(CHAT, reply)
         _, found, stats = await forwarded(server, make_client())
         assert (found, stats.finish_reason) == (state, reason), reply
+        assert (stats.prompt_tokens, stats.completion_tokens) == counts, reply
 
 
 async def test_a_passing_stream_ends_soon_behind_its_finish_reason(

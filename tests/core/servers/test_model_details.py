@@ -98,23 +98,6 @@ async def test_a_window_that_was_seen_stays_known_after_an_unload_but_not_for_an
     assert model.context_loaded == 512, "its own file says more than what was seen"
 
 
-async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
-    for modalities, props, sees in (
-        (["text"], {}, False),
-        (["text", "image"], {}, True),
-        (None, {"modalities": {"vision": False}}, False),
-        (None, {}, None),
-    ):
-        client = make_client()
-        llama_cpp(server)
-        row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}
-        row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
-        server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
-        server.on("GET /props", json_reply(props, headers=LLAMA))
-        (model,) = await client.models.listed(endpoint_of(server))
-        assert (model.images, model.context_loaded, model.context_max) == (sees, 4096, 8192)
-
-
 def props_of(**template: bool) -> dict:
     """`/props` of a llama.cpp, as recorded with b11669."""
     return {"chat_template_caps": template, "total_slots": 2, "modalities": {"vision": False}}
