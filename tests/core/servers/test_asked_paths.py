@@ -160,7 +160,6 @@ def recorded(product: str, lead: str = "", **own: Reply):
 class Case:
     """A scripted product in a state, and what shows of it."""
 
-    port: int
     script: Callable[[ScriptedServer], object]
     product: str
     word: str
@@ -171,6 +170,7 @@ class Case:
     models: Told | None = None  # name, state, window and kind; None: of no interest here
     facts: dict[str, dict[str, object]] = field(default_factory=dict)  # more of some models
     asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
+    port: int = UNUSUAL
     path: str = ""  # base of the address
     is_listed_once: bool = False  # as its list ends a running answer (R-5)
 
@@ -186,71 +186,85 @@ lm_studio, jan, llama_cpp, plain = (
     products.plain,
 )
 CASES = {
-    "LM Studio, loaded": Case(1234, lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio, loaded": Case(lm_studio, "LM Studio", "ready", LM_STUDIO, port=1234),
     "LM Studio, nothing loaded": Case(
-        1234, partial(lm_studio, loaded=()), "LM Studio", NO_MODEL, LM_STUDIO
+        partial(lm_studio, loaded=()), "LM Studio", NO_MODEL, LM_STUDIO, port=1234
     ),
     "LM Studio, locked": Case(
-        1234, partial(lm_studio, key=KEY), "LM Studio", NEEDS_KEY, LM_STUDIO, step="Manage tokens"
+        partial(lm_studio, key=KEY),
+        "LM Studio",
+        NEEDS_KEY,
+        LM_STUDIO,
+        step="Manage tokens",
+        port=1234,
     ),
     "LM Studio, opened": Case(
-        1234, partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY
+        partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY, port=1234
     ),
-    "LM Studio at another port": Case(UNUSUAL, lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio at another port": Case(lm_studio, "LM Studio", "ready", LM_STUDIO),
     "LM Studio 0.3": Case(
-        1234,
         old_lm_studio,
         "LM Studio",
         "ready",
         ("/api/v0/models",),
         models=(("alder-4b", LOADED, 4096, ""), ("leaf", NOT_LOADED, None, "embedding")),
+        port=1234,
     ),
-    "Jan, host blocked": Case(1337, partial(jan, trusts=set()), "Jan", "host blocked"),
-    "Jan with remote models": Case(1337, remote_of_jan, "Jan", "ready"),
-    "llama.cpp, loaded": Case(9931, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, at its older port": Case(8080, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, asleep": Case(9931, asleep, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, loading": Case(9931, products.loading_llama_cpp, "llama.cpp", "loading"),
+    "Jan, host blocked": Case(partial(jan, trusts=set()), "Jan", "host blocked", port=1337),
+    "Jan with remote models": Case(remote_of_jan, "Jan", "ready", port=1337),
+    "llama.cpp, loaded": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp, at its older port": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=8080),
+    "llama.cpp, asleep": Case(asleep, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp, loading": Case(products.loading_llama_cpp, "llama.cpp", "loading", port=9931),
     "llama.cpp, locked": Case(
-        9931, partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key"
+        partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key", port=9931
     ),
     "llama.cpp, wrong key": Case(
-        8080, partial(llama_cpp, key=KEY), "llama.cpp", REJECTED, key="sk-wrong", step="--api-key"
+        partial(llama_cpp, key=KEY),
+        "llama.cpp",
+        REJECTED,
+        key="sk-wrong",
+        step="--api-key",
+        port=8080,
     ),
-    "llama.cpp, its list alone opened": Case(9931, list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP),
-    "llama.cpp, nothing but its list": Case(9931, list_alone, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp behind a proxy": Case(UNUSUAL, behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
-    "router": Case(9931, products.router, "llama.cpp", "ready"),
+    "llama.cpp, its list alone opened": Case(
+        list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP, port=9931
+    ),
+    "llama.cpp, nothing but its list": Case(list_alone, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp behind a proxy": Case(behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
+    "router": Case(products.router, "llama.cpp", "ready", port=9931),
     "router, nothing loaded": Case(
-        9931,
         partial(products.router, large="unloaded"),
         "llama.cpp",
         NO_MODEL,
         step="lmchat loads it",
         models=(("large", NOT_LOADED, 2048, ""),),  # of its command line
+        port=9931,
     ),
-    "Ollama, nothing loaded": Case(11434, products.ollama, "Ollama", NO_MODEL, OLLAMA),
-    "Ollama, nothing pulled": Case(11434, without_a_list, "Ollama", NO_MODEL, OLLAMA),
+    "Ollama, nothing loaded": Case(products.ollama, "Ollama", NO_MODEL, OLLAMA, port=11434),
+    "Ollama, nothing pulled": Case(without_a_list, "Ollama", NO_MODEL, OLLAMA, port=11434),
     "Ollama with remote models": Case(
-        11434,
         remote_of_ollama,
         "Ollama",
         "ready",
         OLLAMA,
         models=(("smol", LOADED, 4096, ""), ("oak:cloud", REMOTE, 131072, "")),
+        port=11434,
     ),
     "Ollama, host blocked": Case(
-        11434, ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",)
+        ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",), port=11434
     ),
-    "SGLang": Case(30000, sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),)),
-    "LiteLLM without its header": Case(UNUSUAL, litellm_without_its_header, "LiteLLM", "ready"),
-    "unknown": Case(UNUSUAL, plain, "OpenAI-compatible", "ready", first=1),
+    "SGLang": Case(
+        sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),), port=30000
+    ),
+    "LiteLLM without its header": Case(litellm_without_its_header, "LiteLLM", "ready"),
+    "unknown": Case(plain, "OpenAI-compatible", "ready", first=1),
     "unknown, opened": Case(
-        UNUSUAL, partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
+        partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
     ),
-    "page": Case(UNUSUAL, page, "OpenAI-compatible", "not an LLM server", first=1),
+    "page": Case(page, "OpenAI-compatible", "not an LLM server", first=1),
     **{
-        f"unknown at {port}": Case(port, plain, "OpenAI-compatible", "ready", first=2)
+        f"unknown at {port}": Case(plain, "OpenAI-compatible", "ready", first=2, port=port)
         for port in (1234, 1337, 9931, 8080, 11434, 8000, 30000, 4000)
     },
 }
@@ -374,11 +388,8 @@ VLLM = {**ROW, "owned_by": "vllm"}
 NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
 
 SOURCES = {
-    "GPT4All": Case(
-        UNUSUAL, lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)
-    ),
+    "GPT4All": Case(lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)),
     "TabbyAPI": Case(
-        UNUSUAL,
         lists(*TABBY, **{"/v1/model": TABBY_LOADED}),
         "TabbyAPI",
         "ready",
@@ -386,7 +397,6 @@ SOURCES = {
         models=(("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")),
     ),
     "Lemonade": Case(
-        UNUSUAL,
         lists(*LEMONADE, **{"/v1/health": LEMONADE_HEALTH}),
         "Lemonade",
         "ready",
@@ -398,7 +408,6 @@ SOURCES = {
         ),
     ),
     "LocalAI": Case(
-        UNUSUAL,
         lists(
             *LOCALAI,
             **{
@@ -421,17 +430,15 @@ SOURCES = {
         asked=(LIST, "/system", "/api/tags"),
     ),
     "text-generation-webui": Case(
-        UNUSUAL,
         lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),
         "text-generation-webui",
         "ready",
         models=(("alder-4b", LOADED, None, ""),),
     ),
     "vllm-mlx": Case(
-        UNUSUAL, lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
+        lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
     ),
     "lmchat": Case(
-        UNUSUAL,
         lists(*LMCHAT, headers={"Server": "lmchat"}),
         "lmchat",
         "ready",
@@ -447,7 +454,6 @@ SOURCES = {
     ),
     # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
     "KoboldCpp": Case(
-        UNUSUAL,
         lists(
             {"id": "koboldcpp/alder", "owned_by": "someone"},
             headers={"Server": "ConcedoLlamaForKoboldServer"},
@@ -465,7 +471,6 @@ SOURCES = {
     ),
     # the same, 1.115: the name in its list if it only makes images
     "KoboldCpp without a model for text": Case(
-        UNUSUAL,
         replies(model_list("inactive", owned_by="koboldcpp")),
         "KoboldCpp",
         NO_MODEL,
@@ -474,7 +479,6 @@ SOURCES = {
     ),
     # as Together, Xinference and Groq tell windows and kinds
     "unknown, with windows and kinds": Case(
-        UNUSUAL,
         lists(
             {"id": "bge", "model_type": "embedding"},
             {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
@@ -494,10 +498,9 @@ SOURCES = {
     ),
     # a gateway that passes on the rows of another product
     "lmchat before vLLM": Case(
-        UNUSUAL, lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
+        lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
     ),
     "LiteLLM before vLLM": Case(
-        UNUSUAL,
         lists(VLLM, VLLM, headers={"x-litellm-version": "1.108.7"}),
         "LiteLLM",
         "ready",
@@ -505,7 +508,6 @@ SOURCES = {
     ),
     # a proxy writes the proof in lines
     "Ollama behind a proxy": Case(
-        UNUSUAL,
         replies(
             model_list("alder:4b", owned_by="library"),
             **{"/api/tags": body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}')},
@@ -516,7 +518,6 @@ SOURCES = {
     ),
     # any program made with Express may have a path of this name
     "Express with a word of the proof": Case(
-        UNUSUAL,
         replies(
             model_list("alder", headers=products.EXPRESS),
             **{"/api/v1/models": json_reply(NO_MODELS_TO_SEE, status=401)},
@@ -527,24 +528,22 @@ SOURCES = {
     ),
     # Together and older versions of exo send a bare list (helixml/helix#386, exo#590)
     "bare list": Case(
-        UNUSUAL,
         replies(json_reply([ROW, {**ROW, "id": "birch"}])),
         UNKNOWN,
         "ready",
         models=(("alder", ANY, None, ""), ("birch", ANY, None, "")),
     ),
     "list without rows": Case(
-        UNUSUAL, replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
+        replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
     ),
     **{
         f"no list, {number}": Case(
-            UNUSUAL, replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
+            replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
         )
         for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
     },
     # Ollama lists a model of which it tells nothing
     "Ollama, details of one": Case(
-        UNUSUAL,
         replies(
             model_list("alder:4b", "birch:7b", owned_by="library"),
             **{
@@ -559,7 +558,6 @@ SOURCES = {
     ),
     # own lists that fail, so that there is no proof, or have a name twice
     "LM Studio, own list fails": Case(
-        UNUSUAL,
         lm_studio_that_starts,
         UNKNOWN,
         "ready",
@@ -567,7 +565,6 @@ SOURCES = {
         models=tuple((name, ANY, None, "") for name in ("qwen3-8b", "gemma-3-4b", "nomic-embed")),
     ),
     "LiteLLM, a name twice": Case(
-        UNUSUAL,
         lists(
             *({"id": name} for name in ("gpt", "leaf", "other")),
             headers={"x-litellm-version": "1.108"},
@@ -582,7 +579,6 @@ SOURCES = {
         },
     ),
     "LM Studio, instances": Case(
-        UNUSUAL,
         replies(
             model_list("alder", headers=products.EXPRESS),
             **{"/api/v1/models": {"models": INSTANCES}},
@@ -606,7 +602,6 @@ SOURCES = {
     ),
     # what a router chooses itself, a model elsewhere, and some that write no text
     "router, odd models": Case(
-        UNUSUAL,
         lists(*OF_A_ROUTER, headers=LLAMA),
         "llama.cpp",
         NO_MODEL,
@@ -624,7 +619,6 @@ SOURCES = {
     ),
     **{
         f"llama.cpp that sees: {sees}, {number}": Case(
-            UNUSUAL,
             lists({**TINY, **row}, headers=LLAMA, **{"/props": props}),
             "llama.cpp",
             "ready",
@@ -641,7 +635,6 @@ SOURCES = {
         )
     },
     "llama-swap, aliases": Case(
-        UNUSUAL,
         lists(
             {
                 "id": "alder-4b-q4",
@@ -657,7 +650,6 @@ SOURCES = {
     # an error beside rows is none
     **{
         f"error beside {'rows' if rows else 'no rows'}, {number}": Case(
-            UNUSUAL,
             replies(json_reply({"data": rows, "error": error})),
             UNKNOWN,
             "ready" if rows else "server error",
@@ -671,7 +663,6 @@ SOURCES = {
     # what cannot be read is neither silent nor "refused"
     **{
         f"unreadable, {number}": Case(
-            UNUSUAL,
             replies(body_reply(body, status=status, headers={"Content-Encoding": "gzip"})),
             UNKNOWN,
             "server error",
@@ -688,13 +679,13 @@ SOURCES = {
     # an owner may be any JSON
     **{
         f"owner, {number}": Case(
-            UNUSUAL, lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
+            lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
         )
         for number, owner in enumerate((["vllm"], {"name": "vllm"}, 7, None, True))
     },
     # a hint needs its proof: the names of products without their lists
     **{
-        f"imitation, {number}": Case(UNUSUAL, replies(listed), UNKNOWN, "ready", first=2)
+        f"imitation, {number}": Case(replies(listed), UNKNOWN, "ready", first=2)
         for number, listed in enumerate(
             (
                 model_list("alder:4b", owned_by="library"),
@@ -716,7 +707,6 @@ SOURCES = {
     # a proof that is refused is asked for once, and again if the server fails
     **{
         f"proof refused, {number}": Case(
-            UNUSUAL,
             replies(model_list("alder:4b", owned_by="library"), **{"/api/tags": proof}),
             UNKNOWN,
             "ready",
@@ -733,26 +723,22 @@ SOURCES = {
     },
     # a refusal tells the product by its own words
     "LM Studio by its refusal": Case(
-        UNUSUAL,
         replies(error_reply(401, "An LM Studio API token is required")),
         "LM Studio",
         NEEDS_KEY,
         ("/api/v0/models",),
     ),
     "Jan by its refusal": Case(
-        UNUSUAL,
         replies(text_reply("Missing authorization header", status=401)),
         "Jan",
         NEEDS_KEY,
     ),
     "LocalAI by its refusal": Case(
-        UNUSUAL,
         replies(error_reply(401, "An authentication key is required")),
         "LocalAI",
         NEEDS_KEY,
     ),
     "TabbyAPI by its refusal": Case(
-        UNUSUAL,
         replies(
             json_reply({"detail": "Please provide an API key"}, status=401),
             **{"/.well-known/serviceinfo": {"software": {"name": "TabbyAPI"}}},
@@ -766,7 +752,6 @@ SMOL = "SmolLM2-135M-Instruct.Q4_1"
 OF_KOBOLDCPP = "/api/extra/true_max_context_length"
 RECORDED = {
     "Ollama, recorded": Case(
-        UNUSUAL,
         recorded("ollama"),
         "Ollama",
         "ready",
@@ -780,7 +765,6 @@ RECORDED = {
         asked=(LIST, *OLLAMA),
     ),
     "llama-swap, recorded": Case(
-        UNUSUAL,
         recorded("llama-swap"),
         "llama-swap",
         NO_MODEL,
@@ -788,7 +772,6 @@ RECORDED = {
         asked=(LIST,),
     ),
     "llama-swap with a running model, recorded": Case(
-        UNUSUAL,
         recorded("llama-swap", "own-models-running"),
         "llama-swap",
         "ready",
@@ -800,7 +783,6 @@ RECORDED = {
         asked=(LIST,),
     ),
     "Docker Model Runner, recorded": Case(
-        UNUSUAL,
         recorded("docker-model-runner"),
         "Docker Model Runner",
         "ready",
@@ -813,7 +795,6 @@ RECORDED = {
         path="/engines/v1",
     ),
     "LiteLLM, recorded": Case(
-        UNUSUAL,
         # litellm/proxy/health_endpoints/_health_endpoints.py
         recorded("litellm", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
@@ -824,20 +805,17 @@ RECORDED = {
         asked=(LIST, "/health/liveliness", "/model/info"),
     ),
     "LiteLLM without a key, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-nokey", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         NEEDS_KEY,
         step="virtual key",
     ),
     "LiteLLM without a key and a database, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-nokey-prisma", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         NEEDS_KEY,
     ),
     "LiteLLM with a wrong key, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-badkey", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         REJECTED,
@@ -846,7 +824,6 @@ RECORDED = {
     ),
     # recorded with 1.108, with a key
     "LiteLLM, out of order": Case(
-        UNUSUAL,
         recorded(
             "litellm",
             **{
@@ -861,7 +838,6 @@ RECORDED = {
         step="Check the server's log",
     ),
     "KoboldCpp, recorded": Case(
-        UNUSUAL,
         # koboldcpp.py; the number is that of its /props
         recorded("koboldcpp", **{OF_KOBOLDCPP: json_reply({"value": 2048})}),
         "KoboldCpp",
@@ -871,7 +847,6 @@ RECORDED = {
         asked=(LIST, OF_KOBOLDCPP),
     ),
     "llama-cpp-python, recorded": Case(
-        UNUSUAL,
         recorded("llama-cpp-python"),
         "llama-cpp-python",
         "ready",
@@ -880,7 +855,6 @@ RECORDED = {
         is_listed_once=True,
     ),
     "mlx_lm.server, recorded": Case(
-        UNUSUAL,
         recorded("mlx-lm"),
         "mlx_lm.server",
         NO_MODEL,
@@ -888,7 +862,6 @@ RECORDED = {
         asked=(LIST, "/health"),
     ),
     "vLLM, recorded": Case(
-        UNUSUAL,
         recorded("vllm"),
         "vLLM",
         "ready",
@@ -896,13 +869,12 @@ RECORDED = {
         asked=(LIST,),
     ),
     "vLLM without a key, recorded": Case(
-        UNUSUAL, recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
+        recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
     ),
     "transformers, recorded": Case(
-        UNUSUAL, recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
+        recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
     ),
     "Jan, recorded": Case(
-        UNUSUAL,
         recorded("jan"),
         "Jan",
         "ready",
@@ -922,10 +894,9 @@ RECORDED = {
         asked=(LIST,),
     ),
     "Jan without a key, recorded": Case(
-        UNUSUAL, recorded("jan", "models-badkey"), "Jan", NEEDS_KEY, step="Local API Server"
+        recorded("jan", "models-badkey"), "Jan", NEEDS_KEY, step="Local API Server"
     ),
     "Lemonade, recorded": Case(
-        UNUSUAL,
         recorded("lemonade"),
         "Lemonade",
         "ready",
@@ -935,7 +906,6 @@ RECORDED = {
     ),
     # a cloud row has no local figures, and an alias is loaded as its model
     "Lemonade with cloud and aliases, recorded": Case(
-        UNUSUAL,
         recorded("lemonade", "models-cloud-alias"),
         "Lemonade",
         "ready",
@@ -948,23 +918,27 @@ RECORDED = {
         ),
     ),
     "Lemonade without a model": Case(
-        13305,
         recorded("lemonade", **{LIST: json_reply({"object": "list", "data": []})}),
         "Lemonade",
         NO_MODEL,
         ("/v1/health",),
         step="lemonade pull MODEL",
+        port=13305,
     ),
     # any server may have the words of its refusal
     "Lemonade with a key for its list alone, recorded": Case(
-        13305, recorded("lemonade", "error-401"), "Lemonade", NEEDS_KEY, step="LEMONADE_API_KEY"
+        recorded("lemonade", "error-401"),
+        "Lemonade",
+        NEEDS_KEY,
+        step="LEMONADE_API_KEY",
+        port=13305,
     ),
     "Lemonade with a key, recorded": Case(
-        13305,
         recorded("lemonade", "error-401", **{"/v1/health": replay("lemonade/error-401")}),
         UNKNOWN,
         NEEDS_KEY,
         ("/v1/health",),
+        port=13305,
     ),
 }
 ALL = {**CASES, **SOURCES, **RECORDED}
