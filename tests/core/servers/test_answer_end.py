@@ -230,21 +230,30 @@ def test_a_call_in_a_form_that_is_not_read_is_an_error():
 
 
 FALSE_ERRORS = ({"status": "none"}, {"code": "ok", "message": "no error"}, "none", True)
+IDLE_WORDS = (b"data: -- idle --\n\n", b"data: ping\n\n", b"data: :\n\n", b"all is well\n")
 
 
 @pytest.mark.rule("R-26")
-def test_an_error_beside_a_whole_answer_is_none():
+def test_neither_errors_beside_a_whole_answer_nor_words_within_it_are_told():
+    answers: list[tuple[Part, ...]] = [
+        ("Sow ", {"error": None}, {"error": ""}, "in May.", finish(), DONE),
+        ("Sow ", {"event": "queue", "detail": {"place": 3}}, "in May.", finish(), DONE),
+        ({"event": "queue", "detail": {"place": 3}}, 50.0, "Sow in May.", DONE),
+    ]
     for error in FALSE_ERRORS:
         each = (beside("Sow ", error), beside("in May.", error), beside(finish(), error))
-        for parts in (
-            (*each, DONE),
-            each,
-            ("Sow ", {"error": None}, {"error": ""}, "in May.", finish(), DONE),
-            ("Sow ", {"event": "queue", "detail": {"place": 3}}, "in May.", finish(), DONE),
-            ({"event": "queue", "detail": {"place": 3}}, 50.0, "Sow in May.", DONE),
-        ):
-            found = read(*parts)
-            assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
+        answers += [(*each, DONE), each]
+    for words in IDLE_WORDS:
+        answers += [
+            ("Sow ", words, "in May.", finish(), DONE),
+            (words, "Sow in May.", finish()),
+            ("Sow in May.", words, DONE),
+            ("Sow in May.", finish(), words),
+            ("Sow ", words, 1.5, "in May.", DONE),
+        ]
+    for parts in answers:
+        found = read(*parts)
+        assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
 
 
 BOOM = {"message": "boom"}
@@ -296,19 +305,6 @@ def test_a_whole_call_before_the_end_mark_needs_no_reason():
     ):
         found = read(*parts, product="llama.cpp")
         assert isinstance(found.error, StreamInterrupted), parts
-
-
-def test_words_behind_which_something_follows_are_dropped_without_a_word():
-    for words in (b"data: -- idle --\n\n", b"data: ping\n\n", b"data: :\n\n", b"all is well\n"):
-        for parts in (
-            ("Sow ", words, "in May.", finish(), DONE),
-            (words, "Sow in May.", finish()),
-            ("Sow in May.", words, DONE),
-            ("Sow in May.", finish(), words),
-            ("Sow ", words, 1.5, "in May.", DONE),
-        ):
-            found = read(*parts)
-            assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
 
 
 def test_words_that_stop_an_answer_are_shown_and_then_end_it():
