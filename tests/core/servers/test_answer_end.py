@@ -181,7 +181,7 @@ def test_a_reason_in_a_chunk_of_its_own_ends_an_answer_two_seconds_later():
 
 def test_behind_a_reason_beside_the_last_text_the_server_is_waited_for_as_in_any_silence():
     for last in (with_reason("Done."), with_reason(call(0, *WATER), "stop")):
-        for behind in ((HOLD,), (b": ping\n\n", 2.0) * 1000):
+        for behind in ((HOLD,), (usage(), HOLD), (b": ping\n\n", 2.0) * 1000):
             found = read("So: ", last, *behind)
             assert (found.reason, found.seconds) == ("stop", 300.0)
 
@@ -305,6 +305,15 @@ def test_a_whole_call_before_the_end_mark_needs_no_reason():
     ):
         found = read(*parts, product="llama.cpp")
         assert isinstance(found.error, StreamInterrupted), parts
+
+
+def test_an_error_beside_an_answer_that_is_not_whole_is_told():
+    for behind in ((), (" more",), (DONE,), (BREAK,), (usage(),), (b": ping\n\n", 2.0) * 1000):
+        for part in ({"error": BOOM}, beside("in ", BOOM)):
+            found = read("Sow ", part, *behind)
+            assert found.error is not None, (part, behind)
+            assert found.error.message == "The server says: boom"
+            assert found.text.startswith("Sow ")
 
 
 def test_words_that_stop_an_answer_are_shown_and_then_end_it():
