@@ -114,6 +114,17 @@ async def test_levels_of_effort_are_offered_only_where_the_template_has_them(ser
         assert [one for one in efforts if product.options.takes_effort(one, model)] == taken
 
 
+async def test_a_model_that_writes_no_text_cannot_chat(server, client):
+    """A decision model of llama.cpp lists other outputs than text."""
+    data = [
+        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
+        for name, outputs in (("talker", ["text"]), ("judge", ["decisions"]), ("silent", []))
+    ]
+    server.on("GET /v1/models", json_reply({"data": data}, headers=LLAMA))
+    models = await client.models.listed(endpoint_of(server))
+    assert [model.can_chat for model in models] == [True, False, True]
+
+
 async def test_without_the_own_list_of_a_product_its_models_have_their_names(server, client):
     for script, path in ((lm_studio, "GET /api/v1/models"), (ollama, "GET /api/tags")):
         server.forget()
