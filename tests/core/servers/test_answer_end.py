@@ -6,12 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, cycle, pairwise, takewhile
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lmchat.base.errors import LMChatError, StreamInterrupted
 from lmchat.core.config.settings import Settings
@@ -21,7 +18,7 @@ from lmchat.core.servers.events import RequestAdapted, StreamFinished
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.core.sessions.message import AnswerState, ToolCallPart
-from tests.support.client_calls import ask, events_of, streamed, streams
+from tests.support.client_calls import ask, events_of, streamed
 from tests.support.quick_loop import run_quickly
 from tests.support.scripted_server import DONE, delta, finish, usage
 
@@ -184,7 +181,7 @@ def test_a_reason_in_a_chunk_of_its_own_ends_an_answer_two_seconds_later():
 
 def test_behind_a_reason_beside_the_last_text_the_server_is_waited_for_as_in_any_silence():
     for last in (with_reason("Done."), with_reason(call(0, *WATER), "stop")):
-        for behind in ((HOLD,), (b": ping\n\n", 2.0) * 1000):
+        for behind in ((HOLD,), (usage(), HOLD), (b": ping\n\n", 2.0) * 1000):
             found = read("So: ", last, *behind)
             assert (found.reason, found.seconds) == ("stop", 300.0)
 
@@ -233,21 +230,30 @@ def test_a_call_in_a_form_that_is_not_read_is_an_error():
 
 
 FALSE_ERRORS = ({"status": "none"}, {"code": "ok", "message": "no error"}, "none", True)
+IDLE_WORDS = (b"data: -- idle --\n\n", b"data: ping\n\n", b"data: :\n\n", b"all is well\n")
 
 
 @pytest.mark.rule("R-26")
-def test_an_error_beside_a_whole_answer_is_none():
+def test_neither_errors_beside_a_whole_answer_nor_words_within_it_are_told():
+    answers: list[tuple[Part, ...]] = [
+        ("Sow ", {"error": None}, {"error": ""}, "in May.", finish(), DONE),
+        ("Sow ", {"event": "queue", "detail": {"place": 3}}, "in May.", finish(), DONE),
+        ({"event": "queue", "detail": {"place": 3}}, 50.0, "Sow in May.", DONE),
+    ]
     for error in FALSE_ERRORS:
         each = (beside("Sow ", error), beside("in May.", error), beside(finish(), error))
-        for parts in (
-            (*each, DONE),
-            each,
-            ("Sow ", {"error": None}, {"error": ""}, "in May.", finish(), DONE),
-            ("Sow ", {"event": "queue", "detail": {"place": 3}}, "in May.", finish(), DONE),
-            ({"event": "queue", "detail": {"place": 3}}, 50.0, "Sow in May.", DONE),
-        ):
-            found = read(*parts)
-            assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
+        answers += [(*each, DONE), each]
+    for words in IDLE_WORDS:
+        answers += [
+            ("Sow ", words, "in May.", finish(), DONE),
+            (words, "Sow in May.", finish()),
+            ("Sow in May.", words, DONE),
+            ("Sow in May.", finish(), words),
+            ("Sow ", words, 1.5, "in May.", DONE),
+        ]
+    for parts in answers:
+        found = read(*parts)
+        assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
 
 
 BOOM = {"message": "boom"}
@@ -310,19 +316,6 @@ def test_an_error_beside_an_answer_that_is_not_whole_is_told():
             assert found.text.startswith("Sow ")
 
 
-def test_words_behind_which_something_follows_are_dropped_without_a_word():
-    for words in (b"data: -- idle --\n\n", b"data: ping\n\n", b"data: :\n\n", b"all is well\n"):
-        for parts in (
-            ("Sow ", words, "in May.", finish(), DONE),
-            (words, "Sow in May.", finish()),
-            ("Sow in May.", words, DONE),
-            ("Sow in May.", finish(), words),
-            ("Sow ", words, 1.5, "in May.", DONE),
-        ):
-            found = read(*parts)
-            assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
-
-
 def test_words_that_stop_an_answer_are_shown_and_then_end_it():
     for words, told in (
         (b"Backend gave up after 3 tries.\n", "Backend gave up after 3 tries."),
@@ -362,35 +355,3 @@ def test_a_program_gets_parallel_answers_to_their_end_and_others_until_theirs():
     assert b"late" in run_quickly(body_passed(is_parallel=True))[0]
     body, state = run_quickly(body_passed(is_parallel=False))
     assert (b"late" in body, state) == (False, AnswerState.COMPLETE)
-
-
-BODIES = streams()
-FORMS = {
-    "as it came": lambda body: body,
-    "a reason in each chunk": lambda body: body.replace(
-        b'"finish_reason":null', b'"finish_reason":"stop"'
-    ).replace(b'"finish_reason": null', b'"finish_reason": "stop"'),
-}
-
-
-@settings(max_examples=60)
-@given(
-    st.sampled_from(sorted(BODIES)),
-    st.sampled_from(sorted(FORMS)),
-    st.lists(st.integers(1, 4), min_size=1, max_size=4),
-    st.lists(st.sampled_from([0.0, 1.0, 3.0, 55.0, 250.0]), min_size=1, max_size=5),
-    st.floats(0, 1),
-)
-def test_pauses_change_neither_text_nor_calls_nor_the_end_of_a_recording(
-    name, form, sizes, pauses, share
-):
-    """Also of one that ends too early, behind any chunk."""
-    chunks = FORMS[form](BODIES[name]).replace(b"\r\n", b"\n").split(b"\n\n")
-    chunks = [chunk + b"\n\n" for chunk in chunks if chunk]
-    chunks = chunks[: 1 + int(share * len(chunks))]
-    ends = takewhile(lambda place: place < len(chunks), accumulate(cycle(sizes)))
-    pieces = [b"".join(chunks[start:end]) for start, end in pairwise((0, *ends, len(chunks)))]
-    slow: list[Part] = []
-    for piece, seconds in zip(pieces, cycle(pauses), strict=False):
-        slow += [piece, seconds]
-    assert read(*slow).content == read(*pieces).content

@@ -10,7 +10,7 @@ import gzip
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -73,12 +73,6 @@ def sglang(server: ScriptedServer) -> None:
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
 
 
-def litellm(server: ScriptedServer) -> None:
-    rows = {"object": "list", "data": [{"id": "gpt", "owned_by": "openai", "created": 1677610602}]}
-    server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
-    server.on("GET /model/info", json_reply({"data": [{"model_name": "gpt", "model_info": {}}]}))
-
-
 def litellm_without_its_header(server: ScriptedServer) -> None:
     server.on("GET /v1/models", model_list("gpt", owned_by="openai", created=1677610602))
     server.on("GET /health/liveliness", json_reply("I'm alive!"))
@@ -91,7 +85,11 @@ def old_lm_studio(server: ScriptedServer) -> None:
     for path in ("/api/v1/models", "/lmstudio-greeting"):
         words = f"Unexpected endpoint or method. (GET {path})"
         server.on(f"GET {path}", json_reply({"error": words}, headers=products.EXPRESS))
-    rows = [{"id": "qwen3-8b", "type": "llm", "state": "loaded", "loaded_context_length": 4096}]
+    rows = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
+        {"id": "alder-4b", "type": "vlm", "state": "loaded", "loaded_context_length": 4096},
+        {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
+        {"object": "model", "type": "llm"},
+    ]
     old = json_reply({"object": "list", "data": rows}, headers=products.EXPRESS)
     server.on("GET /api/v0/models", old)
 
@@ -99,10 +97,6 @@ def old_lm_studio(server: ScriptedServer) -> None:
 def lm_studio_that_starts(server: ScriptedServer) -> None:
     products.lm_studio(server)
     server.on("GET /api/v1/models", error_reply(500, "It starts"))
-
-
-def several_of_ollama(server: ScriptedServer) -> None:
-    products.ollama(server, "llama3.2:3b", "qwen3:8b", "gemma3:4b", loaded=["qwen3:8b"])
 
 
 def ollama_that_blocks(server: ScriptedServer) -> None:
@@ -125,10 +119,6 @@ def without_a_list(server: ScriptedServer) -> None:
     """Ollama for which nothing was ever pulled."""
     products.ollama(server, is_empty=True)
     server.on("GET /v1/models", json_reply({"object": "list", "data": None}))
-
-
-def broken(server: ScriptedServer) -> None:
-    server.unknown = error_reply(500, "out of order")
 
 
 def page(server: ScriptedServer) -> None:
@@ -170,7 +160,6 @@ def recorded(product: str, lead: str = "", **own: Reply):
 class Case:
     """A scripted product in a state, and what shows of it."""
 
-    port: int
     script: Callable[[ScriptedServer], object]
     product: str
     word: str
@@ -179,7 +168,9 @@ class Case:
     key: str = ""  # of the user
     step: str = ""  # words of the next step
     models: Told | None = None  # name, state, window and kind; None: of no interest here
+    facts: dict[str, dict[str, object]] = field(default_factory=dict)  # more of some models
     asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
+    port: int = UNUSUAL
     path: str = ""  # base of the address
     is_listed_once: bool = False  # as its list ends a running answer (R-5)
 
@@ -195,75 +186,85 @@ lm_studio, jan, llama_cpp, plain = (
     products.plain,
 )
 CASES = {
-    "LM Studio, loaded": Case(1234, lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio, loaded": Case(lm_studio, "LM Studio", "ready", LM_STUDIO, port=1234),
     "LM Studio, nothing loaded": Case(
-        1234, partial(lm_studio, loaded=()), "LM Studio", NO_MODEL, LM_STUDIO
-    ),
-    "LM Studio, without JIT": Case(
-        1234, partial(lm_studio, loaded=(), has_jit=False), "LM Studio", NO_MODEL, LM_STUDIO
+        partial(lm_studio, loaded=()), "LM Studio", NO_MODEL, LM_STUDIO, port=1234
     ),
     "LM Studio, locked": Case(
-        1234, partial(lm_studio, key=KEY), "LM Studio", NEEDS_KEY, LM_STUDIO, step="Manage tokens"
+        partial(lm_studio, key=KEY),
+        "LM Studio",
+        NEEDS_KEY,
+        LM_STUDIO,
+        step="Manage tokens",
+        port=1234,
     ),
     "LM Studio, opened": Case(
-        1234, partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY
+        partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY, port=1234
     ),
-    "LM Studio at another port": Case(UNUSUAL, lm_studio, "LM Studio", "ready", LM_STUDIO),
-    "LM Studio 0.3": Case(1234, old_lm_studio, "LM Studio", "ready", ("/api/v0/models",)),
-    "Jan, running": Case(1337, jan, "Jan", "ready"),
-    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY, step="Local API Server"),
-    "Jan, host blocked": Case(1337, partial(jan, trusts=set()), "Jan", "host blocked"),
-    "Jan with remote models": Case(1337, remote_of_jan, "Jan", "ready"),
-    "llama.cpp, loaded": Case(9931, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, at its older port": Case(8080, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, asleep": Case(9931, asleep, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp, loading": Case(9931, products.loading_llama_cpp, "llama.cpp", "loading"),
+    "LM Studio at another port": Case(lm_studio, "LM Studio", "ready", LM_STUDIO),
+    "LM Studio 0.3": Case(
+        old_lm_studio,
+        "LM Studio",
+        "ready",
+        ("/api/v0/models",),
+        models=(("alder-4b", LOADED, 4096, ""), ("leaf", NOT_LOADED, None, "embedding")),
+        port=1234,
+    ),
+    "Jan, host blocked": Case(partial(jan, trusts=set()), "Jan", "host blocked", port=1337),
+    "Jan with remote models": Case(remote_of_jan, "Jan", "ready", port=1337),
+    "llama.cpp, loaded": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp, at its older port": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=8080),
+    "llama.cpp, asleep": Case(asleep, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp, loading": Case(products.loading_llama_cpp, "llama.cpp", "loading", port=9931),
     "llama.cpp, locked": Case(
-        9931, partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key"
+        partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key", port=9931
     ),
     "llama.cpp, wrong key": Case(
-        8080, partial(llama_cpp, key=KEY), "llama.cpp", REJECTED, key="sk-wrong", step="--api-key"
+        partial(llama_cpp, key=KEY),
+        "llama.cpp",
+        REJECTED,
+        key="sk-wrong",
+        step="--api-key",
+        port=8080,
     ),
-    "llama.cpp, its list alone opened": Case(9931, list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP),
-    "llama.cpp, nothing but its list": Case(9931, list_alone, "llama.cpp", "ready", LLAMA_CPP),
-    "llama.cpp behind a proxy": Case(UNUSUAL, behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
-    "router": Case(9931, products.router, "llama.cpp", "ready"),
+    "llama.cpp, its list alone opened": Case(
+        list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP, port=9931
+    ),
+    "llama.cpp, nothing but its list": Case(list_alone, "llama.cpp", "ready", LLAMA_CPP, port=9931),
+    "llama.cpp behind a proxy": Case(behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
+    "router": Case(products.router, "llama.cpp", "ready", port=9931),
     "router, nothing loaded": Case(
-        9931,
         partial(products.router, large="unloaded"),
         "llama.cpp",
         NO_MODEL,
         step="lmchat loads it",
+        models=(("large", NOT_LOADED, 2048, ""),),  # of its command line
+        port=9931,
     ),
-    "Ollama, nothing loaded": Case(11434, products.ollama, "Ollama", NO_MODEL, OLLAMA),
-    "Ollama, loaded": Case(11434, several_of_ollama, "Ollama", "ready", OLLAMA),
-    "Ollama, nothing pulled": Case(11434, without_a_list, "Ollama", NO_MODEL, OLLAMA),
-    "Ollama, nothing pulled, at another port": Case(
-        UNUSUAL, without_a_list, "Ollama", NO_MODEL, OLLAMA
-    ),
+    "Ollama, nothing loaded": Case(products.ollama, "Ollama", NO_MODEL, OLLAMA, port=11434),
+    "Ollama, nothing pulled": Case(without_a_list, "Ollama", NO_MODEL, OLLAMA, port=11434),
     "Ollama with remote models": Case(
-        11434,
         remote_of_ollama,
         "Ollama",
         "ready",
         OLLAMA,
         models=(("smol", LOADED, 4096, ""), ("oak:cloud", REMOTE, 131072, "")),
+        port=11434,
     ),
     "Ollama, host blocked": Case(
-        11434, ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",)
+        ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",), port=11434
     ),
-    "vLLM": Case(8000, products.vllm, "vLLM", "ready", first=1),
-    "SGLang": Case(30000, sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),)),
-    "LiteLLM": Case(4000, litellm, "LiteLLM", "ready", first=2),
-    "LiteLLM without its header": Case(UNUSUAL, litellm_without_its_header, "LiteLLM", "ready"),
-    "unknown": Case(UNUSUAL, plain, "OpenAI-compatible", "ready", first=1),
+    "SGLang": Case(
+        sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),), port=30000
+    ),
+    "LiteLLM without its header": Case(litellm_without_its_header, "LiteLLM", "ready"),
+    "unknown": Case(plain, "OpenAI-compatible", "ready", first=1),
     "unknown, opened": Case(
-        UNUSUAL, partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
+        partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
     ),
-    "broken": Case(UNUSUAL, broken, "OpenAI-compatible", "server error", first=1),
-    "page": Case(UNUSUAL, page, "OpenAI-compatible", "not an LLM server", first=1),
+    "page": Case(page, "OpenAI-compatible", "not an LLM server", first=1),
     **{
-        f"unknown at {port}": Case(port, plain, "OpenAI-compatible", "ready", first=2)
+        f"unknown at {port}": Case(plain, "OpenAI-compatible", "ready", first=2, port=port)
         for port in (1234, 1337, 9931, 8080, 11434, 8000, 30000, 4000)
     },
 }
@@ -337,16 +338,58 @@ LMCHAT = [
 ]
 # nomic-ai/gpt4all, gpt4all-chat/src/server.cpp
 GPT4ALL = {"id": "Alder 4B", "object": "model", "created": 0, "owned_by": "humanity"}
+LITELLM_INFO = [
+    {
+        "model_name": "gpt",
+        "model_info": {
+            "max_input_tokens": 8000,
+            "supports_vision": True,
+            "supports_function_calling": None,
+        },
+    },
+    {"model_name": "gpt", "model_info": {}},
+    {"model_name": "leaf", "model_info": {"mode": "embedding", "max_input_tokens": "8192"}},
+]
+# lmstudio-ai/docs, 2_rest/list.md; `lms load alder --identifier tea`
+INSTANCES = [
+    {"type": "decision", "key": "gate", "loaded_instances": [{"id": "gate"}]},
+    {"type": "embedding", "key": "leaf", "loaded_instances": []},
+    {
+        "type": "llm",
+        "key": "alder",
+        "loaded_instances": [
+            {"id": "tea", "config": {"context_length": 2048, "parallel": 1}},
+            {"id": "alder:2", "config": {"context_length": 4096}},
+            {"id": "tea:2", "config": {"context_length": 1024}},
+        ],
+    },
+    {
+        "type": "vlm",
+        "key": "oak",
+        "loaded_instances": [{"id": "far"}],
+        "capabilities": {
+            "vision": True,
+            "reasoning": {"allowed_options": ["off", "", None, "on"]},
+        },
+    },
+    {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
+]
+TINY = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}
+OUT = {"value": "unloaded"}
+OF_A_ROUTER = [
+    {"id": "large", "status": {**OUT, "failed": True, "exit_code": 1}},
+    {"id": "own", "status": {**OUT, "args": ["--parallel", "-1", "--ctx-size", "0"]}},
+    {"id": "far", "owned_by": "remote", "status": {"value": "loaded"}},
+    {"id": "judge", "status": OUT, "architecture": {"output_modalities": ["decisions"]}},
+    {"id": "silent", "status": OUT, "architecture": {"output_modalities": []}},
+]
 ROW = {"id": "alder", "object": "model"}
 VLLM = {**ROW, "owned_by": "vllm"}
 NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
 
 SOURCES = {
-    "GPT4All": Case(
-        UNUSUAL, lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)
-    ),
+    "GPT4All": Case(lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)),
     "TabbyAPI": Case(
-        UNUSUAL,
         lists(*TABBY, **{"/v1/model": TABBY_LOADED}),
         "TabbyAPI",
         "ready",
@@ -354,7 +397,6 @@ SOURCES = {
         models=(("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")),
     ),
     "Lemonade": Case(
-        UNUSUAL,
         lists(*LEMONADE, **{"/v1/health": LEMONADE_HEALTH}),
         "Lemonade",
         "ready",
@@ -366,7 +408,6 @@ SOURCES = {
         ),
     ),
     "LocalAI": Case(
-        UNUSUAL,
         lists(
             *LOCALAI,
             **{
@@ -389,17 +430,15 @@ SOURCES = {
         asked=(LIST, "/system", "/api/tags"),
     ),
     "text-generation-webui": Case(
-        UNUSUAL,
         lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),
         "text-generation-webui",
         "ready",
         models=(("alder-4b", LOADED, None, ""),),
     ),
     "vllm-mlx": Case(
-        UNUSUAL, lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
+        lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
     ),
     "lmchat": Case(
-        UNUSUAL,
         lists(*LMCHAT, headers={"Server": "lmchat"}),
         "lmchat",
         "ready",
@@ -415,7 +454,6 @@ SOURCES = {
     ),
     # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
     "KoboldCpp": Case(
-        UNUSUAL,
         lists(
             {"id": "koboldcpp/alder", "owned_by": "someone"},
             headers={"Server": "ConcedoLlamaForKoboldServer"},
@@ -433,7 +471,6 @@ SOURCES = {
     ),
     # the same, 1.115: the name in its list if it only makes images
     "KoboldCpp without a model for text": Case(
-        UNUSUAL,
         replies(model_list("inactive", owned_by="koboldcpp")),
         "KoboldCpp",
         NO_MODEL,
@@ -442,7 +479,6 @@ SOURCES = {
     ),
     # as Together, Xinference and Groq tell windows and kinds
     "unknown, with windows and kinds": Case(
-        UNUSUAL,
         lists(
             {"id": "bge", "model_type": "embedding"},
             {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
@@ -462,10 +498,9 @@ SOURCES = {
     ),
     # a gateway that passes on the rows of another product
     "lmchat before vLLM": Case(
-        UNUSUAL, lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
+        lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
     ),
     "LiteLLM before vLLM": Case(
-        UNUSUAL,
         lists(VLLM, VLLM, headers={"x-litellm-version": "1.108.7"}),
         "LiteLLM",
         "ready",
@@ -473,7 +508,6 @@ SOURCES = {
     ),
     # a proxy writes the proof in lines
     "Ollama behind a proxy": Case(
-        UNUSUAL,
         replies(
             model_list("alder:4b", owned_by="library"),
             **{"/api/tags": body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}')},
@@ -484,7 +518,6 @@ SOURCES = {
     ),
     # any program made with Express may have a path of this name
     "Express with a word of the proof": Case(
-        UNUSUAL,
         replies(
             model_list("alder", headers=products.EXPRESS),
             **{"/api/v1/models": json_reply(NO_MODELS_TO_SEE, status=401)},
@@ -495,24 +528,22 @@ SOURCES = {
     ),
     # Together and older versions of exo send a bare list (helixml/helix#386, exo#590)
     "bare list": Case(
-        UNUSUAL,
         replies(json_reply([ROW, {**ROW, "id": "birch"}])),
         UNKNOWN,
         "ready",
         models=(("alder", ANY, None, ""), ("birch", ANY, None, "")),
     ),
     "list without rows": Case(
-        UNUSUAL, replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
+        replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
     ),
     **{
         f"no list, {number}": Case(
-            UNUSUAL, replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
+            replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
         )
         for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
     },
     # Ollama lists a model of which it tells nothing
     "Ollama, details of one": Case(
-        UNUSUAL,
         replies(
             model_list("alder:4b", "birch:7b", owned_by="library"),
             **{
@@ -527,7 +558,6 @@ SOURCES = {
     ),
     # own lists that fail, so that there is no proof, or have a name twice
     "LM Studio, own list fails": Case(
-        UNUSUAL,
         lm_studio_that_starts,
         UNKNOWN,
         "ready",
@@ -535,27 +565,91 @@ SOURCES = {
         models=tuple((name, ANY, None, "") for name in ("qwen3-8b", "gemma-3-4b", "nomic-embed")),
     ),
     "LiteLLM, a name twice": Case(
-        UNUSUAL,
         lists(
-            {"id": "gpt"},
+            *({"id": name} for name in ("gpt", "leaf", "other")),
             headers={"x-litellm-version": "1.108"},
-            **{
-                "/model/info": {
-                    "data": [
-                        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
-                        {"model_name": "gpt", "model_info": {}},
-                    ]
-                }
-            },
+            **{"/model/info": {"data": LITELLM_INFO}},
         ),
         "LiteLLM",
         "ready",
-        models=(("gpt", ANY, 8000, ""),),
+        models=(("gpt", ANY, 8000, ""), ("leaf", ANY, None, "embedding"), ("other", ANY, None, "")),
+        facts={
+            "gpt": {"context_max": 8000, "capabilities": ("vision",), "tools": None},
+            "other": {"context_max": None, "capabilities": (), "images": None},
+        },
+    ),
+    "LM Studio, instances": Case(
+        replies(
+            model_list("alder", headers=products.EXPRESS),
+            **{"/api/v1/models": {"models": INSTANCES}},
+        ),
+        "LM Studio",
+        "ready",
+        LM_STUDIO,
+        models=(
+            ("gate", LOADED, None, "other"),
+            ("leaf", NOT_LOADED, None, "embedding"),
+            ("alder", LOADED, 4096, ""),
+            ("tea", LOADED, 2048, ""),
+            ("tea:2", LOADED, 1024, ""),
+            ("oak", NOT_LOADED, None, ""),
+            ("far", LOADED, None, ""),
+        ),
+        facts={
+            "tea": {"slots": 1, "tools": None, "images": None, "reasoning": None},
+            "oak": {"slots": None, "tools": None, "images": True, "efforts": ("off", "on")},
+        },
+    ),
+    # what a router chooses itself, a model elsewhere, and some that write no text
+    "router, odd models": Case(
+        lists(*OF_A_ROUTER, headers=LLAMA),
+        "llama.cpp",
+        NO_MODEL,
+        models=(
+            ("large", NOT_LOADED, None, ""),
+            ("own", NOT_LOADED, None, ""),
+            ("far", REMOTE, None, ""),
+            ("judge", NOT_LOADED, None, "other"),
+            ("silent", NOT_LOADED, None, ""),
+        ),
+        facts={
+            "large": {"state_word": "failed", "load_failure": "exit code 1"},
+            "own": {"slots": None},
+        },
+    ),
+    **{
+        f"llama.cpp that sees: {sees}, {number}": Case(
+            lists({**TINY, **row}, headers=LLAMA, **{"/props": props}),
+            "llama.cpp",
+            "ready",
+            LLAMA_CPP,
+            facts={"tiny": {"images": sees, "context_loaded": 4096, "context_max": 8192}},
+        )
+        for number, (row, props, sees) in enumerate(
+            (
+                ({"architecture": {"input_modalities": ["text"]}}, {}, False),
+                ({"architecture": {"input_modalities": ["text", "image"]}}, {}, True),
+                ({}, {"modalities": {"vision": False}}, False),
+                ({}, {}, None),
+            )
+        )
+    },
+    "llama-swap, aliases": Case(
+        lists(
+            {
+                "id": "alder-4b-q4",
+                "owned_by": "llama-swap",
+                "meta": {"llamaswap": {"aliases": ["alder", 7, None, "", {"name": "birch"}]}},
+            },
+            {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
+        ),
+        "llama-swap",
+        "ready",
+        facts={"alder-4b-q4": {"aliases": ("alder",)}, "oak": {"aliases": ()}},
     ),
     # an error beside rows is none
     **{
         f"error beside {'rows' if rows else 'no rows'}, {number}": Case(
-            UNUSUAL,
             replies(json_reply({"data": rows, "error": error})),
             UNKNOWN,
             "ready" if rows else "server error",
@@ -569,7 +663,6 @@ SOURCES = {
     # what cannot be read is neither silent nor "refused"
     **{
         f"unreadable, {number}": Case(
-            UNUSUAL,
             replies(body_reply(body, status=status, headers={"Content-Encoding": "gzip"})),
             UNKNOWN,
             "server error",
@@ -586,13 +679,13 @@ SOURCES = {
     # an owner may be any JSON
     **{
         f"owner, {number}": Case(
-            UNUSUAL, lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
+            lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
         )
         for number, owner in enumerate((["vllm"], {"name": "vllm"}, 7, None, True))
     },
     # a hint needs its proof: the names of products without their lists
     **{
-        f"imitation, {number}": Case(UNUSUAL, replies(listed), UNKNOWN, "ready", first=2)
+        f"imitation, {number}": Case(replies(listed), UNKNOWN, "ready", first=2)
         for number, listed in enumerate(
             (
                 model_list("alder:4b", owned_by="library"),
@@ -614,7 +707,6 @@ SOURCES = {
     # a proof that is refused is asked for once, and again if the server fails
     **{
         f"proof refused, {number}": Case(
-            UNUSUAL,
             replies(model_list("alder:4b", owned_by="library"), **{"/api/tags": proof}),
             UNKNOWN,
             "ready",
@@ -624,8 +716,6 @@ SOURCES = {
         for number, (proof, again) in enumerate(
             (
                 (text_reply("", status=302, headers={"Location": "/login"}), ()),
-                (text_reply("Log in", status=401), ()),
-                (text_reply("No", status=403), ()),
                 (html_reply(), ()),
                 (error_reply(500, "It starts"), ("/api/tags",)),
             )
@@ -633,26 +723,22 @@ SOURCES = {
     },
     # a refusal tells the product by its own words
     "LM Studio by its refusal": Case(
-        UNUSUAL,
         replies(error_reply(401, "An LM Studio API token is required")),
         "LM Studio",
         NEEDS_KEY,
         ("/api/v0/models",),
     ),
     "Jan by its refusal": Case(
-        UNUSUAL,
         replies(text_reply("Missing authorization header", status=401)),
         "Jan",
         NEEDS_KEY,
     ),
     "LocalAI by its refusal": Case(
-        UNUSUAL,
         replies(error_reply(401, "An authentication key is required")),
         "LocalAI",
         NEEDS_KEY,
     ),
     "TabbyAPI by its refusal": Case(
-        UNUSUAL,
         replies(
             json_reply({"detail": "Please provide an API key"}, status=401),
             **{"/.well-known/serviceinfo": {"software": {"name": "TabbyAPI"}}},
@@ -666,7 +752,6 @@ SMOL = "SmolLM2-135M-Instruct.Q4_1"
 OF_KOBOLDCPP = "/api/extra/true_max_context_length"
 RECORDED = {
     "Ollama, recorded": Case(
-        UNUSUAL,
         recorded("ollama"),
         "Ollama",
         "ready",
@@ -680,7 +765,6 @@ RECORDED = {
         asked=(LIST, *OLLAMA),
     ),
     "llama-swap, recorded": Case(
-        UNUSUAL,
         recorded("llama-swap"),
         "llama-swap",
         NO_MODEL,
@@ -688,7 +772,6 @@ RECORDED = {
         asked=(LIST,),
     ),
     "llama-swap with a running model, recorded": Case(
-        UNUSUAL,
         recorded("llama-swap", "own-models-running"),
         "llama-swap",
         "ready",
@@ -700,7 +783,6 @@ RECORDED = {
         asked=(LIST,),
     ),
     "Docker Model Runner, recorded": Case(
-        UNUSUAL,
         recorded("docker-model-runner"),
         "Docker Model Runner",
         "ready",
@@ -713,7 +795,6 @@ RECORDED = {
         path="/engines/v1",
     ),
     "LiteLLM, recorded": Case(
-        UNUSUAL,
         # litellm/proxy/health_endpoints/_health_endpoints.py
         recorded("litellm", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
@@ -724,20 +805,17 @@ RECORDED = {
         asked=(LIST, "/health/liveliness", "/model/info"),
     ),
     "LiteLLM without a key, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-nokey", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         NEEDS_KEY,
         step="virtual key",
     ),
     "LiteLLM without a key and a database, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-nokey-prisma", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         NEEDS_KEY,
     ),
     "LiteLLM with a wrong key, recorded": Case(
-        UNUSUAL,
         recorded("litellm", "models-badkey", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         REJECTED,
@@ -746,7 +824,6 @@ RECORDED = {
     ),
     # recorded with 1.108, with a key
     "LiteLLM, out of order": Case(
-        UNUSUAL,
         recorded(
             "litellm",
             **{
@@ -761,7 +838,6 @@ RECORDED = {
         step="Check the server's log",
     ),
     "KoboldCpp, recorded": Case(
-        UNUSUAL,
         # koboldcpp.py; the number is that of its /props
         recorded("koboldcpp", **{OF_KOBOLDCPP: json_reply({"value": 2048})}),
         "KoboldCpp",
@@ -771,7 +847,6 @@ RECORDED = {
         asked=(LIST, OF_KOBOLDCPP),
     ),
     "llama-cpp-python, recorded": Case(
-        UNUSUAL,
         recorded("llama-cpp-python"),
         "llama-cpp-python",
         "ready",
@@ -780,7 +855,6 @@ RECORDED = {
         is_listed_once=True,
     ),
     "mlx_lm.server, recorded": Case(
-        UNUSUAL,
         recorded("mlx-lm"),
         "mlx_lm.server",
         NO_MODEL,
@@ -788,7 +862,6 @@ RECORDED = {
         asked=(LIST, "/health"),
     ),
     "vLLM, recorded": Case(
-        UNUSUAL,
         recorded("vllm"),
         "vLLM",
         "ready",
@@ -796,13 +869,12 @@ RECORDED = {
         asked=(LIST,),
     ),
     "vLLM without a key, recorded": Case(
-        UNUSUAL, recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
+        recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
     ),
     "transformers, recorded": Case(
-        UNUSUAL, recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
+        recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
     ),
     "Jan, recorded": Case(
-        UNUSUAL,
         recorded("jan"),
         "Jan",
         "ready",
@@ -822,10 +894,9 @@ RECORDED = {
         asked=(LIST,),
     ),
     "Jan without a key, recorded": Case(
-        UNUSUAL, recorded("jan", "models-badkey"), "Jan", NEEDS_KEY
+        recorded("jan", "models-badkey"), "Jan", NEEDS_KEY, step="Local API Server"
     ),
     "Lemonade, recorded": Case(
-        UNUSUAL,
         recorded("lemonade"),
         "Lemonade",
         "ready",
@@ -835,7 +906,6 @@ RECORDED = {
     ),
     # a cloud row has no local figures, and an alias is loaded as its model
     "Lemonade with cloud and aliases, recorded": Case(
-        UNUSUAL,
         recorded("lemonade", "models-cloud-alias"),
         "Lemonade",
         "ready",
@@ -848,23 +918,27 @@ RECORDED = {
         ),
     ),
     "Lemonade without a model": Case(
-        13305,
         recorded("lemonade", **{LIST: json_reply({"object": "list", "data": []})}),
         "Lemonade",
         NO_MODEL,
         ("/v1/health",),
         step="lemonade pull MODEL",
+        port=13305,
     ),
     # any server may have the words of its refusal
     "Lemonade with a key for its list alone, recorded": Case(
-        13305, recorded("lemonade", "error-401"), "Lemonade", NEEDS_KEY, step="LEMONADE_API_KEY"
+        recorded("lemonade", "error-401"),
+        "Lemonade",
+        NEEDS_KEY,
+        step="LEMONADE_API_KEY",
+        port=13305,
     ),
     "Lemonade with a key, recorded": Case(
-        13305,
         recorded("lemonade", "error-401", **{"/v1/health": replay("lemonade/error-401")}),
         UNKNOWN,
         NEEDS_KEY,
         ("/v1/health",),
+        port=13305,
     ),
 }
 ALL = {**CASES, **SOURCES, **RECORDED}
@@ -893,6 +967,9 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     if case.models is not None:
         models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
         assert models == [*case.models]
+    for model_id, facts in case.facts.items():
+        (model,) = [one for one in row.models if one.model_id == model_id]
+        assert {fact: getattr(model, fact) for fact in facts} == facts
 
     asked = of_server(server.seen())
     for has_key in (False, True):  # after a 401 the server is asked again, with the key

@@ -87,13 +87,6 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
             assert (server.connections, server.requests) == (0, [])
 
 
-async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client):
-    with server_with_certificate("hosts") as closing:
-        found = await make_client().models.check(Endpoint.parse(f"http://127.0.0.1:{closing.port}"))
-        assert "https://" in found.next_step
-        assert "it may want http or https" in found.sentence(found.name)
-
-
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch, tmp_path):
     empty = tmp_path / "empty.pem"
     empty.touch()

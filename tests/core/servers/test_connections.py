@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import socket
 import ssl
 
@@ -14,7 +13,7 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.http.connections import Connections, connect_timeout_s, read_up_to
 from lmchat.core.servers.http.network_errors import unavailable_error
 from tests.support.client_calls import endpoint_of
-from tests.support.scripted_server import Pause, error_reply, raw_reply
+from tests.support.scripted_server import Pause, raw_reply
 
 
 def because(error, cause):
@@ -123,16 +122,6 @@ def test_this_machine_gets_less_time_to_connect():
     assert connect_timeout_s(Endpoint.parse("localhost:1"), None) == 2
     assert connect_timeout_s(HERE, None) == 10
     assert connect_timeout_s(HERE, 3) == 3
-
-
-async def test_a_proxy_that_refuses_is_named(monkeypatch, make_client, server):
-    server.on("CONNECT box.invalid:1", error_reply(407, "who are you?"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, server.url)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    client = make_client(allowed_hosts=["box.invalid"])
-    found = await client.models.check(Endpoint.parse("https://box.invalid:1"))
-    assert re.match(r"The proxy .* box\.invalid:1: 407 ", found.detail)
 
 
 async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(

@@ -143,11 +143,6 @@ HEARD = (
         ),
     ),
     (
-        leads_to("https://box.example/v1/models", 301),
-        (NOT_AN_LLM, STOP_IT),
-        ("redirects", "The server redirects to https://box.example/v1/models.", FOLLOWS),
-    ),
-    (
         leads_to("https://[", 302),
         (NOT_AN_LLM, STOP_IT),
         (
@@ -161,9 +156,7 @@ HEARD = (
         (NOT_AN_LLM, STOP_IT),
         (NOT_AN_LLM, NO_SERVER, STEPS["wrong_path"].rstrip(".")),
     ),
-    (error_reply(404, "no such model"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (text_reply("no", status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (text_reply("no", status=501), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (json_reply({"data": "no list"}), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, CLOSES, WORKS)),
     # a proxy in front of a model server may forbid as well; only a page is that of a web server
@@ -178,7 +171,6 @@ HEARD = (
         (SERVER_ERROR, f"{ERROR}Not allowed.", RIGHTS),
     ),
     (html_reply(status=403), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, RIGHTS)),
-    (html_reply(status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     # of a gateway before the server
     (
         html_reply(status=504),

@@ -7,7 +7,7 @@ from lmchat.core.servers.request import AnyObject, AnyText, FittingValue
 from lmchat.core.sessions.message import Role, text_message
 from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
-from tests.support.scripted_server import error_reply, json_reply, sse
+from tests.support.scripted_server import error_reply, json_reply
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
 PERSON = FittingValue(schema=SCHEMA, name="person")
@@ -45,10 +45,6 @@ UNKNOWN_FIELD = json_reply(
     {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs are not permitted"}]},
     status=422,
 )
-NO_SCHEMAS = refusal_reply(
-    "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
-    param="response_format",
-)
 
 
 async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_client, server):
@@ -81,23 +77,6 @@ async def test_what_the_field_does_not_say_stands_in_the_system_prompt(client, s
         assert behind == "\n\n".join(filter(None, ("Be brief.", alone)))
 
 
-async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_and_is_remembered(
-    client, server
-):
-    server.on(CHAT, NO_SCHEMAS, chat_reply("{}"))
-    events = await answered(client, request_for(server, PERSON))
-    assert ['"age"' in words(seen) for seen in server.seen(CHAT)] == [False, True]
-    (note,) = notes(events)
-    assert note == (
-        "The server says: Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
-        "this model. lmchat now asks for JSON as a JSON object, the schema in words."
-    )
-    again, _ = await events_of(client, request_for(server, PERSON))
-    assert notes(again) == []
-    await events_of(client, request_for(server, PERSON, model="other"))
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, BY_OBJECT, BY_SCHEMA]
-
-
 async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
     make_client, server
 ):
@@ -112,26 +91,10 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
         await events_of(client, request_for(server, AnyObject()))
         assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS, IN_WORDS]
         assert '"age"' in words(server.seen(CHAT)[2])
-        assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
+        ways = ("as a JSON object, the schema in words", "in words")
+        for note, way in zip(notes(events), ways, strict=True):
+            assert note.endswith(f" lmchat now asks for JSON {way}.")
     server.requests.clear()
     server.on(CHAT, UNKNOWN_FIELD)
     _, error = await events_of(client, request_for(server, PERSON, model="other"))
     assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 3), "it ends in its own words"
-
-
-async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):
-    for refusal, kind, output in (
-        (
-            refusal_reply("Too long, also for json_schema", code="context_length_exceeded"),
-            "context_overflow",
-            PERSON,
-        ),
-        (refusal_reply("temperature is too high"), "bad_request", PERSON),
-        (NO_SCHEMAS, "bad_request", AnyText()),
-        (sse("{", {"error": {"message": "failed to parse grammar"}}), "server_error", PERSON),
-    ):
-        server.requests.clear()
-        server.on(CHAT, refusal)
-        events, error = await events_of(client, request_for(server, output))
-        assert (error.kind, notes(events)) == (kind, [])
-        assert response_formats(server) == [BY_SCHEMA if output is PERSON else None]

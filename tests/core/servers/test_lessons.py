@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from lmchat.core.servers.events import RequestAdapted
 from lmchat.core.servers.request import FittingValue
 from lmchat.core.servers.wire.lessons import LESSONS, SEND_AGAIN, Lesson, Refused, lessons_of
 from lmchat.core.servers.wire.request_format import RequestFormat
@@ -74,7 +75,10 @@ def parts_of(body) -> dict[str, object]:
             {name: message[name] for name in message if name.startswith("reasoning")}
             for message in messages
         ][-4:],
-        "ids": [message["tool_calls"][0]["id"] for message in calls],
+        "ids": {
+            *(message["tool_calls"][0]["id"] for message in calls),
+            *(message["tool_call_id"] for message in messages if "tool_call_id" in message),
+        },
         "empty texts": [message["content"] for message in calls],
     }
 
@@ -85,13 +89,23 @@ async def test_a_refusal_leads_to_one_more_request_that_differs_as_it_says_and_i
     record, server, client
 ):
     server.on(CHAT, reply_of(record), chat_reply("{}"))
-    for _ in range(2):
-        await answered(client, request_for(server, record))
+    events = await answered(client, request_for(server, record))
+    await answered(client, request_for(server, record))
     first, second, third = [parts_of(seen.json) for seen in server.seen(CHAT)]
     changes = {name for name in first | second if first.get(name) != second.get(name)}
     if "tools" in changes:
         changes -= {"ids", "empty texts"}  # calls are texts without tools
     assert changes == set(record["changes"])
+    if changes == {"ids"}:
+        (call_id,) = second["ids"]
+        assert (len(call_id), call_id.isalnum()) == (9, True)
+        notes = [event.note for event in events if isinstance(event, RequestAdapted)]
+        assert not any(" says: " in note for note in notes)
+    if changes == {"system"}:
+        moved = server.seen(CHAT)[1].json["messages"][0]
+        assert moved == {"role": "user", "content": "Be brief.\n\nRead it"}
+    if changes == {"empty texts"}:
+        assert second["empty texts"] == [None]
     assert {second.get(name) for name in ("max_tokens", "max_completion_tokens")} == {9, None}
     # one refusal does not cost the session its tools
     assert third == (first if changes == {"tools"} else second)

@@ -12,6 +12,7 @@ from lmchat.core.servers.model import (
     find_model,
     has_other_name,
     is_other_model,
+    model_meant,
     name_to_show,
     unknown_model_error,
 )
@@ -104,6 +105,7 @@ def test_an_alias_is_a_name_of_its_model():
     models = [*listed("org/smol", aliases=("smol-alias", "pub/Other")), *listed("smol-two")]
     for name in ("smol-alias", "SMOL-ALIAS", "other", "pub/Other", "smol"):
         assert find_model(name, models).model_id == "org/smol"
+    assert model_meant("smol-alias", models, is_exact=True).model_id == "org/smol"
 
 
 def test_a_remote_model_is_meant_by_its_whole_name_only():

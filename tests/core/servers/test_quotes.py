@@ -145,23 +145,15 @@ WORDS_OF_LESSONS = (
 @pytest.mark.rule("R-13")
 async def test_a_prompt_that_is_quoted_back_does_not_change_what_is_sent_next(server, make_client):
     for prompt in WORDS_OF_LESSONS:
-        for name, form in FORMS.items():
-            for status in (400, 500, 200):
-                server.requests.clear()
-
-                def play(seen: Seen, form=form, prompt=prompt, status=status):
-                    words = form(seen.json, prompt)
-                    if status == 200:
-                        return sse({"error": {"message": words}})
-                    return error_reply(status, words)
-
-                server.on(CHAT, play)
-                request = ask(server, prompt, product="vLLM", reasoning_effort="low")
-                system = text_message(Role.SYSTEM, "Be kind.")
-                request = replace(request, messages=(system, *request.messages), tools=(READ_TOOL,))
-                events, error = await events_of(make_client(), request)
-                assert len(server.seen(CHAT)) == 1, (name, status, prompt, events)
-                assert error.message.startswith("vLLM says: ")
+        for status in (400, 500):
+            server.requests.clear()
+            server.on(CHAT, error_reply(status, f"Message {json.dumps(prompt)} is odd"))
+            request = ask(server, prompt, product="vLLM", reasoning_effort="low")
+            system = text_message(Role.SYSTEM, "Be kind.")
+            request = replace(request, messages=(system, *request.messages), tools=(READ_TOOL,))
+            error = await failure_of(make_client(), request)
+            assert len(server.seen(CHAT)) == 1, prompt
+            assert error.message.startswith("vLLM says: ")
 
 
 async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client):
@@ -183,6 +175,15 @@ async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client
         tool = replace(READ_TOOL, wire_name="jinja_render")
         error = await failure_of(client, replace(ask(server), tools=(tool,)))
         assert error.kind == "server_error", words
+
+
+def test_the_name_of_a_model_that_is_a_usual_word_hides_no_words_of_a_refusal():
+    for name, words, kind in (
+        ("a", "tiny is not a chat model", "unsupported"),
+        ("model", "No model is loaded", "model_not_loaded"),
+    ):
+        facts = product_named("OpenAI-compatible").refusal_context(model=name)
+        assert refusal(400, {}, words.encode(), facts).kind == kind
 
 
 # As llama.cpp, Groq and LiteLLM quote what the model has written.

@@ -16,12 +16,10 @@ from lmchat.core.servers.events import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
-    RequestAdapted,
     RequestSent,
     TextDelta,
     UsageReported,
 )
-from lmchat.core.servers.request import FittingValue
 from lmchat.core.sessions.message import ReasoningPart, Role, TextPart, text_message
 from tests.support.client_calls import answered, ask, message_of, text_of
 from tests.support.real_server.server import BATCH
@@ -106,14 +104,6 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
         progress = await started(client, long, PromptProgress)
         assert progress.total_tokens > 10 * BATCH
         assert progress.processed_tokens < progress.total_tokens / 2, "the rest was never read"
-
-
-async def test_a_schema_that_the_server_cannot_use_is_sent_as_words(client, real_server):
-    schema = {"type": "object", "properties": {"age": {"type": "odd"}}}
-    request = request_to(real_server, max_tokens=9)
-    events = await answered(client, replace(request, output=FittingValue(schema=schema, name="p")))
-    (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
-    assert note.endswith("lmchat now asks for JSON as a JSON object, the schema in words.")
 
 
 async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_the_thought(

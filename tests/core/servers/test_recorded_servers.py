@@ -181,8 +181,6 @@ async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, 
         assert expected.tools in note
         assert note.endswith("Sending the request again without tools.")
         assert text_of(events) == expected.answer
-        events = await answered(client, request)
-        assert text_of(events) == expected.answer
 
 
 @pytest.mark.parametrize("name", CUT_PROMPTS, indirect=True)
@@ -297,7 +295,6 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         cli = Inside(home=tmp_path, url=server.url)
         value = cli.json("ask", "-m", "smol-512", "--json", stdin=LONG)
         assert (value["state"], value["prompt_cut"]) == ("complete", True)
-        assert cli.json("ask", "-m", "smol-512", "--json", "Hello")["prompt_cut"] is False
         for prompt, is_cut in ((LONG, True), ("Hello", None)):
             done = cli("ask", "-m", "smol-512", "--stream-json", stdin=prompt)
             assert json.loads(done.stdout.splitlines()[-1]).get("prompt_cut") is is_cut
@@ -312,10 +309,6 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         done = cli("ask", "-m", "smol-512", "--schema", str(schema), stdin=LONG)
         assert (done.returncode, json.loads(done.stdout)) == (0, {"Hello": "Hello"})
         assert "of which 15 were read: Ollama has left out a part." in done.stderr
-        done = cli("batch", "-m", "smol-512", "--schema", str(schema), stdin=lines)
-        long, short = map(json.loads, done.stdout.splitlines())
-        assert (long["prompt_cut"], short["prompt_cut"]) == (True, False)
-        assert long["value"] == short["value"] == {"Hello": "Hello"}
 
         names = ("smol-512:latest", "smol:latest")
         running = [{"name": one, "model": one, "context_length": 512} for one in names]

@@ -114,9 +114,3 @@ async def test_a_recorded_stream_reads_the_same_however_it_is_cut(name, form, si
     ends = takewhile(lambda place: place < len(body), accumulate(cycle(sizes)))
     pieces = [body[start:end] for start, end in pairwise((0, *ends, len(body)))]
     assert await read_in(pieces, content_type) == whole
-
-
-def test_recordings_of_eight_products_are_cut_up():
-    calls = [name for name in BODIES if b'"tool_calls":' in BODIES[name].replace(b" ", b"")]
-    assert len(BODIES) >= 39
-    assert {"koboldcpp-tools", "ollama-tools", "tools-stream"} <= set(calls)

@@ -34,7 +34,6 @@ from tests.support.scripted_server import (
     Cut,
     Seen,
     body_reply,
-    delta,
     error_reply,
     finish,
     json_reply,
@@ -105,13 +104,6 @@ async def test_the_words_of_a_server_are_told_in_whatever_frame_they_come(server
     server.on(CHAT, sse(b'data: {"error": {"code": 1}}\n\n'))
     error = await failure_of(make_client(), ask(server))
     assert error.message == "The server sent an error without a message."
-
-
-async def test_an_answer_that_was_cut_quotes_nothing_of_its_last_chunk(server, client):
-    for end in (b'data: {"choices":[{"del', b"da", b"data", b"data: [DO"):
-        server.on(CHAT, sse("Half", end))
-        error = await failure_of(client, ask(server))
-        assert error.kind == "interrupted", end
 
 
 async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(server, make_client):
@@ -205,21 +197,13 @@ async def test_tools_that_are_refused_twice_in_a_row_are_left_out_and_that_is_sh
 
 
 @pytest.mark.rule("R-13")
-async def test_one_refusal_does_not_cost_the_session_its_tools(server, make_client):
-    for status, error in (
-        (422, {"message": "The model wrote a tool call that does not fit", "code": "invalid"}),
-        (400, {"message": "tiny does not support tools"}),
-    ):
-        server.requests.clear()
-        refusal = json_reply({"error": error}, status=status)
-        answers = (chat_reply(), chat_reply())
-        server.on(CHAT, refusal, *answers, refusal, *answers, refusal, chat_reply())
-        client = make_client()
-        request = replace(ask(server), tools=(READ_TOOL,))
-        for _ in range(5):
-            await answered(client, request)
-        sent = ["tools" in seen.json for seen in server.seen(CHAT)]
-        assert sent == [True, False, True, True, False, True, True, False], "none in a row"
+async def test_one_refusal_does_not_cost_the_session_its_tools(server, client):
+    refusal, answers = error_reply(400, "tiny does not support tools"), [chat_reply()] * 2
+    server.on(CHAT, refusal, *answers, refusal, *answers, refusal, chat_reply())
+    for _ in range(5):
+        await answered(client, replace(ask(server), tools=(READ_TOOL,)))
+    sent = ["tools" in seen.json for seen in server.seen(CHAT)]
+    assert sent == [True, False, True, True, False, True, True, False], "none in a row"
 
 
 @pytest.mark.rule("R-13")
@@ -234,8 +218,6 @@ async def test_behind_a_result_of_a_tool_the_same_is_sent_once_more_and_never_wi
     )
     for status, error in (
         (422, {"message": "The model wrote a tool call that does not fit", "code": "invalid"}),
-        (400, {"message": "Grams want a number", "code": "tool_use_failed"}),
-        (500, {"message": "error parsing tool call: raw='{\"path\":'"}),
         (400, {"message": "tiny does not support tools"}),
     ):
         refusal = json_reply({"error": error}, status=status)
@@ -393,64 +375,17 @@ async def test_a_server_that_answers_one_at_a_time_is_asked_again_later_than_a_g
     assert sum(waits) > usual_s * (1 + exchange.JITTER), "usually, three attempts take 3 s"
 
 
-async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_load(
-    server, make_client
-):
-    words = "Model loading was stopped due to insufficient system resources."
-    row = {"key": "big/one", "type": "llm", "loaded_instances": []}
-    server.on("GET /v1/models", model_list("big/one", owned_by="organization_owner"))
-    server.on("GET /api/v1/models", json_reply({"models": [row]}))
-    server.on("POST /api/v1/models/load", error_reply(500, f"Failed to load model. Error: {words}"))
-    server.on(CHAT, error_reply(400, f'Failed to load model "big/one". Error: {words}'))
-    client = make_client()
-    (model,) = (await client.models.check(endpoint_of(server))).models
-    with pytest.raises(Exception, match="insufficient") as failed:
-        await client.models.load(model)
-    chat_error = await failure_of(client, ask(server, product="LM Studio", model="big/one"))
-    for error in (failed.value, chat_error):
-        assert error.kind == "model_failed"
-        assert "A smaller model or a smaller context window needs less" in error.next_step
-
-
-async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
-    server.on(CHAT, text_reply("Compute budget used up\nCome back later", status=500))
-    error = await failure_of(client, ask(server))
-    assert error.message == "The server says: Compute budget used up Come back later"
-    for words in (
-        "The engine at 10.0.0.1:8080 is gone",
-        'Invalid schema {"type": "x", "description": "A leaf", "title": "Leaf"} of a field',
-        "Error: the disk at /srv is full",
-    ):
-        server.on(CHAT, error_reply(500, words))
-        error = await failure_of(client, ask(server))
-        assert error.message == f"The server says: {words}"
-    server.on(CHAT, sse(delta("Hi"), {"error": {"detail": [{"msg": "Deep down"}]}}))
-    error = await failure_of(client, ask(server))
-    assert error.message == "The server says: Deep down"
-
-
 async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_step_is_its_own(
     server, client
 ):
-    for words, product, step in (
-        ("No model is loaded! Select one in the Model tab.", "OpenAI-compatible", "Load a model."),
-        ("No models are currently loaded.", "TabbyAPI", "Load it in TabbyAPI: POST"),
-        ("No model is loaded! Select one", "text-generation-webui", "Load it in the Model tab"),
-        ("Model is unloaded.", "LM Studio", "lmchat models load alder"),
-        ("No models are currently loaded.", "LiteLLM", "Load it on the server behind LiteLLM."),
-        ("No running session found for model 'alder'", "Jan", "Start its engine"),
-        ("No models are available", "Jan", "Start its engine"),
-    ):
-        server.requests.clear()
-        server.on(CHAT, json_reply({"detail": words}, status=503))
-        _, error = await events_of(client, ask(server, product=product, model="alder"))
-        assert (error.kind, len(server.seen(CHAT))) == ("model_not_loaded", 1), words
-        assert step in error.next_step, error.next_step
+    words = "No models are currently loaded."
+    server.on(CHAT, json_reply({"detail": words}, status=503))
+    error = await failure_of(client, ask(server, product="LiteLLM", model="alder"))
+    assert (error.kind, len(server.seen(CHAT))) == ("model_not_loaded", 1)
+    assert error.next_step.startswith("Load it on the server behind LiteLLM.")
     # recorded with TabbyAPI e632af4: it breaks if the request names a model
     server.on("GET /v1/models", model_list("alder", owned_by="tabbyAPI"))
-    server.on(
-        "GET /v1/model", json_reply({"detail": "No models are currently loaded."}, status=503)
-    )
+    server.on("GET /v1/model", json_reply({"detail": words}, status=503))
     await client.models.check(endpoint_of(server))
     server.on(CHAT, text_reply("Internal Server Error", status=500))
     for model, step in (("alder", "Load it in TabbyAPI"), ("oak", "Check the server's log")):

@@ -27,11 +27,6 @@ from tests.support.scripted_server import json_reply
 
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
 _FIELDS = {"reasoning_content", "reasoning", "thinking"}
-_SENT_CALL = {
-    "id": "c0",
-    "type": "function",
-    "function": {"name": "files__read", "arguments": "{}"},
-}
 
 
 def _loop() -> tuple[ChatMessage, ...]:
@@ -57,23 +52,6 @@ async def _sent(server, client, **more) -> list[dict]:
 
 
 @pytest.mark.rule("R-45")
-async def test_in_a_tool_loop_the_thought_goes_back_with_its_call_and_older_ones_do_not(
-    server, client
-):
-    assert await _sent(llama_cpp(server), client) == [
-        {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": "Hello!"},
-        {"role": "user", "content": "Read it"},
-        {
-            "role": "assistant",
-            "content": "",
-            "reasoning_content": "The file will tell.",
-            "tool_calls": [_SENT_CALL],
-        },
-        {"role": "tool", "tool_call_id": "c0", "content": "found"},
-    ]
-
-
 async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make_client):
     for keeps in (True, False):
         client = make_client()
@@ -124,15 +102,6 @@ async def test_thoughts_that_a_server_misses_are_given_back(server, make_client)
         sent = await _sent(server, make_client(), product="OpenAI-compatible")
         thoughts = [message.get(name) for message in sent]
         assert thoughts == [None, "Be kind.", None, "The file will tell.", None]
-
-
-@pytest.mark.rule("R-13")
-async def test_an_empty_text_beside_calls_that_a_server_refuses_is_sent_as_null(server, client):
-    refusal = json_reply({"error": {"message": "A message may not be blank."}}, status=400)
-    server.on(CHAT, refusal, chat_reply())
-    messages = (text_message(Role.USER, "Read it"), message_of(Role.ASSISTANT, _CALL), _loop()[-1])
-    _, call, _ = await _sent(server, client, messages=messages)
-    assert call == {"role": "assistant", "content": None, "tool_calls": [_SENT_CALL]}
 
 
 async def test_a_thought_to_go_on_with_is_no_empty_answer_where_no_field_is_known(server, client):

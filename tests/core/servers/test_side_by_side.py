@@ -50,10 +50,6 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
         with_slots(server, slots)
         await client.models.check(endpoint_of(server))
         assert await sent(client, request, 3) == slots
-    lm_studio(server).on(CHAT, hold)
-    request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
-    await client.models.check(endpoint_of(server))
-    assert await sent(client, request, 5) == 4
 
 
 async def test_the_first_request_to_a_model_that_is_not_in_memory_goes_alone(server, make_client):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from lmchat.base.errors import ServerRejected, StreamInterrupted
 from lmchat.core.config.settings import TimeoutSettings
 from lmchat.core.servers.events import UsageReported
-from lmchat.core.servers.stream import end as answer_end
 from tests.support.client_calls import answered, ask, events_of, text_of
-from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -72,21 +70,10 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
         assert error.next_step.startswith(hint)
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """Where nobody waits for seconds behind a finish reason."""
-    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.1)
-
-
-async def test_behind_an_answer_that_does_not_end_the_next_prompt_goes_out(hasty, server, client):
-    server.on(CHAT, sse("one", finish(), Hold()), chat_reply("two"))
-    events = await asyncio.gather(*(answered(client, ask(server)) for _ in range(2)))
-    assert [text_of(one) for one in events] == ["one", "two"]
-
-
 @pytest.mark.rule("R-19")
 async def test_the_last_counts_above_0_win(server, make_client):
     zeros, real = usage(0, 0), usage(23, 4)
+    begun = {"input_tokens": 20, "cache_read_input_tokens": 3}
     for chunks, counts in (
         ((real, real, zeros), (23, 4)),
         ((usage(23, 3), real, usage(23, 0)), (23, 4)),
@@ -97,6 +84,9 @@ async def test_the_last_counts_above_0_win(server, make_client):
         (({**finish(), "x_groq": {"usage": real["usage"]}},), (23, 4)),
         # earendil-works/pi#2017: Moonshot has it in the choice
         (({"choices": [{"index": 0, "delta": {}, "usage": real["usage"]}]},), (23, 4)),
+        # `/messages` of Anthropic, and `Usage` of New API, which has the counts of both APIs
+        (({"message": {"usage": begun}}, {"usage": {"output_tokens": 4}}), (23, 4)),
+        (({"usage": {"input_tokens": 0, "output_tokens": 0} | real["usage"]},), (23, 4)),
         (({**zeros, "timings": {"cache_n": 0, "prompt_n": 0, "predicted_n": 4}},), (None, 4)),
     ):
         server.on(CHAT, sse("Hi", finish(), *chunks, DONE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.core.servers.events import RequestAdapted
 from lmchat.core.servers.request import AnyObject
 from lmchat.core.sessions.message import Role, ToolResultPart, text_message
 from tests.support.client_calls import READ_TOOL, answered, ask, failure_of, message_of
@@ -58,20 +57,6 @@ def bodies(server) -> list[list[tuple[str, str]]]:
     return [[(one["role"], one["content"]) for one in sent] for sent in messages]
 
 
-def notes(events) -> list[str]:
-    return [event.note for event in events if isinstance(event, RequestAdapted)]
-
-
-def only_with_system(refusal: Reply):
-    """Refuse any system message in this way."""
-
-    def play(seen: Seen) -> Reply:
-        roles = [message["role"] for message in seen.json["messages"]]
-        return refusal if "system" in roles else chat_reply()
-
-    return play
-
-
 def without_response_format(seen: Seen) -> Reply:
     """Refuse `response_format`, so that the words for JSON become a system prompt."""
     if "response_format" in seen.json:
@@ -80,28 +65,6 @@ def without_response_format(seen: Seen) -> Reply:
 
 
 @pytest.mark.rule("R-13")
-async def test_a_refused_system_prompt_goes_into_the_first_prompt_and_that_is_remembered(
-    server, make_client
-):
-    for refusal in REFUSALS:
-        server.requests.clear()
-        client = make_client()
-        server.on(CHAT, only_with_system(refusal))
-        (note,) = notes(await answered(client, request(server)))
-        assert note.endswith(". Sending the system prompt in front of the first prompt.")
-        assert notes(await answered(client, request(server, "Hello", "Hi.", "And?"))) == []
-        started = ("user", "Be brief.\n\nHello")
-        assert bodies(server) == [
-            [("system", "Be brief."), ("user", "Hello")],
-            [started],
-            [started, ("assistant", "Hi."), ("user", "And?")],
-        ]
-        # another model of the server may know the role
-        server.on(CHAT, chat_reply())
-        await answered(client, request(server, model="other"))
-        assert bodies(server)[-1][0] == ("system", "Be brief.")
-
-
 async def test_a_template_without_the_role_takes_the_request_with_tools_and_with_words_for_json(
     server, make_client
 ):

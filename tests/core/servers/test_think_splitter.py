@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,40 +152,6 @@ def test_a_closing_mark_left_behind_a_thought_of_its_own_field_is_dropped():
     for text, answer in LEFT_OVER.items():
         for parts in ([text], list(text), *([text[:at], text[at:]] for at in range(len(text)))):
             assert split(parts, has_thought_field=True) == ("", answer), parts
-
-
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                *(mark for marks in FAMILIES for mark in (marks.open, marks.close)),
-                *(mark for marks in FAMILIES for mark in (marks.start, *marks.ends) if mark),
-                *(
-                    "<|start|>assistant",
-                    "<|channel|>",
-                    "analysis",
-                    "final",
-                    "<|message|>",
-                    "<|end|>",
-                ),
-                *("<|return|>", "<|call|>", "<|", "|>", "[", "a", " ", "\n", ",", "`"),
-            ]
-        ),
-        max_size=8,
-    ),
-    st.data(),
-    st.booleans(),
-)
-def test_any_cut_of_any_marks_gives_the_same_thought_and_answer(words, data, has_thought_field):
-    text = "".join(words)
-    positions = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
-    cuts = [0, *sorted(positions), len(text)]
-    parts = [text[start:end] for start, end in pairwise(cuts)]
-    apart = split([text], has_thought_field=has_thought_field)
-    assert split(parts, has_thought_field=has_thought_field) == apart
-    assert split(text, has_thought_field=has_thought_field) == apart
-    line = text.translate({ord("`"): None, ord("\n"): None})
-    assert split([f"`a {line}"]) == ("", f"`a {line}"), "a span of code is text"
 
 
 TAGS = ("<think>", "</think>", "<", "think", ">", "</", "</th")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.core.answers.live_stats import LiveStats
 from lmchat.core.config.settings import ChatSettings
 from lmchat.core.servers.events import (
     LifeSign,
     ReasoningDelta,
     RefusalDelta,
-    RequestSent,
     Rethought,
     TextDelta,
     ToolCallDelta,
@@ -44,18 +42,6 @@ async def test_where_tags_are_switched_off_all_is_text(server, make_client):
 
 
 @pytest.mark.rule("R-17")
-async def test_a_closing_tag_left_behind_a_thought_field_is_no_part_of_the_answer(server, client):
-    # from issues: vLLM 38864, kekzl/imp 793
-    thought = delta(reasoning_content="Six times seven.")
-    server.on(CHAT, sse(thought, delta("</th"), delta("ink>\n"), delta("\n42."), finish(), DONE))
-    expected = [ReasoningDelta(text="Six times seven."), TextDelta(text="42.")]
-    assert await told(client, ask(server)) == expected
-    server.on(CHAT, sse(thought, delta("Use <think>\n"), delta("</think>\n"), finish(), DONE))
-    texts = [one.text for one in await told(client, ask(server)) if isinstance(one, TextDelta)]
-    assert "".join(texts) == "Use <think>\n</think>\n"
-
-
-@pytest.mark.rule("R-17")
 async def test_a_closing_tag_alone_is_a_word_where_the_template_opens_no_thought(
     server, make_client
 ):
@@ -80,15 +66,6 @@ async def test_a_closing_tag_alone_is_a_word_where_the_template_opens_no_thought
             assert (kinds == {TextDelta}) is has_answer
 
 
-async def test_a_refusal_is_an_event_of_its_own(server, client):
-    pieces = (delta("Well. "), delta(refusal="I can"), delta(refusal="not."), finish(), DONE)
-    server.on(CHAT, sse(ROLE, *pieces))
-    said, *refused = await told(client, ask(server))
-    assert said == TextDelta(text="Well. ")
-    assert {type(event) for event in refused} == {RefusalDelta}
-    assert "".join(event.text for event in refused) == "I cannot."
-
-
 def is_token(event) -> bool:
     return isinstance(event, PARTS) or event == LifeSign(is_token=True)
 
@@ -109,10 +86,6 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
     ):
         server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
         events = await answered(client, ask(server))
-        turn = LiveStats(model="tiny", started_s=0)
-        for second, event in enumerate(events):  # a turn that took one second an event
-            turn.apply(event, second)
-        position = next(second for second, event in enumerate(events) if is_token(event))
-        assert turn.ttft_ms == (position - events.index(RequestSent())) * 1e3
+        position = next(number for number, event in enumerate(events) if is_token(event))
         is_joined = getattr(events[position], "chunks", 1) > 1  # with the second one
         assert is_joined or any(map(is_token, events[position + 1 :])), "it was not the second one"

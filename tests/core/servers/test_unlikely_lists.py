@@ -8,10 +8,7 @@ import pytest
 
 from lmchat.base.errors import ServerRejected
 from lmchat.core.config.settings import TimeoutSettings
-from lmchat.core.config.state import State
-from lmchat.core.servers.discovery.choose import choose, require_model
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of, replay
 from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
@@ -38,18 +35,12 @@ OLLAMA = {
 }
 
 
-async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, make_client):
+async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, client):
     """Ollama behind a proxy made with Express, which is a hint at LM Studio, too."""
     for route, reply in OLLAMA.items():
         server.on(route, reply)
-    client = make_client()
     looks = [(await client.models.check(endpoint_of(server))).product for _ in range(3)]
     assert looks == ["OpenAI-compatible", "Ollama", "Ollama"]
-    client = make_client()
-    client.models.scan_also({"Ollama": endpoint_of(server)})
-    assert (await client.models.check(endpoint_of(server))).product == "Ollama", (
-        "it is expected here"
-    )
 
 
 KOBOLDCPP = {
@@ -123,26 +114,6 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
         (probed,) = [one for one in await client.models.detect() if one.endpoint.port == 8080]
         assert [model.slots for model in probed.models].count(3) == told
     assert len(server.seen("GET /props")) == 11, "then no more"
-
-
-async def test_an_alias_of_llama_swap_is_a_name(server, client):
-    """Its list has no row for an alias, and the server takes it as it does the name."""
-    aliases = ["alder", 7, None, "", {"name": "birch"}]
-    rows = [
-        {
-            "id": "alder-4b-q4",
-            "owned_by": "llama-swap",
-            "meta": {"llamaswap": {"aliases": aliases}},
-        },
-        {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
-    ]
-    server.on(LIST, json_reply({"data": rows}))
-    probed = await client.models.check(endpoint_of(server))
-    assert [model.aliases for model in probed.models] == [("alder",), ()]
-    assert model_meant("alder", probed.models, is_exact=True).model_id == "alder-4b-q4"
-    require_model("alder", probed, [probed])
-    choice = choose([probed], model="alder", state=State())
-    assert choice.target.model_id == "alder-4b-q4"
 
 
 async def test_llama_swap_says_ok_in_plain_text(server, client):

@@ -161,21 +161,16 @@ async def test_a_part_that_is_whole_is_not_downloaded_again_and_a_store_may_end_
     assert scripted.ranges == ["", "", "bytes=7-"]
 
 
-async def test_a_store_without_ranges_begins_from_the_start(scripted, hub, tmp_path):
-    scripted.sent_bytes = 5000
-    with pytest.raises(EngineUnavailable):
-        await got(hub, tmp_path)
-    scripted.sent_bytes, scripted.has_ranges = None, False
-    assert (await got(hub, tmp_path)).read_bytes() == FILE
-
-
-async def test_another_version_of_a_file_continues_no_part(scripted, hub, tmp_path):
-    scripted.sent_bytes = 5000
-    with pytest.raises(EngineUnavailable):
-        await got(hub, tmp_path)
-    scripted.sent_bytes = None
-    scripted.put({NAME: FILE[::-1]})
-    assert (await got(hub, tmp_path)).read_bytes() == FILE[::-1]
+async def test_without_ranges_or_with_another_version_no_part_is_continued(scripted, hub, tmp_path):
+    for has_ranges, data in ((False, FILE), (True, FILE[::-1])):
+        scripted.put({NAME: FILE})
+        scripted.sent_bytes = 5000
+        folder = tmp_path / f"{has_ranges}"
+        with pytest.raises(EngineUnavailable):
+            await got(hub, folder)
+        scripted.sent_bytes, scripted.has_ranges = None, has_ranges
+        scripted.put({NAME: data})
+        assert (await got(hub, folder)).read_bytes() == data
 
 
 async def test_bytes_that_were_not_asked_for_are_deleted_and_the_next_run_is_right(

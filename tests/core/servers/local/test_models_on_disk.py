@@ -114,13 +114,6 @@ def test_links_that_go_in_circles_and_second_names_are_survived(tmp_path):
     assert len(walk(tmp_path)) == 1
 
 
-def test_models_of_the_same_name_are_told_apart(tmp_path):
-    for folder in ("a", "b"):
-        write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
-    models = with_unique_names(gguf_models({tmp_path: ""}))
-    assert [model.name for model in models] == ["same", "b/same"]
-
-
 def test_a_third_model_of_the_same_name_in_a_folder_of_the_same_name_is_listed_too(tmp_path):
     for program in ("one", "three", "two"):
         write_model(tmp_path / program / "folder/same.gguf")
