@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from unittest.mock import AsyncMock, Mock, patch
+from unittest.mock import Mock, patch
 
 from textual import events
 
 from lmchat.base.errors import (
     ServerRejected,
-    StoreUnavailable,
 )
 from lmchat.core.config.settings import ChatSettings
 from lmchat.core.servers.events import (
@@ -20,16 +19,11 @@ from lmchat.core.servers.events import (
 )
 from lmchat.core.sessions.message import AnswerState
 from lmchat.core.sessions.prompts import PendingPrompt
-from tests.support.desktop import calm, gone, ready_desktop, sent, shown
+from tests.support.desktop import calm, full_disk, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 SMALL = [probed("", model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
-
-
-def full_disk(store):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
-    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 
 async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk_is_back(tmp_path):

@@ -12,7 +12,7 @@ from lmchat.app.tui.chat_log.chat_log import ChatLog
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.widgets.session_list import SessionList
-from tests.support.desktop import Desktop, ready_desktop
+from tests.support.desktop import Desktop, click_screen, ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 CODE = "See [one](http://a.example) and [two](http://b.example).\n\n```py\na = 1\n```"
@@ -28,12 +28,6 @@ MESSAGE_LETTERS = {
 }
 
 
-async def click(desk: Desktop, words: str, *, times: int = 1, by: int = 0) -> None:
-    rows = desk.text.split("\n")
-    y = next(y for y, row in enumerate(rows) if words in row)
-    await desk.pilot.click(offset=(rows[y].index(words) + 1 + by, y), times=times)
-
-
 async def drag(desk: Desktop) -> None:
     rows = desk.text.split("\n")
     y = next(y for y, row in enumerate(rows) if "See one" in row)
@@ -47,7 +41,7 @@ Way = Callable[[Desktop], Awaitable[None]]
 
 
 def clicks(words: str, **how: int) -> Way:
-    return lambda desk: click(desk, words, **how)
+    return lambda desk: click_screen(desk, words, **how)
 
 
 def presses(*keys: str) -> Way:
@@ -55,7 +49,7 @@ def presses(*keys: str) -> Way:
 
 
 async def copies_a_word(desk: Desktop) -> None:
-    await click(desk, "See one", times=2)
+    await click_screen(desk, "See one", times=2)
     await desk.press("ctrl+c")
 
 
@@ -67,7 +61,7 @@ async def opens_a_hit(desk: Desktop) -> None:
 
 async def clicks_after_keys(desk: Desktop) -> None:
     await desk.press("alt+up")
-    await click(desk, "See one")
+    await click_screen(desk, "See one")
 
 
 def says(line: str, *keys: str, opens: str = "") -> Way:
@@ -84,7 +78,6 @@ WAYS: dict[str, dict[str, Way]] = {
         "a click on a prompt": clicks("second question"),
         "a click on a message that had the keys": clicks_after_keys,
         "a double click": clicks("See one", times=2),
-        "a triple click": clicks("See one", times=3),
         "a copied word": copies_a_word,
         "a drag": drag,
         "a click on a version": clicks("/2›"),
@@ -109,7 +102,6 @@ WAYS: dict[str, dict[str, Way]] = {
         "the tree, taken": presses("alt+up", "t", "up", "enter"),
         "the pager": presses("alt+up", "o"),
         "the help, left": presses("alt+up", "question_mark", "escape"),
-        "the palette, left": presses("alt+up", "ctrl+p", "escape"),
         "the picker, left": presses("alt+up", "ctrl+o", "escape"),
         "a file to save, left": presses("alt+up", "w", "escape"),
     },
@@ -117,7 +109,6 @@ WAYS: dict[str, dict[str, Way]] = {
         "the palette, run": presses("alt+up", "ctrl+p", *"rendered", "enter"),
         "/source": says("/source"),
         "/context, taken": says("/context", "home", "enter", opens="of 8 192 tokens"),
-        "/tree, left": says("/tree", "escape"),
         "a hit of the search": opens_a_hit,
         "a new title, left": presses("ctrl+b", "n", "escape"),
         "an opened session": presses("ctrl+b", "enter"),
