@@ -6,11 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 from msgspec.structs import force_setattr, replace
 from textual import events
@@ -26,7 +27,7 @@ from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.widgets.message_row import MessageRow
 from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.app.tui.workspace import Report, Workspace
-from lmchat.base.errors import FileRefused
+from lmchat.base.errors import FileRefused, StoreUnavailable
 from lmchat.core.attachments.file_finder import FileFinder
 from lmchat.core.attachments.shell_command import ShellCommand
 from lmchat.core.chat.service import ChatService
@@ -508,9 +509,6 @@ class Situation(Desktop):
     ports: PortMap
     credentials: Credentials
 
-    def status_at(self, port: int) -> ServerStatus:
-        return next(one for one in self.workspace.finder.servers if one.endpoint.port == port)
-
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
         key = place if isinstance(place, tuple) else ("localhost", place)
         self.ports.places.pop(key, None)
@@ -644,6 +642,12 @@ async def gone(desk: Desktop, text: str) -> None:
     await desk.until(lambda: not is_shown(desk, text), f"a screen without “{text}”")
 
 
+def full_disk(store: Store) -> AbstractContextManager[object]:
+    """Let the store have no room for what is said."""
+    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
+    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
+
+
 async def click(desk: Desktop, words: str, *, nth: int = 0, times: int = 1) -> None:
     """Click the second letter of some words, at the n-th place of the log where they stand."""
     log = desk.log_view
@@ -651,3 +655,10 @@ async def click(desk: Desktop, words: str, *, nth: int = 0, times: int = 1) -> N
     positions = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
     x, y = positions[nth]
     await desk.pilot.click(log, offset=(x - log.region.x + 1, y - log.region.y), times=times)
+
+
+async def click_screen(desk: Desktop, words: str, *, times: int = 1, by: int = 0) -> None:
+    """Click the second letter of some words, or cells beside it, wherever they first stand."""
+    rows = desk.text.split("\n")
+    x, y = next((row.index(words), y) for y, row in enumerate(rows) if words in row)
+    await desk.pilot.click(offset=(x + 1 + by, y), times=times)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.app.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.core.chat.followers import NOT_THINKING
 from lmchat.core.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from tests.support.desktop import gone, ready_desktop, shown
@@ -55,23 +54,3 @@ async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_
         gates[2].set()
         await desk.until(lambda: not hidden.is_running, "the end of the hidden answer")
         assert len(backend.thoughts_to_end) == 2
-
-
-async def test_the_palette_offers_to_end_a_thought_only_while_there_is_one(tmp_path):
-    thought, text = asyncio.Event(), asyncio.Event()
-    steps = [RequestSent(), ReasoningDelta(text="Hm. "), thought, TextDelta(text="Four beds.")]
-    backend = llama([*steps, text, StreamFinished(reason="stop")])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("How many beds?", sees=HINT)
-        await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
-        await desk.type("thought")
-        await shown(desk, "End the thought")
-        await desk.press("escape")
-        thought.set()
-        await shown(desk, "Four beds.")
-        await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
-        await desk.type("thought")
-        await gone(desk, "End the thought")
-        await desk.press("escape")
-        text.set()
-        await desk.answered()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import os
 
 import pytest
@@ -8,10 +7,9 @@ import pytest
 from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.quirks.keys import Paste
 from lmchat.core.sessions.message import FilePart
-from lmchat.core.sessions.prompts import file_line, split_draft
+from lmchat.core.sessions.prompts import file_line
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
-from tests.support.files_to_attach import image, pdf
-from tests.support.scripted_backend import answer_steps
+from tests.support.files_to_attach import image
 
 A_FILE = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3)
 
@@ -33,7 +31,6 @@ def paste(desk, text: str) -> None:
 
 async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path):
     made(tmp_path, "garden.md", "old/garden.md", "beds.txt", "a.md", "b.md")
-    (tmp_path / "plan.pdf").write_bytes(pdf("Sow lettuce.", "", "Water it.", ""))
     await desk.type("@grd")
     await shown(desk, "garden.md", "old/garden.md")
     assert "beds.txt" not in desk.text
@@ -86,26 +83,6 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.say("Shorten @a.md now")
     await desk.answered(5)
 
-    desk.prompt_input.put("")
-    await desk.type("@new")
-    await shown(desk, "No file matches.")
-    made(tmp_path, "new.md")
-    await desk.press(".", sees="new.md", hides="No file matches.")
-    desk.prompt_input.put("")
-    await desk.type("@plan")
-    await shown(desk, "plan.pdf")
-    await desk.press("tab")
-    await desk.prompt_is("[plan.pdf (59 B of text; 2 of 4 pages have no text: 2, 4)]\n")
-    await desk.ask("Sum up")
-    await shown(desk, "plan.pdf (59 B of text; 2 of 4 pages have no text: 2,")
-
-    await desk.say("/file a.md")
-    await desk.prompt_is("[a.md (19 B)]\n")
-    await desk.press("backspace", "backspace")  # takes it away as a whole
-    assert desk.prompt_input.text == ""
-    await desk.press("ctrl+z")
-    assert [file.name for file in split_draft(desk.prompt_input.full_text)[1]] == ["a.md"]
-
 
 async def test_the_command_attaches_a_pattern(desk, tmp_path):
     made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
@@ -114,29 +91,6 @@ async def test_the_command_attaches_a_pattern(desk, tmp_path):
     await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
     await desk.ask("Explain.")
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
-
-
-async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_asked(tmp_path):
-    made(tmp_path, "notes/a.md", "notes/b.md")
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        session_id, save_file = desk.session_id, desk.store.files.save
-        is_asked, may_save = asyncio.Event(), asyncio.Event()
-
-        async def save_slowly(data: bytes) -> None:
-            is_asked.set()
-            await may_save.wait()
-            await save_file(data)
-
-        desk.store.files.save = save_slowly
-        await desk.say("/file notes")
-        await is_asked.wait()
-        await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.active.messages, "a new session")
-        may_save.set()
-        await shown(desk, "Attached: 2 files")
-        assert desk.prompt_input.text == ""
-        desk.dispatcher.controllers.session_view.switch_to(session_id)
-        await desk.prompt_is("[notes/a.md (25 B)]\n[notes/b.md (25 B)]\n")
 
 
 async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_told(tmp_path):
@@ -238,26 +192,3 @@ async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_p
     await desk.prompt_is(f"/import {tmp_path}/my notes.md")
     await desk.pilot.pause()
     assert desk.prompt_input.text == f"/import {tmp_path}/my notes.md"
-
-
-async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
-    (tmp_path / "a.md").write_text("```py\n1\n```\n\n", encoding="utf-8")
-    (tmp_path / "b.py").write_bytes(b"\xef\xbb\xbfprint()  \r\n")
-    await desk.type("First")
-    await desk.press("ctrl+j")
-    await desk.type("see @a.m")
-    await shown(desk, "a.md")
-    await desk.press("tab")
-    await desk.prompt_is("First\n[a.md (13 B)]\nsee a.md ")
-    await desk.press("ctrl+j")
-    await desk.type("@b.p")
-    await shown(desk, "b.py")
-    await desk.press("tab")
-    await desk.until(lambda: "[b.py" in desk.prompt_input.text, "the second file")
-    await desk.press("enter")
-    await desk.until(lambda: desk.backend.requests, "the request")
-    [content] = sent(desk.backend)
-    assert content == (
-        "First\na.md (13 bytes):\n````md\n```py\n1\n```\n````\nsee a.md \n"
-        "b.py (10 bytes):\n```py\nprint()\n```"
-    )

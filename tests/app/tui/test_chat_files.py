@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 import os
 
 import psutil
 import pytest
-from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -21,11 +19,9 @@ from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
-def exported(folder, *texts, name="talk.json", session_id=None):
+def exported(folder, *texts, name="talk.json"):
     path, title = folder / name, texts[0] if texts else "Which vegetables?"
     session = chat(*(texts or (title, "Lettuce grows.")), title=title)
-    if session_id is not None:
-        session = replace(session, header=replace(session.header, session_id=session_id))
     path.write_text(to_json(session), encoding="utf-8")
     return path
 
@@ -119,22 +115,6 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(
         assert "Hmm" not in (tmp_path / "plan.txt").read_text(encoding="utf-8")
 
 
-async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
-    target = tmp_path / "out.md"
-    scripts = answer_steps("Lettuce."), answer_steps("Beta.")
-    async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
-        await desk.press("ctrl+n", hides="Lettuce.")
-        await desk.ask("alphabet")
-        desk.dispatcher.controllers.saved_sessions.search("lettuce")
-        await shown(desk, "1 hit in 1 session")
-        await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
-        await desk.press("ctrl+e", leads_to=AskDialog)
-        assert desk.app.screen.query_one(Input).value == "vegetables.md"
-        desk.app.screen.query_one(Input).value = str(target)
-        await desk.press("enter", sees="Exported to")
-        assert "Lettuce." in target.read_text(encoding="utf-8")
-
-
 async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refused_one_is_told(
     desk, tmp_path, monkeypatch
 ):
@@ -159,14 +139,6 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     await desk.say("/import talk.json", sees="already exists")
     await shown(desk, "Lettuce grows.")
     assert len(await desk.store.list_sessions()) == 1
-    exported(tmp_path, "Which trees?", "Larches.", session_id=desk.session_id)
-    await desk.say("/import talk.json", sees="Larches.")
-    await shown(desk, "“Which vegetables?” is continued by 2 new messages")
-
-    odd = exported(tmp_path, "Which herbs?", name="odd.json")
-    odd.write_text(f"[{odd.read_text(encoding='utf-8')}, 5]", encoding="utf-8")
-    await desk.say("/import odd.json", sees="record 2")
-    await desk.press("escape", sees="Which herbs?")
 
     folder = tmp_path / "chats"
     folder.mkdir()
@@ -180,26 +152,6 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     await shown(desk, "bad0.json", "bad3.json")
     await desk.press("escape", hides="bad3.json")
     assert len(await desk.store.list_sessions()) == before + 2
-
-
-async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
-    path = many(tmp_path, 9)
-    desk = make_desktop(tmp_path)
-    desk.workspace.importer = Importer(desk.store, quiet_s=0)
-    write, written = desk.store.import_session, []
-
-    async def import_session(session):
-        if written:
-            await asyncio.Event().wait()
-        written.append(session)
-        return await write(session)
-
-    desk.store.import_session = import_session
-    async with running(desk):
-        await desk.ready()
-        await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="1 chat, 1 message so far.")
-        await desk.press("escape", sees="Stopped. Start the import again for the rest.")
-        assert len(await desk.store.list_sessions()) == 1
 
 
 @pytest.mark.posix

@@ -5,8 +5,6 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.app.commands.conditions import NO_CODE
-from lmchat.app.tui.dialogs.ask_dialog import AskDialog
-from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.base.errors import StreamInterrupted
 from lmchat.core.servers.events import RequestSent, TextDelta
@@ -15,7 +13,7 @@ from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.sessions.session import MessagePath, Session
 from tests.support.chats import header
 from tests.support.desktop import gone, is_shown, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, half
+from tests.support.scripted_backend import answer_steps, half
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
@@ -130,19 +128,6 @@ async def test_an_edit_is_text_and_neither_runs_nor_offers_a_command(tmp_path):
         await desk.until(lambda: desk.texts == ["/stats", "/stats"], "the rewritten answer")
 
 
-async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_draft(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("x", "ctrl+p", *"change the system", sees="Change the system prompt")
-        await desk.press("enter", leads_to=AskDialog, sees="Esc close")
-        await desk.press("enter", sees="Type something")
-        await desk.press(*"Be kind.", "enter", leads_to=ChatScreen, sees="Be kind.")
-        await desk.press("ctrl+p", *"add files", "enter", leads_to=AskDialog)
-        await desk.press(*"no.txt", "enter", sees="no.txt does not exist. Check the path.")
-        assert isinstance(desk.app.screen, AskDialog)
-        await desk.press("escape", leads_to=ChatScreen)
-        assert desk.prompt_input.text == "x"
-
-
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
@@ -205,30 +190,6 @@ async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
         await desk.press("alt+up", "escape")
         await desk.app.run_action("app.run('message.source')")
         await shown(desk, "    - three")
-
-
-async def test_the_pager_has_all_of_a_message_of_which_the_log_shows_the_ends(tmp_path):
-    thought = "".join(f"Thought {number}.\n" for number in range(9_000))
-    script = answer_steps("Done.", thought=thought)
-    async with ready_desktop(tmp_path, script, asked=["one"]) as desk:
-        await desk.press("alt+up", "enter", sees="Thought 0.")
-        await desk.press("o")
-        await desk.until(lambda: bool(desk.paged), "the pager")
-        assert desk.paged[0].split() == [*thought.split(), "Done."]
-
-
-async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
-    backend = ScriptedBackend(answer_steps("A."), answer_steps("B."), answer_steps("C."))
-    async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
-        old = desk.session_id
-        await desk.press("alt+up", "alt+up", "alt+up", "f")
-        await desk.until(lambda: desk.session_id != old, "the fork")
-        await gone(desk, "B.")
-        await desk.say("three")
-        await desk.at_rest(requests=3)
-        assert await desk.texts_on_disk() == ["one", "A.", "three", "C."]
-        kept = (await desk.store.open_session(old)).messages
-        assert [m.text for m in kept] == ["one", "A.", "two", "B."]
 
 
 async def test_a_fork_shows_what_was_read_when_it_began(tmp_path):

@@ -16,7 +16,6 @@ from tests.support.scripted_backend import (
     ENDPOINT,
     ScriptedBackend,
     answer_steps,
-    half,
     hold,
     model,
     probed,
@@ -274,32 +273,3 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a name")
         await desk.say("/model 2")
         await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a number")
-
-
-async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
-    gate = asyncio.Event()
-    backend = two(half("Let", gate, "tuce."), answer_steps("B"))
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("two")
-        await desk.press("ctrl+o", *"gem", "enter")
-        gate.set()
-        await desk.answered(2)
-        assert [request.target.model_id for request in backend.requests] == [
-            "qwen3-8b",
-            "gemma-3-4b",
-        ]
-        assert (await desk.on_disk())[1].text == "Lettuce."
-
-
-async def test_a_model_that_answers_in_another_session_is_loaded_here_too(tmp_path):
-    backend = ScriptedBackend(half("Sow"))
-    async with ready_desktop(tmp_path, backend=backend, size=(80, 24)) as desk:
-        backend.results = (probed("model_not_loaded", model(state=LoadState.NOT_LOADED)),)
-        await desk.press("f5", sees="not loaded  qwen3-8b")
-        await desk.say("when?", sees="Sow", hides="not loaded")
-        await desk.press("ctrl+n", sees="Type a message and press Enter.")
-        await desk.press("x")
-        await desk.prompt_is("x")
-        assert "not loaded" not in desk.text
-        assert "● qwen3-8b" in desk.text

@@ -5,21 +5,8 @@ import asyncio
 import pytest
 
 from lmchat.core.servers.events import ReasoningDelta, RequestSent, TextDelta
-from lmchat.core.sessions.message import AnswerState, Failure, Role
 from tests.support.desktop import Desktop
-from tests.support.saved_chat import SIZES, TALK, said, seen, steps
-
-BROKEN = Failure(
-    kind="interrupted",
-    message="The connection broke off.",
-    hint="Is the server still there? Press a to continue.",
-    details="RemoteProtocolError",
-    failure_id="4f2a",
-)
-INTERRUPTED = said(
-    4, Role.ASSISTANT, "Wood sorrel and", state=AnswerState.INTERRUPTED, failure=BROKEN
-)
-FAILED = said(4, Role.ASSISTANT, "", state=AnswerState.FAILED, failure=BROKEN)
+from tests.support.saved_chat import SIZES, TALK, seen, steps
 
 
 @pytest.mark.parametrize("size", ["200x50", "80x24", "40x12"])
@@ -62,13 +49,3 @@ def test_a_panel_over_the_chat(snap_compare, tmp_path, key, size):
     sees = "/ filter" if key == "ctrl+b" else "Context"
     see = steps(desk, sees, key)
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
-
-
-def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
-    desk = seen(tmp_path, *TALK[:2])
-
-    async def hide_count(desk):
-        desk.app.screen.show_figures("3 of all")  # another command must not change the picture
-
-    see = steps(desk, "Start a new session", "ctrl+p", *"new", then=hide_count)
-    assert snap_compare(desk.app, terminal_size=SIZES["80x24"], run_before=see)

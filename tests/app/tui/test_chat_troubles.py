@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from unittest.mock import AsyncMock, Mock, patch
+from unittest.mock import Mock, patch
 
 from textual import events
 
 from lmchat.base.errors import (
     ServerRejected,
-    StoreUnavailable,
 )
 from lmchat.core.config.settings import ChatSettings
 from lmchat.core.servers.events import (
@@ -20,33 +19,11 @@ from lmchat.core.servers.events import (
 )
 from lmchat.core.sessions.message import AnswerState
 from lmchat.core.sessions.prompts import PendingPrompt
-from lmchat.core.storage.store import Store
-from tests.support.desktop import calm, gone, ready_desktop, sent, shown
+from tests.support.desktop import calm, full_disk, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 SMALL = [probed("", model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
-
-
-def full_disk(store):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
-    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
-
-
-async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path):
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    store = Store(tmp_path / "file" / "sessions.db")
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"], store=store
-    ) as desk:
-        await shown(desk, "Alpha.", "Nothing is saved")
-        await desk.ask("two", 2)
-        assert [m.text for m in desk.backend.requests[1].messages] == ["one", "Alpha.", "two"]
-        await shown(desk, "Nothing is saved")
-        target = tmp_path / "out.md"
-        await desk.say(f"/export {target}")
-        await shown(desk, "Exported to")
-        assert "Beta." in target.read_text(encoding="utf-8")
 
 
 async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk_is_back(tmp_path):
@@ -132,19 +109,6 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         desk.prompt_input.put("many words " * 85)
         await desk.pilot.pause(0.5)  # more than the log waits while one types
         assert "left out" not in desk.text
-
-
-async def test_an_edited_prompt_counts_with_its_new_length_and_without_what_follows_it(tmp_path):
-    small = [probed("", model(context_loaded=8000))]
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, results=small)
-    async with ready_desktop(tmp_path, asked=["one " * 400, "two"], backend=backend) as desk:
-        await shown(desk, "~529 of 8")
-        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e", sees="Esc cancel edit")
-        await shown(desk, "~400 of 8")
-        desk.prompt_input.put("one " * 900)
-        await shown(desk, "~900 of 8")
-        await desk.press("escape")
-        await shown(desk, "~529 of 8")
 
 
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):

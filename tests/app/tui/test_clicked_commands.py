@@ -6,7 +6,7 @@ import re
 from lmchat.app.tui.widgets.key_bar import KeyBar
 from lmchat.base.errors import StreamInterrupted
 from lmchat.core.servers.events import RequestSent, TextDelta
-from tests.support.desktop import calm, click, ready_desktop, shown
+from tests.support.desktop import click, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, half
 
 
@@ -66,20 +66,6 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await shown(desk, "stopped")
 
 
-async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
-    code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
-    async with ready_desktop(tmp_path, answer_steps(code), asked=["one"]) as desk:
-        for nth, copied, note in (
-            (2, "c", "Block 3 of 3"),
-            (0, "a = 1", "Block 1 of 3"),
-            (1, "b", "Block 2 of 3"),
-        ):
-            await desk.press("alt+up", sees="c copy")
-            await click(desk, "c copy", nth=nth)
-            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
-            await shown(desk, note)
-
-
 async def test_a_click_on_code_of_the_reasoning_copies_that_code(tmp_path):
     text = "```\nb\n```\n\n```\nd\n```"
     steps = answer_steps(text, thought="```\na = 1\n```\n\n```\nc\n```\n")
@@ -90,25 +76,6 @@ async def test_a_click_on_code_of_the_reasoning_copies_that_code(tmp_path):
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
         await desk.press("alt+up", "c")  # continues in the text, where it was before
         await desk.until(lambda: desk.copied[-1:] == ["d"], "d")
-
-
-async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp_path):
-    own = {"stop": "f7", "message.regenerate": "x,f8", "message.copy_code": "ctrl+y", "copy": "f9"}
-    scripts = (
-        [StreamInterrupted("It broke.")],
-        answer_steps("```py\na = 1\n```"),
-        half("Gam"),
-    )
-    async with ready_desktop(tmp_path, *scripts, settings=calm(keys=own), asked=["one"]) as desk:
-        await desk.press("alt+up", sees="x retry  e edit prompt")
-        await click(desk, "x retry")
-        await shown(desk, "a = 1")
-        await desk.at_rest()
-        await desk.press("alt+up", sees="^Y copy")
-        await desk.press("f7")  # to the prompt
-        await desk.say("two", sees="Gam")
-        await click(desk, "F7 stop")
-        await shown(desk, "stopped")
 
 
 async def test_ctrl_c_at_selected_blanks_stops_no_answer(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,11 +12,7 @@ from lmchat.app.tui.quirks.keys import Paste
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.base.errors import FileRefused
 from lmchat.core.sessions.prompts import split_draft
-from lmchat.core.storage.store import Store
-from tests.support.chats import header, prompt
 from tests.support.desktop import (
-    desktop,
-    gone,
     kept_as,
     make_desktop,
     ready_desktop,
@@ -56,71 +51,6 @@ async def name_leaf(desk) -> None:
 
 def names(draft: str) -> list[str]:
     return [file.name for file in split_draft(draft)[1]]
-
-
-async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-        await name_leaf(desk)
-        await desk.type("please")
-        await desk.press("enter", sees="Sent once leaf.md is there")
-        await shown(desk, "next  @leaf.md please", "Esc gives it back")
-        await desk.say("and then?")
-        assert desk.active.queue.drafts == ("@leaf.md please", "and then?")
-        await desk.type("later")
-        assert desk.backend.requests == []
-        may_save.set()
-        await desk.answered(2)
-        first, second = sent(desk.backend)
-        assert first.endswith("\nplease")
-        assert "Leaves are green." in first
-        assert second == "and then?"
-        assert desk.prompt_input.text == "later"
-        await gone(desk, "Sent once")
-
-
-async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-
-        async def complete() -> None:
-            await name_leaf(desk)
-
-        async def command() -> None:
-            await desk.say("/file leaf.md")
-
-        async def copied() -> None:
-            desk.copied.append("Leaves are green.")
-            await desk.say("/paste")
-
-        async def pasted() -> None:
-            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
-            await desk.until(lambda: desk.prompt_input.text != "", "the path")
-
-        async def run() -> None:
-            await desk.press("exclamation_mark", *("type" if os.name == "nt" else "cat"))
-            await desk.say(" leaf.md")
-
-        for count, name in enumerate((complete, command, copied, pasted, run), 1):
-            save_slowly = desk.store.files.save
-            is_asked = asyncio.Event()
-
-            async def save(data, is_asked=is_asked, save_slowly=save_slowly) -> None:
-                is_asked.set()
-                await save_slowly(data)
-
-            desk.store.files.save = save
-            await name()
-            await is_asked.wait()
-            await desk.type(" what is it?")
-            await desk.until(lambda: "what is it?" in desk.prompt_input.text, "the prompt")
-            await desk.press("enter", sees="next  ")
-            assert len(desk.backend.requests) == count - 1, name
-            may_save.set()
-            await desk.answered(count)
-            assert "Leaves are green." in sent(desk.backend)[-1], name
-            assert "what is it?" in sent(desk.backend)[-1], name
-            assert desk.prompt_input.text == "", name
-            desk.store.files.save = save_slowly
-            may_save.clear()
 
 
 async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
@@ -193,7 +123,8 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
             desk.prompt_input.put("")
             await desk.press("ctrl+n")
             await desk.until(lambda: not desk.active.messages, steps)
-            await desk.ask("one")
+            if not {"edit", "fork", "away"}.isdisjoint(steps.split()):
+                await desk.ask("one")
             may_save.clear()
             first, count = desk.session_id, len(desk.backend.requests)
             for step in steps.split():
@@ -262,25 +193,6 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
         assert [file.name for file in desk.active.messages[2].files] == ["pea.png", "leaf.md"]
 
 
-async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_prompt(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-        for count in range(1, 13):
-            may_save.clear()
-            await name_leaf(desk)
-            await desk.type("why")
-            await desk.until(lambda: desk.prompt_input.text == "@leaf.md why", "the prompt")
-            may_save.set()
-            for _ in range(2 * count - 2):
-                await asyncio.sleep(0)
-            desk.prompt_input.submit()
-            desk.prompt_input.insert("next")
-            await desk.answered(count)
-            assert "Leaves are green." in sent(desk.backend)[-1], count
-            assert desk.prompt_input.text == "next"
-            desk.prompt_input.put("")
-            await desk.pilot.pause()
-
-
 async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_path, monkeypatch):
     desk = make_desktop(tmp_path)
     is_ready, open_screen = asyncio.Event(), ChatScreen.open
@@ -314,24 +226,6 @@ async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_pat
     await desk.store.aclose()
 
 
-async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_prompt(tmp_path):
-    store = Store(tmp_path / "sessions.db")
-    old = header("Garden")
-    await store.append(old, prompt("what grows?"))
-    may_open, may_save = hold(store, "open_session"), hold(store.files, "save")
-    async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
-        await name_leaf(desk)
-        await desk.type("why")
-        await desk.prompt_is("@leaf.md why")
-        may_open.set()
-        await shown(desk, "what grows?")
-        await desk.press("enter", sees="Sent once leaf.md")
-        may_save.set()
-        await desk.answered()
-        assert sent(desk.backend)[-1].endswith("\nwhy")
-        assert "Leaves are green." in sent(desk.backend)[-1]
-
-
 async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
@@ -354,15 +248,6 @@ async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_p
         await desk.confirm()
         await desk.prompt_is("[leaf.md (18 B)]\n")
         assert [*tmp_path.rglob("attachments/*")]
-
-
-async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.post_message(Paste("/var/x is full, why?"))
-        await desk.until(lambda: desk.prompt_input.text != "", "the text")
-        desk.prompt_input.submit()
-        await desk.answered()
-        assert sent(desk.backend) == ["/var/x is full, why?"]
 
 
 async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_next_start(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.dialogs.text_dialog import LinksDialog
 from lmchat.app.tui.screen import ChatScreen
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import click_screen, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
 TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
@@ -67,9 +67,6 @@ async def test_a_click_on_a_link_asks_too(tmp_path):
         tmp_path, answer_steps("Here: https://one.example/x"), asked=["hello"]
     ) as desk:
         await shown(desk, "Here: https")
-        y, line = next(
-            (y, line) for y, line in enumerate(desk.text.split("\n")) if "Here: https" in line
-        )
-        await desk.pilot.click(offset=(line.index("https") + 3, y))
+        await click_screen(desk, "https:")
         await desk.on(ConfirmDialog)
         assert desk.opened == []

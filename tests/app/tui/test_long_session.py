@@ -52,24 +52,6 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         await desk.prompt_is(f"prompt {COUNT - 64}")
 
 
-async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
-    async with long_session(tmp_path) as desk:
-        await desk.press("ctrl+f")
-        await desk.type("prompt 4")
-        await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
-        desk.store.gate.set()
-        await desk.until(lambda: desk.log_view.finder.number_and_count[1], "the other hits")
-        expected = sum("prompt 4" in one.text for one in desk.talk)
-        assert desk.log_view.finder.number_and_count[1] == expected
-        await desk.until(lambda: f"{expected} hits" in note(desk), "their number in the bar")
-        await desk.press("enter")
-        await desk.until(lambda: is_shown(desk, "prompt 4"), "a hit")
-
-
-def note(desk):
-    return " ".join(str(widget.render()) for widget in desk.chat_screen.query(".note"))
-
-
 async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as_a_draft(tmp_path):
     async with long_session(tmp_path) as desk:
         session_id = desk.session_id

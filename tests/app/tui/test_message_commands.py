@@ -25,8 +25,6 @@ async def test_deletions_are_undone_one_after_the_other_and_after_a_new_answer(t
         assert "Beta." not in desk.text
         await desk.press("u", sees="Beta.", hides="u undo")
         await desk.press("u", sees="Nothing to undo.")
-        await desk.press("d", sees="u undo", hides="Beta.")
-        await desk.press("u", sees="Beta.", hides="u undo")
         await desk.press("escape")
         await desk.say("/delete", hides="Beta.")
         await desk.say("/retry", sees="Gamma.")

@@ -5,14 +5,13 @@ from functools import partial
 import pytest
 from textual.widgets import Input
 
-from lmchat.app.tui.dialogs.model_picker import ModelRecord, file_picker, model_records
+from lmchat.app.tui.dialogs.model_picker import ModelRecord, model_records
 from lmchat.app.tui.widgets.row_list import RowList
 from lmchat.base.matching import fuzzy_match
 from lmchat.core.config.state import State, UsedModel
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import LoadState
 from tests.support.look_data import QWEN, model, model_picker, picker_rows
-from tests.support.scripted_backend import file
 from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
@@ -89,19 +88,6 @@ async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
         assert "".join(hits).endswith("Q8_0")
 
 
-async def test_model_files_that_differ_only_at_their_end_keep_it():
-    start = "Meta-Llama-3.1-8B-Instruct-abliterated-v3-extended-"
-    files = [file(f"{start}{quant}", quantization=quant) for quant in ("Q4_K_M", "Q8_0")]
-    other = file("gemma" + "x" * 80)
-    async with drawn(Host(screen=lambda: file_picker([*files, other])), (80, 24)) as (app, pilot):
-        text = screen_text(app)
-        assert "extended-Q4_K_M  LM Studio" in text
-        assert "extended-Q8_0  LM Studio" in text
-        assert "xxx…  LM Studio" in text
-        await pilot.press("down", "enter")
-        assert app.results == [files[1]]
-
-
 async def test_typing_filters_and_chooses_the_best(app, pilot):
     for typed, name in (
         ("coder", "qwen2.5-coder-14b"),
@@ -136,7 +122,7 @@ async def test_keys_ask_to_load_the_chosen_model_and_a_digit_takes_a_recent_one(
 
 async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
     loaded, unloaded = LoadState.LOADED, LoadState.NOT_LOADED
-    for product, facts, keys in (
+    cases = (
         ("llama.cpp", {"state": loaded}, ""),
         ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload  ^D delete"),
         ("llama.cpp", {"state": LoadState.ASLEEP}, "^L load or unload"),
@@ -148,15 +134,14 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("llama-swap", {"state": unloaded}, ""),
         ("LocalAI", {"state": LoadState.UNKNOWN}, "^L load or unload"),
         ("vLLM", {"state": loaded}, ""),
-    ):
-        first, second = model("a", "vLLM", state=loaded), model("b", product, **facts)
-        async with drawn(host([ModelRecord(model=one) for one in (first, second)])) as (app, pilot):
-            assert "Enter use  ^R refresh" in screen_text(app)
-            await pilot.press("down")
+    )
+    models = [model(f"of {n}", product, **facts) for n, (product, facts, _) in enumerate(cases)]
+    async with drawn(host([ModelRecord(model=one) for one in models])) as (app, pilot):
+        for number, (product, _, keys) in enumerate(cases):
+            await pilot.press("space", str(number))
             shown = "  ".join(filter(None, ("Enter use", keys, "^R refresh")))
             assert shown in screen_text(app), product
-            await pilot.press("up")
-            assert "Enter use  ^R refresh" in screen_text(app)
+            await pilot.press("ctrl+u")
 
 
 async def test_models_of_an_unknown_product_are_below_the_address_of_their_server():
@@ -170,21 +155,14 @@ async def test_remote_models_are_below_a_heading_that_warns_before_enter():
     here = model("gemma3:4b", "Ollama")
     away = {"state": LoadState.REMOTE, "runs_at": "ollama.com"}
     rows = [ModelRecord(model=one) for one in (here, model("gpt-oss:120b-cloud", "Ollama", **away))]
-    for size, warns in (((120, 40), True), ((80, 24), True), ((40, 12), False)):
-        async with drawn(host(rows), size) as (app, _):
-            lines = screen_text(app).split("\n")
-            (heading,) = [line for line in lines if "Ollama, at ollama.com" in line]
-            assert ("! your prompts leave this machine" in heading) is warns
-            (row,) = [line for line in lines if "gpt-oss:120b-cloud" in line]
-            assert "→ gpt-oss" in row
-            assert lines.index(heading) == lines.index(row) - 1
-            assert ("→ runs elsewhere" in screen_text(app)) is (size[0] > 40)
-            chosen_list = app.screen.query_one(RowList)
-            (at,) = [
-                y for y, row in enumerate(chosen_list.rows) if row.right and row.is_at_edge
-            ] or [3]
-            (piece,) = chosen_list.rows[at].pieces
-            assert piece[0][1] == "bold $warning"
+    async with drawn(host(rows), (80, 24)) as (app, _):
+        lines = screen_text(app).split("\n")
+        (heading,) = [line for line in lines if "Ollama, at ollama.com" in line]
+        assert "! your prompts leave this machine" in heading
+        (row,) = [line for line in lines if "gpt-oss:120b-cloud" in line]
+        assert "→ gpt-oss" in row
+        assert lines.index(heading) == lines.index(row) - 1
+        assert "→ runs elsewhere" in screen_text(app)
 
 
 async def test_newer_lists_keep_filter_and_choice(app, pilot):

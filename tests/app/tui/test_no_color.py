@@ -21,15 +21,6 @@ async def test_with_no_color_the_screen_shows_all_words_in_shades_of_grey(tmp_pa
                     assert len(set(colour.triplet)) == 1, segment
 
 
-async def test_an_empty_no_color_counts_as_not_set(tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "")
-    async with ready_desktop(tmp_path) as desk:
-        strips = desk.app.screen._compositor.render_strips()
-        styles = [segment.style for strip in strips for segment in strip if segment.style]
-        colours = [style.color.triplet for style in styles if style.color and style.color.triplet]
-        assert any(len(set(colour)) > 1 for colour in colours)
-
-
 async def test_with_no_color_the_terminals_own_colours_are_its_default_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     for name in ("ansi", "ansi-dark", "ansi-light"):

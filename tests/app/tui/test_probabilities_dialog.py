@@ -107,14 +107,6 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
 
 
-async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
-    script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
-    async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
-        await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog, sees="word 1 of 5 000")
-        await desk.press("end", sees='" w4999"')
-        await shown(desk, "word 5 000 of 5 000", "w4990 w4991")
-
-
 async def test_what_cannot_be_drawn_or_sent_is_seen_all_the_same_and_is_no_choice(tmp_path):
     tokens = (
         word("Hm.", is_thought=True),

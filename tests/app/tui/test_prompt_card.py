@@ -42,33 +42,6 @@ async def test_without_a_panel_the_last_row_has_the_figures_and_loses_the_bars_f
         assert last_row(app).split() == ["●", "qwen3-8b", "·", "LM", "Studio", "8k", "window"]
 
 
-async def test_the_bars_of_the_last_row_keep_their_place_while_the_speed_swings() -> None:
-    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        positions = set()
-        for speed in (4.2, 42.3, 142.0):
-            app.prompt_area.status.line = replace(LINE, speed=speed)
-            await pilot.pause()
-            assert f"{speed:.0f} tok/s" in last_row(app)
-            positions.add(last_row(app).index("▂"))
-        assert len(positions) == 1
-
-
-async def test_a_long_name_of_a_model_leaves_the_prompt_one_row_high() -> None:
-    async with drawn(PromptApp(), (40, 12)) as (app, pilot):
-        app.prompt_area.input.placeholder = "Ask " + "x" * 60 + "…"
-        app.prompt_area.status.line = replace(LINE, model="x" * 60)
-        await pilot.pause()
-        assert app.prompt_area.input.size.height == 1
-        assert last_row(app).endswith("…xxxxxxxx  42 tok/s  41 %")
-
-
-async def test_of_a_long_name_the_last_row_keeps_both_ends() -> None:
-    async with drawn(PromptApp(), (40, 12)) as (app, pilot):
-        app.prompt_area.status.line = replace(LINE, model="smollm2-135m-instruct-thinking")
-        await pilot.pause()
-        assert last_row(app).startswith("● smollm2-…thinking")
-
-
 async def test_beside_a_panel_the_last_row_says_what_will_answer_and_the_size_of_the_draft() -> (
     None
 ):

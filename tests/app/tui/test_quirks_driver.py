@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,18 +24,6 @@ from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, ScriptedServer, sse
 
 pytestmark = pytest.mark.slow  # a program for each test
-
-FLOOD = [f"word{number} **and** more of it\n\n" for number in range(5000)]
-
-
-@pytest.fixture
-def flooded(tmp_path: Path, server: ScriptedServer) -> Iterator[LMChatScreen]:
-    """A screen that draws an answer which comes faster than it can be shown."""
-    server.on(CHAT, sse(*FLOOD, Gate()))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Go on.", sees="word")
-        yield screen
-
 
 # Keys
 
@@ -87,19 +74,18 @@ def test_saving_that_takes_for_ever_is_cut(tmp_path: Path, server: ScriptedServe
         assert screen.left_behind() == []
 
 
-def test_nothing_is_drawn_after_the_terminal_is_given_back(flooded: LMChatScreen) -> None:
-    flooded.kill(signal.SIGTERM)
-    assert flooded.wait_exit() == 143
-    assert flooded.left_behind() == []
-    _, _, behind = flooded.raw.rpartition(b"\x1b[?1049l\x1b[?25h")
-    assert b"\x1b" not in behind
-
-
-def test_a_terminal_that_takes_nothing_does_not_keep_the_program(flooded: LMChatScreen) -> None:
-    flooded.stop_reading()
-    flooded.wait_until(flooded.is_full, "the terminal takes no more")
-    flooded.kill(signal.SIGTERM)
-    assert flooded.wait_exit() == 143
+def test_nothing_is_drawn_after_the_terminal_is_given_back(
+    tmp_path: Path, server: ScriptedServer
+) -> None:
+    flood = [f"word{number} **and** more of it\n\n" for number in range(5000)]
+    server.on(CHAT, sse(*flood, Gate()))
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Go on.", sees="word")
+        screen.kill(signal.SIGTERM)
+        assert screen.wait_exit() == 143
+        assert screen.left_behind() == []
+        _, _, behind = screen.raw.rpartition(b"\x1b[?1049l\x1b[?25h")
+        assert b"\x1b" not in behind
 
 
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="macOS has no setsid")

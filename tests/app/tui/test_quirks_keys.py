@@ -167,16 +167,6 @@ def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(read
     assert reader.read("[A") == ["up"]
 
 
-def test_a_sequence_cut_in_two_is_one_key_if_its_rest_comes_within_two_seconds() -> None:
-    for sequence, key in (("\x1b[1;3A", "alt+up"), ("\x1b[<35;10;10M", "MouseMove")):
-        for cut in range(2, len(sequence)):
-            reader = Reader()
-            assert reader.read(sequence[:cut]) + reader.later(1) == []
-            assert reader.read(sequence[cut:]) == [key]
-            assert reader.read(sequence[:cut]) + reader.later(LONGEST_WAIT_S) == []
-            assert reader.read("z") == ["z"]
-
-
 # of kitty, of xterm with modifyOtherKeys, and of all terminals
 SEQUENCES = [
     *("\x1b[27u", "\x1b[13;2u", "\x1b[97;;97u", "\x1b[1092::97;5u", "\x1b[57441;2u", "\x1b[1;5P"),
@@ -426,21 +416,6 @@ SCRAPS = (
     "R",
 )
 MORE = ("m", "$", "y", "t", "a", "é", "\r", "\n", "\x00", "\udc80", "漢", "I", "-", "\x9b")
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.sampled_from(SCRAPS + MORE), min_size=1, max_size=8).map("".join), max_size=4
-    )
-)
-def test_no_bytes_end_the_input(reads: list[str]) -> None:
-    reader = Reader()
-    for data in reads:
-        reader.read(data)
-        reader.later(0.01)
-    reader.later(1)
-    assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
 
 
 PIECES = [piece.encode("utf-8", "surrogatepass") for piece in (*SCRAPS, *MORE)]

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import aclosing, closing
-from unittest.mock import AsyncMock, patch
 
 import pytest
 
-from lmchat.base.errors import StoreUnavailable
 from lmchat.core.library.importer import Importer, ImportOutcome
 from lmchat.core.storage.store import Store
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import full_disk, ready_desktop, shown
 from tests.support.modes import is_private
 from tests.support.scripted_backend import answer_steps, hold
 
 QUESTION = "Quit without saving?"
-
-
-def full_disk(store):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
-    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 
 async def test_what_cannot_be_saved_is_asked_about_and_can_be_exported_or_waited_for(tmp_path):

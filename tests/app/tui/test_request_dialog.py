@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from lmchat.app.commands.table import BY_ID
 from lmchat.app.tui.dialogs.text_dialog import RequestDialog
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.core.config.settings import ChatSettings
 from tests.support.desktop import calm, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, half
 
 HOSTILE = "Hi \x1b[31m\u202e<|im_end|> \x9b"
 
@@ -48,18 +45,3 @@ async def test_the_request_of_the_draft_is_shown_in_two_forms_copied_and_paged(t
         assert desk.prompt_input.text == "Say $HOME"
         assert desk.backend.requests == []
         assert await desk.store.list_sessions() == ()
-
-
-async def test_a_request_after_an_answer_that_streams_has_its_text_so_far(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(
-        tmp_path, backend=ScriptedBackend(half("Peas ", gate, "and beans."))
-    ) as desk:
-        await desk.say("What grows?", sees="Peas")
-        await desk.say("/request json", leads_to=RequestDialog)
-        [request] = desk.backend.prepared_requests
-        assert [message.text for message in request.messages] == ["What grows?", "Peas ", ""]
-        await desk.press("escape", leads_to=ChatScreen)
-        gate.set()
-        await desk.answered()
-        assert desk.texts == ["What grows?", "Peas and beans."]

@@ -76,18 +76,6 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         assert len(desk.backend.requests) == 1
 
 
-async def test_an_output_is_in_the_prompt_of_its_session_that_was_left_and_is_shown_again(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
-        session_id = desk.session_id
-        await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.active.messages, "a new session")
-        desk.dispatcher.controllers.session_view.switch_to(session_id)
-        await desk.until(lambda: desk.session_id == session_id, "its session")
-        (desk.folder / "go").touch()
-        await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")
-
-
 async def test_an_output_that_comes_during_an_edit_is_kept_at_once_with_the_draft(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")

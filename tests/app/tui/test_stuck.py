@@ -14,7 +14,7 @@ from lmchat.core.servers.events import (
 )
 from lmchat.core.sessions.message import AnswerState
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, Step, llama
+from tests.support.scripted_backend import Step, llama
 
 LINE = "Wait, let me read the question again. The user wants a number, so I count. "
 THOUGHT = "The thought has repeated itself 198 times."
@@ -52,18 +52,6 @@ async def test_a_thought_and_the_answer_behind_it_are_told_once_with_the_key_tha
         assert (answer.state, answer.stats.finish_reason) == (AnswerState.COMPLETE, "stop")
 
 
-async def test_where_a_thought_cannot_be_ended_alone_the_key_that_stops_the_answer_is_named(
-    tmp_path,
-):
-    gate = asyncio.Event()
-    backend = ScriptedBackend([*NAMED, *loop(ReasoningDelta), gate])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("How many beds?", sees=f"{THOUGHT} Esc stops it.")
-        await desk.press("escape", hides=THOUGHT)
-        await desk.answered()
-        assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
-
-
 async def test_a_session_that_is_not_shown_is_named(tmp_path):
     gate = asyncio.Event()
     backend = llama([*NAMED, TextDelta(text="Four. "), gate, *loop(TextDelta), asyncio.Event()])
@@ -89,12 +77,3 @@ async def test_lmchat_ends_the_thought_once_and_then_stops_the_answer_if_the_use
         await desk.answered()
         assert len(backend.thoughts_to_end) == 1
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
-
-
-async def test_nothing_is_told_if_the_user_does_not_want_it(tmp_path):
-    off = Settings(chat=ChatSettings(stuck="off"))
-    script = [*NAMED, *loop(TextDelta), StreamFinished(reason="stop")]
-    async with ready_desktop(tmp_path, script, settings=off) as desk:
-        await desk.ask("How many beds?")
-        assert "repeated itself" not in desk.text
-        assert "repeats itself" not in desk.text

@@ -20,7 +20,7 @@ from lmchat.core.servers.events import RetryScheduled, UsageReported
 from lmchat.core.servers.model import LoadState
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import AnswerState
-from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, SPEEDS, TURN, ended
+from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, TURN, ended
 from tests.support.look_pictures import SECTIONS
 from tests.support.tui_host import Host, text_of
 
@@ -81,13 +81,6 @@ async def test_while_a_turn_runs_the_panel_says_what_is_new_and_no_more():
     assert "qwen3-8b failed" in words(await shown(facts))
 
 
-async def test_after_the_turn_its_figures_go_as_the_receipt_has_them():
-    rested = replace(ANSWERING, stats=ended(AnswerState.COMPLETE, 105.0))
-    assert words(await shown(rested))[-1] == "3 362 of 8 192 tok"
-    empty = replace(rested, used=None, stats=None)
-    assert words(await shown(empty))[-1] == "Q4_K_M · 8k of 32k"
-
-
 ALL = [
     "● LM Studio ready",
     "localhost:1234 3 ms",
@@ -110,15 +103,6 @@ ALL = [
 
 async def test_all_figures_are_one_key_away():
     assert words(await shown(shows_all=True)) == ALL
-
-
-async def test_over_the_chat_the_panel_has_all_figures_with_their_bars_if_they_fit():
-    for size, width in (((80, 23), 44), ((59, 29), 36)):
-        text = await shown(size=size, width_over=width)
-        assert words(text) == ALL
-        assert "▁" in text
-        assert "━" in text
-    assert words(await shown(size=(40, 16), width_over=36)) == ALL
 
 
 REMOTE = replace(DOWN.health, target=Target.of(replace(QWEN, state=LoadState.REMOTE)))
@@ -148,14 +132,6 @@ async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, sh
             assert [row for row in words(roomy) if row in rows] == rows
             for warning in warnings:
                 assert any(row.startswith(warning) for row in rows), (warning, low)
-
-
-async def test_in_a_low_column_blank_rows_go_first_and_then_bars():
-    roomy = words(await shown(shows_all=True))
-    for height, rows, has_bars in ((20, roomy, True), (16, roomy, False)):
-        text = await shown(size=(120, height), shows_all=True)
-        assert words(text) == rows, height
-        assert ("▁" in text) is has_bars
 
 
 async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
@@ -223,27 +199,6 @@ async def test_before_the_first_token_the_clock_runs_and_nothing_moves_later():
     )
 
 
-async def test_a_tick_draws_only_the_rows_whose_figures_have_changed():
-    async with showing() as (panel, pilot):
-        drawn: list[int] = []
-        render, panel.render_line = panel.render_line, lambda y: drawn.append(y) or render(y)
-        later = replace(ANSWERING, now_s=104.4, used=3377)
-        later = replace(
-            later, stats=replace(later.stats, usage=UsageReported(tokens_per_second=43))
-        )
-        panel.show(partial(panel_sections, later))
-        await pilot.pause()
-        assert drawn == [9, 11, 15], "tokens, speed and time"
-        drawn.clear()
-        panel.show(partial(panel_sections, replace(later, speeds=(*SPEEDS[1:], 3.0))))
-        await pilot.pause()
-        assert drawn == [12, 13], "the graph, once a second"
-        drawn.clear()
-        panel.show(partial(panel_sections, replace(later, speeds=(*SPEEDS[1:], 3.0))))
-        await pilot.pause()
-        assert drawn == []
-
-
 async def test_the_panel_has_the_chosen_sections_in_their_order():
     lines = words(await shown(names=("turn", "server")))
     assert lines[0] == "answering 42.3 tok/s"
@@ -258,21 +213,6 @@ async def test_a_server_of_no_known_product_has_its_address_once_and_bars_from_t
         lines = squeezed(await shown(replace(ANSWERING, health=health), names=("server",)))
         latency = f"last check {latencies_ms[-1]:.0f} ms"
         assert lines == ["● localhost:1234 ready", latency, *bars]
-
-
-async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
-    for size in (WIDE, (120, 14)):
-        text = await shown(warning="nothing is saved: the disk is full", size=size)
-        lines = text.split("\n")
-        assert squeezed(text)[-2:] == ["! nothing is saved: the", "disk is full"]
-        assert lines[-1].strip() or lines[-2].strip()
-
-
-async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
-    facts = replace(ANSWERING, profile="x" * 40, used=123_456, limit=131_072, is_estimated=True)
-    lines = words(await shown(facts))
-    assert "profile xxxxxxxxxxxxxx…" in lines
-    assert "~123k of 128k tok" in lines
 
 
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")

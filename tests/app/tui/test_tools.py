@@ -82,6 +82,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
         )
         assert (desk.copied, desk.paged) == ([found], [found])
         await desk.press("enter", hides='"found": [')
+        desk.app.passing = None  # the count of hits is beside it
         await desk.press("ctrl+f", *"needle", "enter", sees='"found": [')
         await shown(desk, "1/1")
 
@@ -321,7 +322,7 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
         await desk.say("/tools", leads_to=ToolsDialog, sees="! blind cannot use tools.")
         await desk.press("escape")
         await desk.say("/model able", sees="● able")
-        await desk.press("f5", hides=told)
+        desk.app.passing = None
         await desk.say("/model blind", sees="● blind")
         assert told not in desk.text
         await desk.say("/model untold", sees="● untold")

@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 from lmchat.base.errors import StreamInterrupted
-from lmchat.core.config.settings import ChatSettings
-from lmchat.core.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from tests.support.desktop import gone, ready_desktop, shown
-from tests.support.scripted_backend import answer_steps
+from lmchat.core.servers.events import RequestSent, TextDelta
+from tests.support.desktop import ready_desktop
 
 CUT = StreamInterrupted("The connection broke.")
 
 
 def broken(*events) -> list:
     return [RequestSent(), *events, CUT]
-
-
-async def test_an_unfinished_answer_says_how_to_continue_it(tmp_path):
-    scripts = (
-        broken(TextDelta(text="Let")),
-        answer_steps("tuce."),
-        broken(TextDelta(text="Spin")),
-        answer_steps("ach."),
-    )
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        await shown(desk, "/continue   ^R retry")  # below the answer
-        await desk.say("/continue", sees="Lettuce.")
-        await desk.at_rest()
-        await gone(desk, "/continue")
-        assert desk.active.messages[-1].text == "Lettuce."
-        await desk.say("two", sees="/continue   ^R retry")
-        rows = desk.text.split("\n")
-        y, row = next((y, row) for y, row in enumerate(rows) if "/continue" in row)
-        await desk.pilot.click(offset=(row.index("/continue") + 1, y))
-        await shown(desk, "Spinach.")
-
-
-async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
-    cut = [
-        TextDelta(text="Let"),
-        UsageReported(completion_tokens=5),
-        StreamFinished(reason="length"),
-    ]
-    rest = answer_steps("tuce.")
-    async with ready_desktop(tmp_path, cut, rest, cut, rest) as desk:
-        turn_options = desk.chat.turn_options
-        for max_tokens in (5, None):  # without one the server has a limit of its own
-            turn_options.chat_settings = ChatSettings(max_tokens=max_tokens)
-            await desk.ask("one")
-            await shown(desk, "/continue   ^R retry")
-            await desk.press("alt+up", "a", sees="Lettuce.")
-            await desk.at_rest()
-            await desk.press("ctrl+n", hides="Lettuce.")
 
 
 async def test_the_key_and_the_slash_command_copy_a_failed_answer_alike(tmp_path):

@@ -10,7 +10,7 @@ from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.storage.store import Store
 from tests.support.chats import header, prompt
-from tests.support.desktop import calm, desktop, gone, is_shown, ready_desktop, sent, shown
+from tests.support.desktop import desktop, gone, is_shown, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, hold, model, probed
 
 
@@ -37,20 +37,6 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
         await desk.ready()
         await shown(desk, "qwen3-8b")
         assert sent(backend) == []
-
-
-async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has_configured_it(
-    tmp_path,
-):
-    backend = slow_backend(results=[probed("not_pulled")])
-    async with desktop(tmp_path, backend, settings=calm(keys={"stop": "f9"})) as desk:
-        await desk.type("one")
-        backend.gate.set()
-        await desk.until(lambda: desk.workspace.chat_state is ServerState.AWAY, "no server")
-        await desk.press("enter", sees="F9 cancel")
-        await shown(desk, "No model is ready yet.", "F9 cancels it.")
-        await desk.press("f9", hides="next  one")
-        assert not is_shown(desk, "cancels it.")
 
 
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
@@ -189,19 +175,16 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
         assert isinstance(desk.app.screen, ChatScreen)
 
 
-@pytest.mark.parametrize("line", ["/continue", "/retry"])
-async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(
-    tmp_path, line
-):
+async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(tmp_path):
     async with ready_desktop(tmp_path, half("Sow ")) as desk:
         await desk.say("when?", sees="Sow")
         await desk.press("escape", sees="stopped")
     backend = slow_backend(answer_steps("in May."), answer_steps("Soon."))
     async with desktop(tmp_path, backend, resume_id="last") as desk:
         await shown(desk, "stopped")
-        await desk.say(line, sees="This begins when a server is found; Esc cancels it.")
+        await desk.say("/retry", sees="This begins when a server is found; Esc cancels it.")
         await desk.press("escape", sees="Cancelled.")
-        await desk.say(line, sees="This begins when a server is found")
+        await desk.say("/continue", sees="This begins when a server is found")
         await desk.say("and then?", sees="next  and then?")
         backend.gate.set()
         await shown(desk, "in May.", "Soon.")

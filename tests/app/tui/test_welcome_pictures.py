@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-from functools import partial
-
-import pytest
-
-from lmchat.app.tui.dialogs.ask_dialog import host_question, start_question
-from lmchat.core.servers.endpoint import Endpoint
+from lmchat.app.tui.dialogs.ask_dialog import start_question
 from lmchat.core.servers.local.installed import ServerStart
 from tests.support.look_data import LM_STUDIO
 from tests.support.look_pictures import steps
@@ -22,10 +17,3 @@ def test_the_question_before_a_start(snap_compare):
     see = steps(sees="run this command")
     host = Host(screen=lambda: start_question(LMS_START))
     assert snap_compare(host, terminal_size=(80, 24), run_before=see)
-
-
-@pytest.mark.parametrize("theme", ["lmchat-dark"])
-def test_the_question_about_another_machine(snap_compare, theme):
-    make = partial(host_question, Endpoint.parse("gpu-box:8000"))
-    see = steps(sees='allowed_hosts = ["gpu-box:8000"]')
-    assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)

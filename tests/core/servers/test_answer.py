@@ -10,6 +10,7 @@ from lmchat.core.servers.events import (
     ReasoningDelta,
     RequestQueued,
     RequestSent,
+    Rethought,
     StreamFinished,
     StreamStalled,
     TextDelta,
@@ -51,6 +52,11 @@ def test_the_start_of_tool_servers_is_no_time_of_the_answer():
         turn.apply(event, now_s)
     turn.end(AnswerState.COMPLETE, 9)
     assert (turn.elapsed_ms, turn.wait_ms, turn.ttft_ms) == (2000, 1000, 500)
+
+
+def test_the_first_word_of_an_answer_comes_behind_what_was_a_thought():
+    turn = played((101, TextDelta(text="hm")), (102, Rethought()), (103, TextDelta(text="so")))
+    assert (turn.wait_ms, turn.reasoning_ms) == (3000, 1000)
 
 
 def test_a_stall_counts_once_until_text_comes_again():

@@ -29,16 +29,6 @@ async def pour(log, text, size=20):
         log.apply(TextDelta(text=text[start : start + size]))
 
 
-async def test_the_log_follows_what_streams_in(pilot, log):
-    log.show(talk(2))
-    log.start_answer(streaming())
-    await pour(log, LONG_LIST)
-    await until(lambda: "after" in screen_text(log), "the end is shown")
-    assert "39. item" in screen_text(log)
-    assert rows(log)[-1].lstrip().startswith("waiting")
-    assert not log.viewport.has_new_text
-
-
 @pytest.mark.parametrize("up", [5, 120])
 async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     log.show(talk(6))
@@ -137,17 +127,3 @@ async def test_text_that_turns_out_to_be_a_thought_stays_where_it_is_read(pilot,
             assert [row.strip() for row in rows(log)] == words
         else:
             assert "Line" not in screen_text(log)
-
-
-async def test_the_scrollbar_can_be_dragged(pilot, log):
-    await load(pilot, *talk(40))
-    bar = log.vertical_scrollbar
-    height = bar.size.height
-    assert bar.position == log.max_scroll_y
-    await pilot.mouse_down(bar, offset=(0, height - 1))
-    await pilot.hover(bar, offset=(0, 0))
-    await pilot.mouse_up(bar, offset=(0, 0))
-    await pilot.pause()
-    assert log.scroll_offset.y < log.max_scroll_y / 4
-    log.scroll_home()
-    assert bar.position == 0

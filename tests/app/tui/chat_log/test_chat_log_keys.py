@@ -6,17 +6,6 @@ from lmchat.core.sessions.message import Role, ToolCallPart, ToolResultPart, tex
 from tests.support.chat_log_app import answer, load, question, rows, screen_text
 
 
-def bars(log):
-    """Which rows have the bar of the focus."""
-    primary = log.get_component_rich_style("chat-log--focus", partial=True).color
-    strips = log.render_lines(log.size.region)
-    return [
-        y
-        for y, strip in enumerate(strips)
-        if any(segment.text == "▌" and segment.style.color == primary for segment in strip)
-    ]
-
-
 async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(log):
     log.show([question("one"), answer("two"), question("three")])
     assert not log.focus_message(1)
@@ -42,22 +31,6 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
         assert log.focus_message(-1)
         kinds.append(log.focused_message.text or log.focused_message.role)
     assert kinds == ["two", Role.TOOL, Role.TOOL, "so", "one"]  # what has no words has no focus
-
-
-async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(
-    pilot, log
-):
-    log.show([question("one"), answer("two")])
-    assert bars(log) == []
-    log.focus_message(-1)
-    await pilot.pause()
-    assert bars(log) == [2, 3, 4, 5]
-    log.focus_message(-1)
-    await pilot.pause()
-    assert bars(log) == [0]
-    pilot.app.query_one("Input").focus()
-    await pilot.pause()
-    assert bars(log) == []
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):

@@ -55,13 +55,6 @@ async def test_a_storm_of_resizes_changes_nothing(pilot, log):
     assert rows(log) == before
 
 
-async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot, log):
-    for size in ((40, 12), (400, 100), (12, 5), (80, 24)):
-        await resize(pilot, *size)
-        assert log.viewport.is_following
-        assert log.is_vertical_scroll_end
-
-
 async def test_the_focused_message_stays_on_its_row(pilot, log):
     await load_focused(pilot, *(question(f"Mark {n}. " + "word " * 30) for n in range(60)))
     for _ in range(22):

@@ -15,18 +15,6 @@ from tests.support.chat_log_app import (
 )
 
 
-async def test_hits_are_counted_and_marked_whatever_their_case(log):
-    log.show([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
-    assert log.finder.find("shade") == 3
-    assert marked(log) == ["Shade", "shade", "SHADE"]
-    for number, current in enumerate(("Shade", "shade", "SHADE"), 1):
-        assert log.finder.step(1) == (number, 3)
-        assert marked(log, "hit-now") == [current]
-        assert len(marked(log)) == 2
-    log.finder.clear()
-    assert marked(log) == []
-
-
 async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(log):
     text = (
         "# Fern head\n\n> fern quote\n\n- fern item\n\n| fern | b |\n|---|---|\n| c | fern |\n\n"
@@ -99,21 +87,6 @@ async def test_the_current_hit_stays_while_messages_come_and_change(pilot, log):
     log.finder.seek("two")
     await pour(log, "\n\nmore" * 40)
     assert marked(log, "hit-now") == ["two"]
-
-
-async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
-    await load(
-        pilot, *[question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)]
-    )
-    message_id = log.document.entries[7].message.message_id
-    assert log.go_to_message(message_id)
-    log.finder.mark_words(message_id, ("shade", "Shade", "had", "7"))
-    await pilot.pause()
-    assert "7 Shade" in screen_text(log)
-    assert marked(log, "hit-now") == ["7"]
-    assert log.finder.index == 7
-    assert log.focused_message.message_id == message_id
-    assert not log.go_to_message("nowhere")
 
 
 async def test_n_goes_on_after_the_search_was_left(pilot, log):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from lmchat.app.tui.chat_log.chat_log import ChatLog
-from lmchat.core.servers.endpoint import Endpoint
 from tests.support.chat_log_app import LogApp, load, question, rows, screen_text
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
@@ -40,13 +39,6 @@ async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
         assert rows(log)[first + 2].index(words) == column, "the keys do not move"
 
 
-async def test_every_cell_of_an_empty_log_is_painted(log):
-    ground = log.rich_style.bgcolor
-    for strip in log.render_lines(log.size.region):
-        assert strip.cell_length == log.size.width
-        assert {segment.style.bgcolor for segment in strip} == {ground}
-
-
 async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_one_types(
     tmp_path, monkeypatch
 ):
@@ -66,22 +58,13 @@ async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_
         await shown(desk, "Yes.")
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
-async def test_a_long_name_of_a_model_is_cut_in_an_empty_prompt(tmp_path, size):
+async def test_a_long_name_of_a_model_is_cut_in_an_empty_prompt(tmp_path):
     backend = ScriptedBackend(results=(probed("", model("organisation-with-a-name-" * 5)),))
-    async with ready_desktop(tmp_path, backend=backend, size=size) as desk:
+    async with ready_desktop(tmp_path, backend=backend, size=(80, 24)) as desk:
         await shown(desk, "… is ready.")
         rows = [row.rstrip() for row in desk.text.split("\n") if "▌ Ask organisation-with" in row]
         assert all("…" in row for row in rows)
         assert len(rows) == 1
-
-
-async def test_an_empty_chat_names_the_server_that_is_down_beside_another(tmp_path):
-    other = probed("", model(), endpoint=Endpoint.parse("http://localhost:1337"), product="Jan")
-    backend = ScriptedBackend(results=(probed("", model()), other))
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        backend.results = (probed("offline"), other)
-        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
 
 
 @pytest.mark.parametrize("size", [(200, 60), (80, 24), (60, 20), (40, 12), (40, 40), (30, 4)])

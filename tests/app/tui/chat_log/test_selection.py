@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.events import Click, MouseDown, MouseMove, MouseUp
 
-from lmchat.app.terminal.clipboard import copyable
 from lmchat.app.tui.chat_log import selection
 from lmchat.base.units import GAP
 from lmchat.core.servers.events import ReasoningDelta, TextDelta
@@ -76,13 +75,6 @@ async def test_whole_blocks_are_copied_as_they_were_written_and_parts_as_they_ar
         await load(pilot, answer(text))
         await select(pilot, log, first, last)
         assert log.selected_text() == copied
-    for text, first, last, copied in TOLD:  # a CR ends a line, too
-        await load(pilot, answer(text))
-        shown = screen_text(log)
-        await load(pilot, answer(text.replace("\n", "\r")))
-        assert screen_text(log) == shown
-        await select(pilot, log, first, last)
-        assert copyable(log.selected_text()) == copied.rstrip("\n")
     await load(pilot, question("one two"), answer("**whole** `source`"), question("three four"))
     await select(pilot, log, "two", "three")
     assert log.selected_text() == "two\n\n**whole** `source`\n\nthree"

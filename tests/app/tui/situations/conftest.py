@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
@@ -56,17 +55,13 @@ def start() -> Iterator[Callable[..., ScriptedServer]]:
 
 @pytest.fixture
 def picture(snapshot):
-    """Compare the screen with the picture of this name; figures of this run can be given fixed ones."""
+    """Compare the screen with the picture of this name."""
     pictures = snapshot.use_extension(SVGImageExtension)
 
-    async def compare(
-        seen: Situation, name: str, *, instead: dict[str, str] | None = None, while_busy: str = ""
-    ) -> None:
-        await seen.rests(while_busy)
+    async def compare(seen: Situation, name: str) -> None:
+        await seen.rests()
         shown = seen.text  # also draws what lies under a dialog
         svg = seen.app.export_screenshot()
-        for of_this_run, fixed in (instead or {}).items():
-            svg = re.sub(re.escape(of_this_run), fixed, svg)
         assert svg == pictures(name=name), f"The picture {name} is another one:\n{shown}"
 
     return compare
@@ -76,8 +71,8 @@ def picture(snapshot):
 def small_picture(picture):
     """Give the screen a small size, which it keeps, and compare it with a picture."""
 
-    async def compare(seen: Situation, name: str, **more) -> None:
+    async def compare(seen: Situation, name: str) -> None:
         await seen.at_size(desktop.SMALL)
-        await picture(seen, f"{name}-80x24", **more)
+        await picture(seen, f"{name}-80x24")
 
     return compare

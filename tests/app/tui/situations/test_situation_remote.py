@@ -28,6 +28,7 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         await seen.on(WelcomeScreen)
         await shown(seen, "Jan answers, but no model is loaded.", "Press Enter to choose one.")
         await seen.say("Where are the seeds?")
+        seen.time_passes()
         await shown(seen, "Your message waits until a model is ready. Jan answers, but no model is")
         await seen.press("escape", leads_to=ChatScreen)
         await seen.say("/model acme")

@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.dialogs.model_picker import ModelPicker
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
-from tests.support.desktop import Situation, shown
+from tests.support.desktop import shown
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import Reply, ScriptedServer, json_reply
-
-NO_LIST = json_reply({"detail": "Not Found"}, status=404)
-EMPTY = json_reply({"object": "list", "data": []})
-
-
-def without_list(start, reply: Reply) -> ScriptedServer:
-    server: ScriptedServer = start()
-    server.on("GET /v1/models", reply)
-    server.on(CHAT, lambda seen: chat_reply("Hello there.", model=f"{seen.json['model']}@main"))
-    return server
-
-
-async def type_a_name_on_the_page(seen: Situation, port: int) -> None:
-    await seen.on(WelcomeScreen)
-    await shown(seen, "Or press Enter on its row to name a model.")
-    await seen.press("1", leads_to=AskDialog)  # the row of the server
-    await seen.type("alder")
-    await seen.press("enter", leads_to=ChatScreen)
-    await seen.chats("One?")
-    seen.time_passes()
-    await shown(seen, f"● alder · localhost:{port}", f"● localhost:{port} ready")
-
-
-@pytest.mark.parametrize(("reply", "port"), [(EMPTY, 9000), (NO_LIST, 8080)])
-async def test_the_name_of_a_model_can_be_typed_on_the_page(reply, port, tmp_path, start):
-    server, settings = without_list(start, reply), desktop.named(f"http://localhost:{port}")
-    async with desktop.run(tmp_path, {port: server}, settings=settings) as seen:
-        await type_a_name_on_the_page(seen, port)
+from tests.support.scripted_server import ScriptedServer, json_reply
 
 
 async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run(tmp_path, start):
-    server, settings = without_list(start, NO_LIST), desktop.named("http://localhost:9000")
+    server: ScriptedServer = start()
+    server.on("GET /v1/models", json_reply({"detail": "Not Found"}, status=404))
+    server.on(CHAT, lambda seen: chat_reply("Hello there.", model=f"{seen.json['model']}@main"))
+    settings = desktop.named("http://localhost:9000")
     async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
-        await type_a_name_on_the_page(seen, 9000)
+        await seen.on(WelcomeScreen)
+        await shown(seen, "Or press Enter on its row to name a model.")
+        await seen.press("1", leads_to=AskDialog)  # the row of the server
+        await seen.type("alder")
+        await seen.press("enter", leads_to=ChatScreen)
+        await seen.chats("One?")
+        seen.time_passes()
+        await shown(seen, "● alder · localhost:9000", "● localhost:9000 ready")
         await seen.say("/model oak")
         await shown(seen, "localhost:9000 does not list oak; the next prompt tries it.")
         await shown(seen, "Ask oak (until now alder)…")
