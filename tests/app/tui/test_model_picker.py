@@ -135,10 +135,10 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("LocalAI", {"state": LoadState.UNKNOWN}, "^L load or unload"),
         ("vLLM", {"state": loaded}, ""),
     )
-    models = [model(f"of {n}", product, **facts) for n, (product, facts, _) in enumerate(cases)]
+    models = [model(f"of {n:02}", product, **facts) for n, (product, facts, _) in enumerate(cases)]
     async with drawn(host([ModelRecord(model=one) for one in models])) as (app, pilot):
         for number, (product, _, keys) in enumerate(cases):
-            await pilot.press("space", str(number))
+            await pilot.press("space", *f"{number:02}")
             shown = "  ".join(filter(None, ("Enter use", keys, "^R refresh")))
             assert shown in screen_text(app), product
             await pilot.press("ctrl+u")
