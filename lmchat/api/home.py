@@ -306,6 +306,7 @@ class Home:
             layers = SamplingLayers.of(setup.loaded, self._profile, {})
             opened = self._open(setup, runtime, runtime.finder(), layers, _logger.error)
             await stack.enter_async_context(opened)
+            self._chat.drafts.is_kept = False  # a prompt of a program is no draft of the user
             self._stack = stack.pop_all()
         return self
 
@@ -337,7 +338,10 @@ class Home:
         """For the command line, which opens these; `note` gets what is not saved at the end."""
         home = cls()
         async with home._open(setup, runtime, finder, layers, note):
-            yield home
+            try:
+                yield home
+            finally:  # the draft may still have the prompt, in case of a kill
+                await home._chat.drafts.write()
 
     @asynccontextmanager
     async def _open(
@@ -357,7 +361,6 @@ class Home:
             stats_store=runtime.stats_store,
             layers=layers,
         )
-        chat.drafts.is_kept = False  # a prompt of a program is no draft of the user
         self._turns = _Turns()
         chat.reporter.listener = self._turns
         named = configured_endpoints(runtime.settings)

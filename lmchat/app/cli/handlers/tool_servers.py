@@ -65,7 +65,7 @@ async def add(context: Context) -> int:
         elif states[server.name].state is ToolServerState.READY:
             working.append(server)
         else:
-            refused[server.name] = states[server.name].error  # its step is for one in the file
+            refused[server.name] = states[server.name].problem
     if working:
         await asyncio.to_thread(write_servers, file, working)
         if allowed := [hosts[server.name] for server in working if server.name in hosts]:
