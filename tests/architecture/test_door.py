@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from tests.support.programs import ROOT
 
 DOOR = Path(__file__).with_name("door.txt")
@@ -35,6 +37,7 @@ def made_in(module: str, name: str) -> str:
     return f"{module.removeprefix('lmchat.')}.{name}"
 
 
+@pytest.mark.leaf("batch", "doctor", "plain", "serve")
 def test_the_app_knows_the_names_of_the_list_and_no_others():
     names = {
         made_in(module, name)
