@@ -18,6 +18,7 @@ from lmchat.app.tui.dialogs.ask_dialog import (
 from lmchat.app.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups, item_of
 from lmchat.app.tui.dialogs.text_dialog import TextDialog
 from lmchat.app.tui.quirks.keys import Paste
+from lmchat.app.tui.widgets.row_list import text_row
 from lmchat.core.servers.endpoint import Endpoint
 from tests.support.programs import until
 from tests.support.scripted_backend import probed
@@ -178,6 +179,15 @@ async def test_help_lists_every_command_can_be_filtered_and_scrolled():
         assert app.results == []
         await pilot.press("escape")
         assert app.results == [None]
+
+
+async def test_a_list_without_a_choice_scrolls_by_the_keys_that_move_one():
+    async with drawn(Host(screen=all_commands), (80, 24)) as (app, pilot):
+        app.screen.list.show([text_row(str(number)) for number in range(99)])
+        await pilot.pause()
+        await pilot.press("down", "down", "down", "up")
+        await pilot.pause()
+        assert app.screen.list.scroll_offset.y == 2
 
 
 async def test_a_command_is_found_by_the_words_of_other_programs_but_not_by_scattered_letters():
