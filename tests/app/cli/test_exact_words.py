@@ -27,6 +27,7 @@ prompts = st.text(ODD + MARKS + CONTROLS, max_size=40).map(lambda text: f"p{text
 answers = st.text(ODD + MARKS + CONTROLS + "\n\r\0", max_size=40).map(lambda text: f"a{text}z")
 
 
+@pytest.mark.slow  # fifteen chats at random, in each form
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(prompts, answers), min_size=1, max_size=6))
 @example([("p\u200bq", "soft\u00adware\u202e\ufeff"), ("p \u3000 q", "```\n\x1b[2J\r\n```")])

@@ -114,6 +114,7 @@ WAYS = (
 )
 
 
+@pytest.mark.slow  # all that may happen
 async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happens(tmp_path):
     async with slow_desk(tmp_path) as (desk, may_save):
         controllers = desk.dispatcher.controllers

@@ -265,6 +265,7 @@ def drawn_by_textual(app: App[None]) -> Terminal:
     return terminal
 
 
+@pytest.mark.slow  # every frame of a long answer
 async def test_an_answer_looks_as_textual_draws_it_also_covered_marked_and_resized(
     tmp_path, monkeypatch
 ):

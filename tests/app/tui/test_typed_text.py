@@ -197,6 +197,7 @@ async def test_each_key_that_leads_to_a_message_gives_it_its_letters(tmp_path):
         assert desk.prompt_input.text == ""
 
 
+@pytest.mark.slow  # each command there is
 async def test_no_command_gives_letters_to_log_or_list_but_those_that_lead_there(tmp_path):
     backend = ScriptedBackend(*[answer_steps(CODE) for _ in range(20)])
     async with ready_desktop(tmp_path, backend=backend, asked=["one", "two"]) as desk:

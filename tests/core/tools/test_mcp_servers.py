@@ -157,6 +157,7 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         assert (await call(host, "files/echo", text="again")).text == "again"
 
 
+@pytest.mark.slow  # ten limits of time
 async def test_progress_begins_the_limit_anew_ten_times_at_most_and_its_words_are_told(tmp_path):
     told = []
     async with a_host(tmp_path, scripted()) as host:
@@ -1121,6 +1122,7 @@ async def test_a_program_without_errors_is_told_by_its_last_line_that_is_no_mess
         )
 
 
+@pytest.mark.slow  # a limit of time
 async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tmp_path):
     """The program does not answer, or answers when the test has let it."""
     gate = tmp_path / "gate"

@@ -58,6 +58,7 @@ def shown_lines(entry):
     return [line for block in entry.blocks for line in block.lines]
 
 
+@pytest.mark.slow  # every kind
 def test_a_large_text_of_any_kind_is_cut_to_what_is_laid_out_at_once():
     for name, text in TEXTS.items():
         whole = text(CHARS)

@@ -94,11 +94,13 @@ async def assert_linear(log, message, name):
     assert large <= 1.15 * ratio * small + 20 * LENGTHS[1], (name, small, large)
 
 
+@pytest.mark.slow  # every kind, at two sizes
 async def test_an_answer_of_any_kind_takes_linear_time(log):
     for name, text in ANSWERS.items():
         await assert_linear(log, lambda chars, text=text: answer(text(chars)), name)
 
 
+@pytest.mark.slow  # every kind, at two sizes
 async def test_prompts_and_calls_of_any_kind_take_linear_time(log):
     kinds = {
         "arguments": (CALLS, lambda text: call(arguments=text)),
@@ -129,6 +131,7 @@ def test_patterns_take_linear_time():
     completed("-" * LONG_CHARS + "a")
 
 
+@pytest.mark.slow  # every kind
 def test_no_frame_costs_much_whatever_the_answer_is_made_of():
     for name, text in DEAR.items():
         entry = Entry(streaming(), is_streaming=True)
