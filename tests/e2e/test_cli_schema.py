@@ -93,41 +93,6 @@ def test_an_answer_that_never_fits_fails_with_the_path(cli, server, person):
     assert not any("done" in line for line in lines)
 
 
-def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(cli, server, tmp_path):
-    file = tmp_path / "schema.json"
-    for content, why in (
-        (b'{"type": "person"}', 'at $.type: "person" is not valid'),
-        (b'{"properties": {"a": {"$ref": "http://h/a"}}}', "http://h/a is another document"),
-        (b'{"name": "Emma"}', "it has no keyword that checks anything"),
-        (b'{"type":\n "object",}', "is not valid JSON: Expecting"),
-        ('{"type": "person"}'.encode("utf-16"), 'at $.type: "person" is not valid'),
-        (b'{"type": "\xe9\x81"}', "is not valid JSON: it is not UTF-8."),
-        (b"null", "it must be a JSON object"),
-    ):
-        file.write_bytes(content)
-        done = cli("ask", "--json", "--schema", str(file), "hi")
-        assert (done.returncode, why in done.stderr) == (2, True), done.stderr
-        assert why in json.loads(done.stdout)["detail"]["message"]
-    file.write_bytes(b" " * (1 << 20) + b"{}")
-    done = cli("ask", "--schema", str(file), "hi")
-    assert (done.returncode, "is larger than 1 MB" in done.stderr) == (1, True)
-    for name in (
-        *(f"{tmp_path}/missing", str(tmp_path), "/dev/null", ""),
-        *("~nobody-of-this-name/a", "{", '{"name": "Emma"}'),
-    ):
-        done = cli("ask", "--schema", name, "hi")
-        assert done.returncode in (1, 2)
-        assert done.stderr.startswith("lmchat: ")
-        assert "Traceback" not in done.stderr
-    file.write_text(json.dumps(PERSON))
-    done = cli("ask", "--schema", str(file), "--code", "hi")
-    assert (done.returncode, "--code: not allowed with argument --schema" in done.stderr) == (
-        2,
-        True,
-    )
-    assert server.seen() == []
-
-
 def test_a_schema_may_come_out_of_a_pipe(cli, server, person):
     server.on(CHAT, chat_reply(ADA_TEXT))
     reader, writer = os.pipe()

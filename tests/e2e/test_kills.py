@@ -30,7 +30,7 @@ PRODUCT = llama_cpp
 
 _WORDS = 100
 _THOUGHTS = 6
-_KILLS = 12
+_KILLS = 8
 _AT_ONCE = 4  # programs that are killed side by side: most of their time they wait
 _LOST_S = 1.5
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
