@@ -39,9 +39,6 @@ def test_the_json_is_the_body_that_would_be_sent(cli, server, tmp_path):
     assert isinstance(shown.pop("seed"), int)  # another one is drawn for each request
     assert isinstance(sent.pop("seed"), int)
     assert sent == shown
-    for words in (("--dry-run", "Hello"), ("Hello", "--dry-run=json")):
-        shown = cli.json("ask", *words)
-        assert shown["messages"] == [{"role": "user", "content": "Hello"}]
 
 
 def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, server, tmp_path):
@@ -71,10 +68,8 @@ def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, 
 def test_nothing_is_saved(cli, server):
     cli("ask", "--save", "First")
     before = stored(cli.home)
-    for form in ("json", "curl"):
-        options = (f"--dry-run={form}", "-r", "last", "--save", "--system", "New")
-        done = cli("ask", *options, "Second")
-        assert "First" in done.stdout
-        assert "New" in done.stdout
+    options = ("--dry-run=curl", "-r", "last", "--save", "--system", "New")
+    done = cli("ask", *options, "Second")
+    assert {word in done.stdout for word in ("First", "New", "Second")} == {True}
     assert stored(cli.home) == before
     assert len(server.seen(CHAT)) == 1

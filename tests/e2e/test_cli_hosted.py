@@ -35,9 +35,6 @@ def test_a_provider_is_sent_nothing_until_it_is_allowed_and_then_its_own_key(
     assert done.stderr.startswith("lmchat: Endpoint not allowed: Endpoint must be localhost")
     assert f"--allow-host {OPENAI.host}" in done.stderr
     assert server.connections == 0
-    asked = ("ask", "-m", "some-model", "--allow-host", OPENAI.host, "Hello?")
-    assert cli(*asked).stdout == "Hello there.\n"
-
     cli.configure(f"allowed_hosts = {json.dumps([OPENAI.host])}\n{own}")
     assert cli.json("ask", "--json", "-m", "some-model", "Hello?")["reply"] == "Hello there."
     assert [row["id"] for row in cli.json("models", "--json")["data"]] == ["some-model"]

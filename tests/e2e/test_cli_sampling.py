@@ -27,9 +27,7 @@ def test_typed_options_come_first_then_the_table_of_the_model_then_chat(cli, ser
     options = ("--set", "top_k=7", "--set", "stop=###", "--set", "extra.no_such_field=[1]")
     value = cli.json("ask", "--json", *options, "Hi")
     cli("ask", "Hi")
-    cli("ask", "--set", "seed=5", "Hi")
-    cli("ask", "--set", "extra.seed=6", "Hi")
-    body, plain, *_ = sent = [request.json for request in server.seen(CHAT)]
+    body, plain = [request.json for request in server.seen(CHAT)]
     assert (body["top_k"], body["stop"], body["no_such_field"]) == (7, ["###"], [1])
     assert value["sampling"] == {
         "temperature": 0.25,
@@ -40,12 +38,8 @@ def test_typed_options_come_first_then_the_table_of_the_model_then_chat(cli, ser
         "seed": body["seed"],  # drawn by lmchat
     }
     assert (plain["temperature"], plain["top_k"], plain["min_p"]) == (0.25, 20, 0.1)
-    assert body["seed"] != plain["seed"]
-    assert [request["seed"] for request in sent[2:]] == [5, 6]
-
     shown = cli("config", "show").stdout
     lines = {" ".join(line.split()) for line in shown.splitlines()}
-    assert any(line.startswith("chat.top_k = 10") and "file" in line for line in lines)
     assert any(line.startswith('models."tiny*" =') for line in lines)
 
 
@@ -79,23 +73,3 @@ def test_a_reasoning_effort_is_a_number_of_tokens_wherever_it_is_set(cli, server
         cli.configure(profile)
         cli("--plain", stdin=f"{typed}\nHi\n")
         assert server.seen(CHAT)[-1].json["reasoning_budget_tokens"] == 500
-
-
-def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
-    for typed, words in (
-        ("tempratur=1", "did you mean temperature?"),
-        ("top_p=high", "top_p must be a number from 0 to 1, not high."),
-        ("temperature=9", "temperature must be a number from 0 to 2, not 9."),
-        ("temperature= ", "temperature must be a number from 0 to 2, not empty."),
-        ("top_k", "--set needs NAME=VALUE, not “top_k”."),
-        ("=1", "--set needs NAME=VALUE, not “=1”."),
-        ("", "--set needs NAME=VALUE, not “”."),
-    ):
-        done = cli("ask", "--set", typed, "Hi")
-        assert (done.returncode, words in done.stderr) == (2, True)
-    cli.configure('[models."tiny*"]\ntop_k = 20\ntop_p = 3\nsystem_prompt = "x"\n')
-    done = cli("config", "check")
-    assert done.returncode == 2
-    assert "line 3: models.tiny*.top_p: expected a number <= 1.0 (nucleus sampling" in done.stdout
-    assert "line 4: models.tiny*.system_prompt: unknown" in done.stdout
-    assert server.seen(CHAT) == []

@@ -48,8 +48,8 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     ):
         server.on(CHAT, reply)
         done = cli("ask", "--schema", person, "Who", stdin="wrote Emma?\n")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == json.dumps(ADA, indent=2) + "\n"
+        printed = (done.returncode, done.stdout, done.stderr)
+        assert printed == (0, json.dumps(ADA, indent=2) + "\n", "")
     asked = server.seen(CHAT)[-1].json
     assert asked["messages"][-1]["content"] == "Who\n\nwrote Emma?"
     assert asked["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
@@ -60,11 +60,10 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
     assert last == {"done": True, "finish_reason": "stop", "value": ADA}
     (tmp_path / "any.json").write_text('{"type": ["null", "boolean"], "requird": []}')
-    for text in ("null", "false"):
-        server.on(CHAT, chat_reply(text))
-        done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
-        assert (done.returncode, done.stdout) == (0, text + "\n")
-        assert "that check nothing: requird." in done.stderr
+    server.on(CHAT, chat_reply("null"))
+    done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
+    assert (done.returncode, done.stdout) == (0, "null\n")
+    assert "that check nothing: requird." in done.stderr
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person):
@@ -91,41 +90,6 @@ def test_an_answer_that_never_fits_fails_with_the_path(cli, server, person):
     assert {"repair": MISFIT} in lines
     assert (done.returncode, last["detail"]["error"]) == (1, "schema")
     assert not any("done" in line for line in lines)
-
-
-def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(cli, server, tmp_path):
-    file = tmp_path / "schema.json"
-    for content, why in (
-        (b'{"type": "person"}', 'at $.type: "person" is not valid'),
-        (b'{"properties": {"a": {"$ref": "http://h/a"}}}', "http://h/a is another document"),
-        (b'{"name": "Emma"}', "it has no keyword that checks anything"),
-        (b'{"type":\n "object",}', "is not valid JSON: Expecting"),
-        ('{"type": "person"}'.encode("utf-16"), 'at $.type: "person" is not valid'),
-        (b'{"type": "\xe9\x81"}', "is not valid JSON: it is not UTF-8."),
-        (b"null", "it must be a JSON object"),
-    ):
-        file.write_bytes(content)
-        done = cli("ask", "--json", "--schema", str(file), "hi")
-        assert (done.returncode, why in done.stderr) == (2, True), done.stderr
-        assert why in json.loads(done.stdout)["detail"]["message"]
-    file.write_bytes(b" " * (1 << 20) + b"{}")
-    done = cli("ask", "--schema", str(file), "hi")
-    assert (done.returncode, "is larger than 1 MB" in done.stderr) == (1, True)
-    for name in (
-        *(f"{tmp_path}/missing", str(tmp_path), "/dev/null", ""),
-        *("~nobody-of-this-name/a", "{", '{"name": "Emma"}'),
-    ):
-        done = cli("ask", "--schema", name, "hi")
-        assert done.returncode in (1, 2)
-        assert done.stderr.startswith("lmchat: ")
-        assert "Traceback" not in done.stderr
-    file.write_text(json.dumps(PERSON))
-    done = cli("ask", "--schema", str(file), "--code", "hi")
-    assert (done.returncode, "--code: not allowed with argument --schema" in done.stderr) == (
-        2,
-        True,
-    )
-    assert server.seen() == []
 
 
 def test_a_schema_may_come_out_of_a_pipe(cli, server, person):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tests.support import programs
 from tests.support.programs import Inside
-from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, model_list
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 
@@ -106,21 +105,14 @@ def test_each_turn_stands_in_the_stats_of_its_model_and_no_word_of_it(cli, serve
     assert (other["turns"], tiny["turns"], tiny["complete"]) == (1, 2, 1)
     assert 0 < tiny["ttft_ms"]["p50"] <= tiny["elapsed_ms"]["p95"]
     assert sum(day["turns"] for day in tiny["days"]) == 2
-    done = cli("stats")
-    _, of_server, *of_models, legend = done.stdout.splitlines()
+    shown = cli("stats").stdout
+    _, of_server, *of_models, _ = shown.splitlines()
     assert of_server == server.url.removeprefix("http://")
     assert [line.split()[0] for line in of_models] == ["other", "tiny"]
-    assert "50 %" in done.stdout
-    assert "median (p50)" in legend
-    with PtyProgram(cli.argv("stats"), home=cli.home, size=(60, 24)) as program:
-        assert program.wait_exit() == 0
-        head, *_ = lines = program.screen()
-        assert head.endswith("TOK/S")  # the other columns have no room
-        assert max(map(len, lines)) <= 60
-    assert "marked-words" not in done.stdout + cli("stats", "--json").stdout
+    assert "marked-words" not in shown + cli("stats", "--json").stdout
 
 
-def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
+def test_a_hostile_name_of_a_model_cannot_paint(cli):
     assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
         connection.execute("update ledger set model = ?", ("evil\x1b[2J\x1b]0;title\x07\u202e\n",))
@@ -128,10 +120,6 @@ def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
         out = cli(*words).stdout
         assert "evil" in out
         assert not {"\x1b", "\x07", "\u202e"} & set(out)
-    with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
-        connection.execute("update ledger set created_at = 'yesterday', ttft_ms = 'soon'")
-    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
-    assert cli.json("stats", "--json")["data"][0]["turns"] == 1
 
 
 def test_what_is_refused_unsent_is_counted_and_logged_without_a_word_of_it(cli, server):

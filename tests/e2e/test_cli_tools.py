@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import string
 import sys
 import time
 import tomllib
@@ -17,11 +16,11 @@ import httpx
 import psutil
 import pytest
 
-from lmchat.base.extras import install_command
+from lmchat.app.leaves.doctor import checks
 from lmchat.core.config.credentials import Credentials
 from tests.support import mcp_server, programs
 from tests.support.oauth_server import OAuthServer
-from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
+from tests.support.programs import Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
@@ -48,7 +47,9 @@ _ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
 def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alone):
     write_tools(alone, config=_ALLOWED)
     alone.add_servers(away={"url": "http://192.0.2.1/mcp"}, off={"command": "x", "disabled": True})
-    away, python, _, head, *rows = alone("tools").stdout.splitlines()
+    done = alone("tools")
+    away, python, _, head, *rows = done.stdout.splitlines()
+    assert done.stderr.startswith("lmchat: away: ")
     assert away.startswith("away: failed. Endpoint not allowed: ")
     assert "--allow-host 192.0.2.1" in away
     assert python == "python: ready, 2 tools."
@@ -58,11 +59,7 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alo
     servers = alone.json("tools", "--json")["data"]
     assert [server["state"] for server in servers] == ["failed", "ready"]
     tool = servers[1]["tools"][0]
-    assert (tool["name"], tool["wire_name"], tool["approval"]) == (
-        "python/add",
-        "python__add",
-        "always",
-    )
+    assert (tool["wire_name"], tool["approval"]) == ("python__add", "always")
     assert tool["schema"]["required"] == ["a"]
 
 
@@ -127,22 +124,6 @@ def test_who_waits_for_a_tool_server_is_told_so_and_can_stop(cli, server, tmp_pa
         assert "Done." in program.text
 
 
-def test_one_server_that_never_answers_is_named_and_after_its_limit_the_others_are_used(
-    cli, server
-):
-    silent = {"command": sys.executable, "args": ["-c", "import time; time.sleep(600)"]}
-    cli.add_servers(silent=silent | {"timeout_s": 4}, files=_SCRIPTED)
-    server.on(CHAT, chat_reply("Done."))
-    with cli.start("ask", "--tools", "hi") as program:
-        out, errors = program.communicate()
-    named, failed, *_ = errors.decode().splitlines()
-    assert named.startswith("lmchat: starting silent")
-    assert failed.startswith("lmchat: The server silent failed: no answer within 4 s.")
-    assert (program.returncode, out.decode()) == (0, "Done.\n")
-    offered = {tool["function"]["name"] for tool in server.seen(CHAT)[0].json["tools"]}
-    assert offered == {f"files__{name}" for name in mcp_server.NAMES}
-
-
 def tools_rows(cli, code: int = 0) -> list[dict]:
     checks = cli.json("doctor", "--json", code=code)["checks"]
     return [row for row in checks if row["group"] == "Tools"]
@@ -150,11 +131,6 @@ def tools_rows(cli, code: int = 0) -> list[dict]:
 
 def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkeypatch):
     assert tools_rows(cli) == []
-    with monkeypatch.context() as without_the_sdk:
-        without_the_sdk.setitem(sys.modules, "mcp", None)
-        write_tools(cli)
-        [row] = tools_rows(cli, code=1)
-        assert row["next_step"] == f"Install it: {install_command('tools')}"
     write_tools(cli, "def add(:\n")
     [row] = tools_rows(cli, code=1)
     assert (row["name"], row["verdict"]) == ("python", "fault")
@@ -164,25 +140,14 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
     step = f"Correct {cli.folder / 'tools.py'}.\n"
     assert (done.returncode, step in done.stderr) == (1, True)
     write_tools(cli)
+    [row] = tools_rows(cli)
+    assert (row["verdict"], "2 tools" in row["cause"]) == ("ok", True)
     waiting = ["-c", "import time; time.sleep(600)"]
     cli.add_servers(silent={"command": sys.executable, "args": waiting})
-    silent_row, python_row = tools_rows(cli)
-    assert (silent_row["name"], silent_row["verdict"]) == ("silent", "warning")
-    assert silent_row["cause"] == "No answer within 8 s."
-    assert (python_row["verdict"], "2 tools" in python_row["cause"]) == ("ok", True)
-
-
-def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
-    cli.add_servers(garden={"url": f"{server.url}/mcp"})
-    for status, step in (
-        (403, "If it needs a key, add headers to it in mcp.json."),
-        (500, "Try again later, or see the log of the server."),
-    ):
-        server.unknown = lambda _, status=status: text_reply("", status=status)
-        done = cli("tools")
-        assert done.returncode == 1
-        assert f"The server garden answers {status} " in done.stdout
-        assert done.stderr == f"lmchat: garden: {step}\n"
+    monkeypatch.setattr(checks, "_TOOLS_S", 0.5)
+    row, _ = tools_rows(cli)
+    said = (row["name"], row["verdict"], row["cause"])
+    assert said == ("silent", "warning", "No answer within 0.5 s.")
 
 
 _ECHO = calling(("files__echo", '{"text": "5"}'))
@@ -195,17 +160,6 @@ def adding(cli, server):
     cli.add_servers(files=_SCRIPTED)
     server.on(CHAT, _ECHO, chat_reply("It is 5."))
     return cli
-
-
-def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(adding, server):
-    # as in lmstudio-ai/lmstudio-bug-tracker#2115
-    text = '<tool_call>\n{"name": "files__echo", "arguments": {"text": "40"}}\n</tool_call>'
-    server.on(CHAT, chat_reply(text))
-    done = adding("ask", "--tools", "3 and 2?")
-    assert (done.returncode, done.stdout) == (0, f"{text}\n")
-    assert done.stderr.startswith("lmchat: the model tried to call files/echo, and the server did")
-    assert len(server.seen(CHAT)) == 1
-    assert adding("ask", "3 and 2?").stderr == ""
 
 
 def test_a_call_runs_once_and_only_if_its_answer_is_whole_and_was_asked_for(adding, server):
@@ -252,18 +206,6 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
-def test_a_stop_while_a_call_runs_leaves_the_estimate_of_the_prompt_in_the_answer(adding, server):
-    started = adding.folder / "started"
-    server.on(CHAT, calling(("files__never", json.dumps({"started": str(started)}))))
-    with adding.start("ask", "--tools", "--json", "3 and 2?") as program:
-        wait_until(started.exists, "the call runs")
-        program.send_signal(signal.SIGTERM)
-        out, _ = program.communicate()
-    value = json.loads(out)
-    assert (value["reply"], value["state"]) == ("Let me see.", "stopped")
-    assert value["usage"]["prompt_tokens"] > 0, "the server of this test counts nothing"
-
-
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
     cli.add_servers(files=_SCRIPTED)
     assert cli("ask", "?").returncode == 0
@@ -306,13 +248,6 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
     assert list(state["allowed_tools"]) == ["python/add"]
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     assert "Not allowed" not in cli("ask", "--tools", "?").stderr
-    write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
-    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("lmchat: python/add is not what you always allowed: ", 50)
-        program.wait_for("python/add? y once")
-        program.type("\x04", sees="Done.")  # Ctrl+D is a no
-        assert program.wait_exit() == 0
 
 
 _PRINTING = """
@@ -397,15 +332,9 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     assert json.loads(called.stdout)["env"]["WIKI_KEY"] == "s3cret"
     assert missing in alone("tools", "call", "wiki/environment").stderr
     assert "s3cret" not in done.stderr + text + alone("config", "show").stdout
-    again = alone("tools", "add", *words, WIKI_KEY="a")
-    assert (again.returncode, "has a server of this name" in again.stderr) == (1, True)
     assert alone("tools", "remove", "wiki").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2
-    alone.add_servers(**before["mcpServers"], number={"command": 3})
-    assert alone("tools", "remove", "number").returncode == 0
-    assert json.loads(written(alone)) == before
-    assert alone("tools", "list").stderr == alone("tools").stderr
     commented = written(alone).replace("{", "{ // mine", 1)
     (alone.folder / "mcp.json").write_text(commented, encoding="utf-8")
     kept = alone("tools", "add", *words, WIKI_KEY="s3cret")
@@ -453,19 +382,16 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
     assert alone("tools", "add", "--from", str(file)).returncode == 2
 
     command = alone.argv("tools", "add", "--from", str(file))
-    for answer, code in (("n", 1), ("y", 1)):
-        with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
-            program.wait_for("Start notes, gone, hub, old? [y/N]")
-            assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
-            assert "sets variables, which can change what runs: K=s3cret" in program.text
-            assert "gets the variables API_KEY, K" in program.text
-            program.type(f"{answer}\r")
-            if answer == "y":
-                program.wait_for("hub was not added", 50)
-            assert program.wait_exit() == code
-            said = program.text
-        assert ("Nothing was added." in said) == (answer == "n")
-        assert (alone.folder / "mcp.json").exists() == (answer == "y")
+    with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
+        program.wait_for("Start notes, gone, hub, old? [y/N]")
+        assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
+        assert "sets variables, which can change what runs: K=s3cret" in program.text
+        assert "gets the variables API_KEY, K" in program.text
+        assert not (alone.folder / "mcp.json").exists()
+        program.type("y\r")
+        program.wait_for("hub was not added", 50)
+        assert program.wait_exit() == 1
+        said = program.text
     for reason in (
         "gone was not added: The server gone cannot start: no-such-program",
         "The server old has ${input:place}, which lmchat does not know.",
@@ -481,6 +407,7 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
         program.wait_for("Start far, and allow connections to far.example:80? [y/N]")
         program.type("n\r")
         program.wait_for("Nothing was added.")
+    assert json.loads(written(alone))["mcpServers"] == table
 
 
 def mcp_reply(seen: Seen) -> Reply:
@@ -519,24 +446,6 @@ def test_a_host_that_a_yes_allows_stays_allowed_for_tool_servers_alone(alone, se
     assert alone("--endpoint", address, "ask", "hi").returncode == 2
 
 
-_HIDING = {
-    "many words": ["-c", "touch RAN; exec cat #", *900 * ["-"], "npx mcp-garden"],
-    "wide letters": ["-c", "touch RAN; exec cat #" + "水" * 600],
-}
-
-
-@pytest.mark.parametrize("args", _HIDING.values(), ids=_HIDING)
-def test_a_command_that_is_too_long_to_show_does_not_start(alone, tmp_path, args):
-    bad = {"command": "sh", "args": args, "cwd": str(tmp_path)}
-    file = tmp_path / "mcp.json"
-    file.write_text(json.dumps({"mcpServers": {"garden": bad}}), encoding="utf-8")
-    command = alone.argv("tools", "add", "--from", str(file))
-    with PtyProgram(command, home=alone.home, size=(80, 24)) as program:
-        program.wait_for("garden was not added: Its command is too long to show.")
-        assert program.wait_exit() == 1
-    assert not (tmp_path / "RAN").exists()
-
-
 def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
     """Blanks, letters without a look and other servers push nothing off the screen."""
     blanks = ["-c", f"touch RAN;{2000 * ' '}exec cat", "\n\t" * 999, *30 * ["\u2800\u200b" * 80]]
@@ -558,12 +467,18 @@ def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
         program.type("n\r")
         program.wait_for("Nothing was added.")
 
-    for names in ([f"harmless-{number}" for number in range(40)], string.ascii_letters):
-        servers = {"garden": bad} | {name: {"command": "cat"} for name in names}
+    hidden = {**bad, "args": ["-c", "touch RAN; exec cat #" + "水" * 600]}
+    many = {"garden": bad} | {f"harmless-{number}": {"command": "cat"} for number in range(40)}
+    for servers, words in (
+        ({"garden": hidden}, "garden was not added: Its command is too long to show."),
+        (
+            many,
+            "The servers are too many to show in one question.\nName one of them before --from.\n",
+        ),
+    ):
         file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
         done = alone("tools", "add", "--yes", "--from", str(file), K="1")
-        many = "lmchat: The servers are too many to show in one question.\nName one of them before --from.\n"
-        assert (done.returncode, done.stderr) == (1, many)
+        assert (done.returncode, done.stderr[: len(words) + 8]) == (1, f"lmchat: {words}")
     assert not (tmp_path / "RAN").exists()
 
 
@@ -595,20 +510,16 @@ def test_neither_arguments_that_cannot_be_shown_run_nor_a_server_asks_and_the_tu
 ):
     cli.configure("[tools.approval]\n'files/ask' = 'always'\n")
     cli.add_servers(files=_SCRIPTED)
-    shown, hidden = (json.dumps({"why": "a" * most + " and more"}) for most in (1300, 1700))
-    called = (("files__ask", "{}"), ("files__fail", shown), ("files__fail", hidden))
-    server.on(CHAT, calling(*called), chat_reply("Then without."))
+    hidden = json.dumps({"why": "a" * 1700 + " and more"})
+    server.on(CHAT, calling(("files__ask", "{}"), ("files__fail", hidden)), chat_reply("Then."))
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("files/fail? y once", 50)
-        assert "files/fail wants to run:" in program.text
-        program.type("n\r")
         program.wait_for("Its arguments do not fit on the screen: call it in the chat screen", 50)
         assert program.wait_exit() == 0
         assert '[tools.approval] "files/fail" = "always"' in program.text.replace("\n", "")
-        assert "Then without." in program.text
-    results = [message["content"] for message in server.seen(CHAT)[-1].json["messages"][-3:]]
+        assert "Then." in program.text
+    results = [message["content"] for message in server.seen(CHAT)[-1].json["messages"][-2:]]
     assert "Elicitation not supported" in results[0]
-    assert "too long to show" in results[2]
+    assert "too long to show" in results[1]
 
 
 def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):

@@ -6,14 +6,12 @@ import io
 import json
 import os
 import runpy
-import signal
 import sys
 
 import pytest
 
-from tests.support.programs import PYTHON, ROOT, WAIT_S, Inside, clean_environment, start
+from tests.support.programs import ROOT, Inside, clean_environment
 from tests.support.scripted_products import CHAT, calling, chat_reply
-from tests.support.scripted_server import Hold, sse
 
 Cli = Inside
 _EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -80,14 +78,3 @@ def test_each_program_is_short_and_stands_in_the_page():
         text = example.read_text(encoding="utf-8")
         assert text in page
         assert len(text.splitlines()) <= _MOST_LINES
-
-
-def test_ctrl_c_ends_a_program_and_its_request(tmp_path, server):
-    server.on(CHAT, sse("one", Hold()))
-    words = [PYTHON, ROOT / "docs" / "examples" / "front_end.py", "Hi"]
-    env = {"PYTHONPATH": str(ROOT), "LMCHAT_ENDPOINT": server.url}
-    with start(words, home=tmp_path, env=env) as program:
-        seen = server.wait_for(CHAT, timeout_s=WAIT_S)
-        program.send_signal(signal.SIGINT)
-        assert seen.client_left.wait(WAIT_S)
-        assert program.wait(WAIT_S) != 0

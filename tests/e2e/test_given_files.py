@@ -71,21 +71,6 @@ def test_ask_at_a_terminal_asks_about_many_files_alone(cli, server, host, given,
     assert [text in sent for text, sent in zip(CONTENTS[1:], prompts_sent(server), strict=True)]
 
 
-def test_the_plain_chat_at_a_terminal_asks_about_each(cli, server, host, given, start):
-    talk = start(cwd=cli.cwd)
-    for name, question in zip(given, QUESTIONS, strict=True):
-        for answer in ("\r", "y\r"):
-            talk.wait_prompt()
-            talk.wipe()
-            talk.type(f"/file {name}\r", sees=question)
-            assert host.connections == (question != QUESTIONS[0])
-            talk.type(answer)
-    talk.wait_prompt()
-    talk.type("What?\r", sees="Hello there.\nYou:")
-    talk.leave()
-    assert [prompts_sent(server)[0].count(text) for text in CONTENTS] == [1, 1, 1]
-
-
 def test_the_screen_asks_about_each(cli, server, host, given):
     with LMChatScreen(cli.home, server.url, cwd=cli.cwd) as screen:
         screen.wait_ready()

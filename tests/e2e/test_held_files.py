@@ -20,9 +20,8 @@ _MORE_S = 4.5  # than the same command without a wait; one of 2 s makes it 3.5 s
 FILES = ("state.toml", "credentials.toml", "config.toml")
 
 
-@pytest.mark.parametrize("is_stopped", [False, True], ids=["sleeps", "stopped"])
-def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_saved(
-    tmp_path, server, is_stopped
+def test_the_screen_ends_though_a_stopped_process_has_the_locks_and_says_what_is_not_saved(
+    tmp_path, server
 ):
     with ready_screen(tmp_path, server.url) as screen:
         folder = screen.home / "lmchat"
@@ -30,9 +29,8 @@ def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_s
             held(HOLD_LOCKS, *(folder / name for name in FILES)) as locks,
             held(HOLD_SQLITE, folder / "sessions.db") as sqlite,
         ):
-            if is_stopped:
-                locks.send_signal(signal.SIGSTOP)
-                sqlite.send_signal(signal.SIGSTOP)
+            locks.send_signal(signal.SIGSTOP)
+            sqlite.send_signal(signal.SIGSTOP)
             screen.type("\x02\x02", hides="No sessions yet.")
             start_s = time.monotonic()
             screen.type("\x11")
@@ -42,10 +40,20 @@ def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_s
         assert screen.left_behind() == []
 
 
-def test_quitting_without_saving_does_not_wait_for_a_lock(tmp_path, server):
+def test_quitting_without_saving_does_not_wait_for_a_lock_and_that_of_the_folder_is_none(
+    tmp_path, server
+):
     with ready_screen(tmp_path, server.url) as screen:
+        folder = screen.home / "lmchat"
         screen.ask("Before.", answers=1)
-        with held(HOLD_SQLITE, screen.home / "lmchat" / "sessions.db"):
+        command = ["flock", str(folder), "sh", "-c", "echo held; sleep 60"]
+        with (
+            held(HOLD_SQLITE, folder / "sessions.db"),
+            subprocess.Popen(command, stdout=subprocess.PIPE) as other,  # noqa: S603 - ours
+        ):
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            screen.type("\x14", sees="1 answered")
             screen.type("a draft")
             screen.wait_for("a draft")
             screen.type("\x11", sees="Quit without saving?")
@@ -53,21 +61,10 @@ def test_quitting_without_saving_does_not_wait_for_a_lock(tmp_path, server):
             screen.type("q")
             assert screen.wait_exit() == 0
             assert time.monotonic() - start_s < 2
-        assert "“Before.” could not be saved" in " ".join(screen.text.split())
-
-
-def test_a_lock_of_the_folder_holds_up_nothing(tmp_path, server):
-    with ready_screen(tmp_path, server.url) as screen:
-        command = ["flock", str(screen.home / "lmchat"), "sh", "-c", "echo held; sleep 60"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:  # noqa: S603 - ours
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"held\n"
-            screen.type("\x02\x02", hides="No sessions yet.")
-            screen.type("\x11")
-            assert screen.wait_exit() == 0
             other.kill()
-    state, warning = read_state(screen.home / "lmchat" / "state.toml")
-    assert (state.has_sessions, warning) == (False, "")
+        assert "“Before.” could not be saved" in " ".join(screen.text.split())
+    state, warning = read_state(folder / "state.toml")
+    assert (state.recent[0].model, warning) == ("tiny.gguf", "")
 
 
 @pytest.mark.parametrize("is_new", [False, True], ids=["used before", "new"])

@@ -136,8 +136,8 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
 SECRET = "marked-password-4711"  # noqa: S105 - a mark
 
 
-@pytest.mark.parametrize("address", [f"http://ada:{SECRET}@[bad", f"http://ada:{SECRET}"])
-def test_an_address_that_is_none_is_refused_without_a_word_of_it(tmp_path, address):
+def test_an_address_that_is_none_is_refused_without_a_word_of_it(tmp_path):
+    address = f"http://ada:{SECRET}@[bad"
     named_so = {
         "--endpoint": (Cli(home=tmp_path, url=address), ""),
         "LMCHAT_ENDPOINT": (Cli(home=tmp_path, env={"LMCHAT_ENDPOINT": address}), ""),
@@ -151,6 +151,5 @@ def test_an_address_that_is_none_is_refused_without_a_word_of_it(tmp_path, addre
             assert "Traceback" not in done.stderr
     log = tmp_path / "lmchat" / "lmchat.log"
     assert SECRET not in (log.read_text() if log.exists() else "")
-    for words in ((address,), ("health", "--allow-host", address)):
-        done = Cli(home=tmp_path)(*words)
-        assert (SECRET in done.stderr + done.stdout, done.returncode) == (False, 2)
+    done = Cli(home=tmp_path)("health", "--allow-host", address)
+    assert (SECRET in done.stderr + done.stdout, done.returncode) == (False, 2)

@@ -9,9 +9,9 @@ import pytest
 
 from lmchat.core.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, arriving, leave, ready_screen, stored
-from tests.support.programs import Cli, Inside
-from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
+from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored
+from tests.support.programs import Cli
+from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 PRODUCT = llama_cpp
@@ -98,27 +98,6 @@ def test_who_is_ended_while_another_program_holds_the_file_finds_all_at_the_next
 
 
 @pytest.mark.timeout(60)
-def test_who_quits_while_another_program_holds_the_file_is_asked_and_not_kept_waiting(
-    tmp_path, server
-):
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Before.", answers=1)
-        file = screen.home / "lmchat" / "sessions.db"
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
-            other.execute("begin immediate")
-            screen.type("While it is held.")
-            screen.wait_for("While it is held.")
-            screen.type("\x11", sees="Saving your sessions")
-            screen.wait_for("Quit without saving?")
-            screen.type("\x1b", hides="Quit without saving?")
-            screen.wait_for("While it is held.")
-            screen.type("\x11", sees="Quit without saving?")
-            screen.type("q")
-            assert screen.wait_exit() == 0, "it does not wait for the file again"
-            other.execute("rollback")
-
-
-@pytest.mark.timeout(60)
 def test_a_screen_and_commands_on_a_full_disk_show_the_saved_sessions(disk, server):
     cli = Cli(disk.folder, server.url)
     assert cli("ask", "--save", "Plan the garden").returncode == 0
@@ -135,41 +114,3 @@ def test_a_screen_and_commands_on_a_full_disk_show_the_saved_sessions(disk, serv
             assert screen.wait_exit() == 0
     finally:
         disk.make_room(os.getpid())
-
-
-@pytest.mark.timeout(90)
-def test_a_damaged_file_is_named_by_each_start_until_it_is_gone(tmp_path, server):
-    cli = Inside(tmp_path, server.url)
-    server.on(CHAT, chat_reply("the answer"))
-    assert cli("ask", "--save", "Plan the garden").returncode == 0
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.wait_until(lambda: [*cli.folder.glob("sessions.db.backup-*")], "the daily copy")
-        leave(screen)
-    (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
-    assert cli("sessions", "recover").returncode == 0
-    (file,) = cli.folder.glob("sessions.db.damaged-*")
-    words = f"{file} is kept, and another file is in use."
-
-    def named() -> list[int]:
-        """Return how often each command names it, on stderr."""
-        commands = (("sessions",), ("ask", "hi"), ("batch", "--text"))
-        done = [cli(*words_of_command, stdin="hi\n") for words_of_command in commands]
-        assert [one.returncode for one in done] == [0] * len(commands), done
-        assert not any(file.name in one.stdout for one in done)
-        assert "Plan the garden" in done[0].stdout
-        return [one.stderr.count(f"lmchat: {words} Delete it when") for one in done]
-
-    assert named() == [1, 1, 1]
-    doctor = cli("doctor", "--json")
-    assert (words in doctor.stdout, file.name in doctor.stderr) == (True, False)
-    for silent in (("completion", "bash"), ("sessions", "--help"), ("--version",)):
-        assert cli(*silent).stderr == ""
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.wait_for("another file is in use")
-        leave(screen)
-    file.unlink()
-    assert named() == [0, 0, 0]
-    assert file.name not in cli("doctor", "--json").stdout
-    with ready_screen(tmp_path, server.url) as screen:
-        assert "another file is in use" not in screen.text
-        leave(screen)

@@ -142,12 +142,9 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
             [*at, "ask", "--save", sendable(HOSTILE).decode()],
             [*at[:2], "models"],
             ["sessions"],
-            ["sessions", "show", "last"],
             ["export", "last"],
             ["search", "PWNED"],
             [*at, "ask", "--json", "hello"],
-            [*at[:2], "models", "--json"],
-            ["sessions", "show", "last", "--json"],
             ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
             ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
         ]

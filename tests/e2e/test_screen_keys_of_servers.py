@@ -59,8 +59,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
     assert Inside(tmp_path, server.url)("ask", "Say hello again.").returncode == 0
 
 
-@pytest.mark.parametrize("is_named", [True, False])
-def test_a_key_command_that_asks_for_a_password_has_the_terminal(tmp_path, server, is_named):
+def test_a_key_command_that_asks_for_a_password_has_the_terminal(tmp_path, server):
     plain(server, "tiny", key=KEY)
     asks = 'printf "Passphrase? " > /dev/tty; read word < /dev/tty; echo "sk-$word"'
     (tmp_path / "ask").write_text(asks)
@@ -68,7 +67,7 @@ def test_a_key_command_that_asks_for_a_password_has_the_terminal(tmp_path, serve
     config = tmp_path / "lmchat" / "config.toml"
     command = f'api_key_cmd = "sh {tmp_path}/ask"'
     config.write_text(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n{command}\n')
-    with LMChatScreen(tmp_path, server.url if is_named else "") as screen:
+    with LMChatScreen(tmp_path) as screen:
         screen.wait_for("Passphrase?")
         screen.type(KEY.removeprefix("sk-") + "\r")
         screen.wait_ready()

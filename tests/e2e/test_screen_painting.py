@@ -40,7 +40,7 @@ def still(screen: LMChatScreen) -> list[str]:
 @pytest.mark.timeout(120)
 def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
     configure(tmp_path, STILL)
-    text = mixed(1500)
+    text = mixed(900)
     pieces = [step for at in range(0, len(text), 12) for step in (text[at : at + 12], Pause(0.004))]
     server.on(CHAT, sse(*pieces, finish(), DONE))
     with ready_screen(tmp_path, server.url) as screen:
@@ -48,7 +48,7 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
             screen.ask("go")
             screen.type(keys)
             screen.wait_until(lambda: is_complete(tmp_path, count), "the end", 30)  # noqa: B023
-            screen.wait_quiet()
+            screen.wait_quiet(0.5)
             painted = still(screen)
             repaint(screen)
             screen.wait_until(

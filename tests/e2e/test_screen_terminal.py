@@ -76,10 +76,6 @@ def test_the_terminal_is_asked_for_its_background_after_the_first_paint(tmp_path
         screen.type("\x15")
         screen.wait_until(lambda: "/suspend" not in screen.prompt_text, "an empty prompt")
 
-        screen.type("\x06abc", sees="no hits")  # in one go with the key
-        assert "abc" not in screen.prompt_text
-        screen.type("\x1b", hides="no hits")
-
         screen.put("/doctor")
         screen.type("\r", sees="A chat would use tiny")
         screen.wait_for("checks")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-from itertools import product
-
 import pytest
 
 from tests.support.lmchat_screen import LMChatScreen, leave, prompts_sent, ready_screen
-from tests.support.programs import FUNCTIONS
-from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp
+from tests.support.scripted_products import llama_cpp
 
 PRODUCT = llama_cpp
 
@@ -49,7 +45,7 @@ def test_a_sentence_behind_the_mouse_or_a_dialog_is_in_the_prompt(tmp_path, serv
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Hello?", answers=1)
         for way, go in WAYS.items():
-            for sentence, reads in product(SENTENCES, (list, lambda words: [words])):
+            for sentence, reads in zip(SENTENCES, (list, lambda words: [words], list), strict=True):
                 go(screen)
                 screen.wait_taken()
                 for read in reads(sentence):
@@ -60,27 +56,3 @@ def test_a_sentence_behind_the_mouse_or_a_dialog_is_in_the_prompt(tmp_path, serv
         assert prompts_sent(server) == ["Hello?"]
         assert "Hello there." in screen.text
         leave(screen)
-
-
-@pytest.mark.timeout(120)
-def test_a_sentence_leaves_the_card_and_a_key_or_a_click_answers_it(tmp_path, server):
-    folder = tmp_path / "lmchat"
-    folder.mkdir(exist_ok=True)
-    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
-    call = calling(("python__add", '{"a": 3}'))
-    server.on(CHAT, call, chat_reply("It is 5."), call, chat_reply("Again 5."))
-    with ready_screen(tmp_path, server.url) as screen:
-        for answer in ("a key", "a click"):
-            screen.put("How much?")
-            screen.type("\r", sees="wants to run")
-            for sentence in ("yes", "so be it", "always", "no"):
-                screen.put(sentence)
-                screen.type("\x15", hides=f"▌ {sentence}")
-            if answer == "a key":
-                screen.type(F7, sees="It is 5.")
-            else:
-                mouse(screen, "F7 once")
-                screen.wait_for("Again 5.")
-        leave(screen)
-    state = tomllib.loads((folder / "state.toml").read_text(encoding="utf-8"))
-    assert state.get("allowed_tools", {}) == {}

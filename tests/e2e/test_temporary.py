@@ -197,19 +197,3 @@ def test_a_killed_temporary_chat_leaves_no_word(user, server):
     assert (user.marked(), rows_of_sessions(user)) == ([], before)
     assert not list((user.home / "lmchat").glob("*answer*"))
     assert not list((user.home / "lmchat").glob("attachments/*"))
-
-
-def test_commands_that_change_saved_sessions_are_refused(user, server):
-    session_id = saved_session(user, server)
-    before = rows_of_sessions(user)
-    cli = Inside(home=user.home, url=server.url)
-    for words in (
-        ("rename", session_id, "New"),
-        ("delete", session_id),
-        ("purge", session_id, "--yes"),
-        ("restore", session_id),
-    ):
-        done = cli("--temporary", "sessions", *words)
-        assert (done.returncode, done.stdout) == (2, ""), words
-        assert "does not take --temporary" in done.stderr, words
-        assert rows_of_sessions(user) == before, words

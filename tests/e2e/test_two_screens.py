@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 
 import pytest
 
@@ -34,11 +32,6 @@ def tree(home):
             await store.aclose()
 
     return asyncio.run(read()), faults_in(path)
-
-
-def drafts(home):
-    with closing(sqlite3.connect(home / "lmchat" / "sessions.db")) as saved:
-        return [text for (text,) in saved.execute("select text from drafts")]
 
 
 def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, server):
@@ -97,25 +90,3 @@ def test_the_second_window_does_not_get_the_unsent_text_of_the_first(tmp_path, s
     with LMChatScreen(tmp_path, server.url) as later:
         later.wait_for("unsent words")
         leave(later)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "is_first_to_leave"),
-    [("train times to Bern", True), ("rai", False), ("some rain", True)],
-)
-def test_both_drafts_of_a_session_in_two_windows_are_kept(
-    tmp_path, server, theirs, is_first_to_leave
-):
-    assert Inside(tmp_path, server.url)("ask", "--save", "The beginning.").returncode == 0
-    with LMChatScreen(tmp_path, server.url, "-r", "last") as one:
-        one.wait_ready()
-        one.put("rain")
-        one.wait_until(lambda: drafts(tmp_path) == ["rain"], "the draft on the disk")
-        with LMChatScreen(tmp_path, server.url, "-r", "last") as other:
-            other.wait_until(lambda: other.prompt_text == "rain", "the draft of the first window")
-            other.type("\x15")
-            other.wait_until(lambda: drafts(tmp_path) == [], "no draft")
-            other.put(theirs)
-            other.wait_until(lambda: drafts(tmp_path) == [theirs], "the other draft")
-            leave(*((one, other) if is_first_to_leave else (other, one)))
-    assert sorted(drafts(tmp_path)[0].split("\n\n")) == sorted(["rain", theirs])

@@ -24,13 +24,11 @@ from tests.core.imports.foreign_chats import (
 JAN = "jan/messages.jsonl"
 WRONG = (5, "x", None, [], {}, 1e308, [5], {"a": []})
 BROKEN_LINES = ('{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000)
-# wrong values of each place
-FEW_AND_MANY = [1, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(120)])]
 
 
-def values_of(place, values, count):
-    """Choose wrong values for a place, others for another one."""
-    return random.Random(str(place)).sample(values, min(count, len(values)))  # noqa: S311 - no secret
+def values_of(place):
+    """Choose two wrong values for a place, others for another one."""
+    return random.Random(str(place)).sample(WRONG, 2)  # noqa: S311 - no secret
 
 
 def texts_of(session):
@@ -51,19 +49,6 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert texts_of(session) == texts_of(whole), (position, broken)
             assert session.messages == whole.messages, (position, broken)
             assert f"line {position + 1}: it is damaged" in lost, broken
-
-
-def test_broken_json_in_a_list_ends_the_import_of_its_file_and_is_named(tmp_path):
-    chats = [json.dumps({"messages": [{"role": "user", "content": text}]}) for text in "abcd"]
-    path = tmp_path / "chats.json"
-    for position in range(1, 4):
-        for old, new in (('"user",', '"user"'), (": [", ": [,"), ('"messages"', "messages")):
-            broken = [*chats[:position], chats[position].replace(old, new), *chats[position + 1 :]]
-            path.write_text(f"[{', '.join(broken)}]", encoding="utf-8")
-            sessions, told = read_to_a_hole(path)
-            assert [*map(texts_of, sessions)] == [["a"], ["b"], ["c"]][:position], (position, new)
-            damaged = f"Record {position + 1} is damaged: nothing from there on is imported."
-            assert told == damaged, (position, new)
 
 
 @pytest.mark.parametrize("name", ["chats.json", "chats.jsonl"])
@@ -155,9 +140,8 @@ CONTAINERS = {
 OTHER_VERSIONS = ("q1", "a1", "m3")  # are not read
 
 
-@pytest.mark.parametrize("count", FEW_AND_MANY)
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
+def test_a_wrong_value_costs_the_message_that_it_is_in_only(name):
     value = json.loads((DATA / name).read_text(encoding="utf-8"))
     container = CONTAINERS[name]
     (whole,), _ = read_value(value)
@@ -166,7 +150,7 @@ def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
             continue
         is_inside = position[: len(container)] == container
         is_message = is_inside and len(position) == len(container) + 1 and position[-1] != "root"
-        for wrong in values_of(position, WRONG, count * 2):
+        for wrong in values_of(position):
             (session,), left_out = read_value(_changed(value, position, wrong))
             lost = 4 if is_inside else 1  # with its calls and results; a system prompt
             assert session.header.message_count >= whole.header.message_count - lost, (

@@ -270,22 +270,19 @@ def test_a_chat_of_llama_cpp_from_before_june_2026_is_read_like_one_of_today():
     session, *rows = map(json.loads, lines_of(LLAMA_CPP))
     ((today,), others) = read_value([session, *rows])
     messages = [row["message"] for row in rows]
-    whole = {"conv": session, "messages": messages}
-    for value in (whole, [whole], {**whole, "messages": messages[::-1]}):
+    for value in (
+        [{"conv": session, "messages": messages}],
+        {"conv": session, "messages": messages[::-1]},
+    ):
         ((before,), lost) = read_value(value)
         assert (facts(before), lost) == (facts(today), others)
         assert before.header.session_id == today.header.session_id
-        assert sorted(outline(before)) == sorted(outline(today))
-        assert before.messages == today.messages
-        assert before.files == today.files
+        assert (before.messages, before.files) == (today.messages, today.files)
     # the page exported only the shown branch of the chat that was open, without the root
-    shown = {message.message_id for message in today.messages}
     path = [row for row in messages if row["id"] in ("s", "m1", "m2", "m3", "m4")]
     ((open_chat,), _) = read_value([{"conv": session, "messages": path}])
-    assert [message.message_id for message in open_chat.messages] == [
-        message.message_id for message in today.messages
-    ]
-    assert len(shown) == len(open_chat.messages)
+    ids = [message.message_id for message in today.messages]
+    assert [message.message_id for message in open_chat.messages] == ids
     # a damaged head costs the title only; it is no plain list, which would lay out the branches
     ((headless,), _) = read_value([{"conv": None, "messages": messages}])
     assert headless.header.tags == ("llamacpp",)

@@ -191,7 +191,7 @@ def test_a_list_that_is_cut_off_costs_only_what_is_cut(tmp_path):
         assert told == f"Record {place} is damaged: nothing from there on is imported."
 
 
-HALVES = ("\\ud83c", "\\udf31", "\\udf31\\ud83c", "\\ud83c\\ud83c\\udf31")
+HALVES = ("\\udf31", "\\ud83c\\ud83c\\udf31")
 
 
 @pytest.mark.parametrize("halves", HALVES)

@@ -60,14 +60,6 @@ def claude(rows, others):
     return {"uuid": "c", "chat_messages": messages}
 
 
-def open_webui(rows, others):
-    messages = {
-        row.key: {"role": row.role, "content": row.text, "parentId": row.parent or None}
-        for row in (*rows, *others)
-    }
-    return {"id": "c", "chat": {"history": {"currentId": rows[-1].key, "messages": messages}}}
-
-
 def lm_studio(rows, _others):
     messages = [
         {
@@ -77,14 +69,6 @@ def lm_studio(rows, _others):
         for row in rows
     ]
     return {"createdAt": 1, "messages": messages}
-
-
-def llama_cpp(rows, others):
-    messages = [
-        {"id": row.key, "convId": "c", "parent": row.parent, "role": row.role, "content": row.text}
-        for row in (*rows, *others)
-    ]
-    return {"conv": {"id": "c", "currNode": rows[-1].key}, "messages": messages}
 
 
 def jan(rows, others):
@@ -111,9 +95,7 @@ async def store(tmp_path):
     await store.aclose()
 
 
-@pytest.mark.parametrize(
-    "form", [chatgpt, claude, open_webui, lm_studio, llama_cpp, jan, message_list]
-)
+@pytest.mark.parametrize("form", [chatgpt, claude, lm_studio, jan, message_list])
 async def test_an_import_again_brings_what_is_new_and_loses_nothing(tmp_path, store, form):
     async def imported(rows, others=()):
         records = form(rows, others)

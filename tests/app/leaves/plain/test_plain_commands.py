@@ -61,9 +61,7 @@ def test_where_nothing_can_copy_another_way_is_named(tmp_path):
         assert done.stdout == "Hello there.\n"
 
 
-@pytest.mark.parametrize(
-    "number", ["7", "3", "0", "07", "-7", "+7", "\u0667", "00000000002", "9" * 5000]
-)
+@pytest.mark.parametrize("number", ["7", "3", "0", "-7", "\u0667", "00000000002", "9" * 5000])
 def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_path):
     with ScriptedServer() as server:
         plain(server, "beta", "alder-7b", "3", "0072")
@@ -81,15 +79,6 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
         assert asked == ["beta", "beta", "alder-7b", "beta"]
 
 
-@pytest.mark.parametrize("typed", ["--1", "+-2", "+"])
-def test_more_than_one_sign_makes_no_number(typed, tmp_path):
-    with ScriptedServer() as server:
-        plain(server, "beta")
-        cli = Inside(home=tmp_path, url=server.url)
-        done = cli("--plain", "-m", "beta", stdin=f"/sessions {typed}\n")
-        assert (done.returncode, f"“{typed}” is too short" in done.stderr) == (2, True)
-
-
 def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
     with ScriptedServer() as server:
         plain(server)
@@ -98,9 +87,8 @@ def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp
         cli("--plain", stdin="Hello\n")
         listed = cli("--plain", stdin="/sessions\n/sessions 9\n/sessions 1234567\n")
         assert listed.stderr.count("No listed session has this number.") == 2
-        assert "No session id begins with 12345678." in (
-            cli("--plain", stdin="/sessions 12345678\n").stderr
-        )
+        for typed, refusal in (("12345678", "begins with 12345678."), ("+-2", "is too short")):
+            assert refusal in cli("--plain", stdin=f"/sessions {typed}\n").stderr
         session = cli("--plain", stdin="/sessions\n/sessions 1\n/retry\n")
         assert (session.returncode, len(server.seen(CHAT))) == (0, 2)
 

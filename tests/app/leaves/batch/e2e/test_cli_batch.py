@@ -72,23 +72,23 @@ def is_as_long(path, count):
 
 
 def test_after_kills_each_line_is_done_once(cli, server, to_target, target):
-    words = (*to_target(300), "--jobs", "4")
-    kills = 3
+    count, kills = 160, 2
+    words = (*to_target(count), "--jobs", "4")
     done_at_kill: dict[int, str] = {}
     for kill in range(kills):
         running = cli.start(*words)
-        wait_until(lambda wanted=(kill + 1) * 60: is_as_long(target, wanted), "rows")
+        wait_until(lambda wanted=(kill + 1) * 50: is_as_long(target, wanted), "rows")
         running.kill()
         running.communicate()
         done_at_kill |= {row["index"]: row["reply"] for row in rows(target)}
     assert cli(*words).returncode == 0
-    assert numbers(target) == [*range(1, 301)]
+    assert numbers(target) == [*range(1, count + 1)]
     replies = {row["index"]: row["reply"] for row in rows(target)}
     assert done_at_kill.items() <= replies.items()
     assert all(reply == f"word {number}" for number, reply in replies.items())
     sent = sent_prompts(server)
-    assert len(sent) == 300
-    assert sum(sent.values()) <= 300 + kills * 4  # those in flight at each kill
+    assert len(sent) == count
+    assert sum(sent.values()) <= count + kills * 4  # those in flight at each kill
     assert cli(*words).returncode == 0
     assert sent_prompts(server) == sent
 
@@ -145,19 +145,18 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     cli.configure('[prompts.shout]\ntext = "Shout: {{input}}"\n')
     options = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5")
     # editors of Windows start with a mark, which is no part of the prompt
-    for encoding in ("utf-8", "utf-16-le"):
-        stdin = "\ufeffa\n\n  \nb\r\n".encode(encoding)
-        done = cli("batch", "--text", *options, "--jobs", "1", stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [1, 4]
-    for seen, letter in zip(server.seen(CHAT), "abab", strict=True):
+    stdin = "\ufeffa\n\n  \nb\r\n".encode("utf-16-le")
+    done = cli("batch", "--text", *options, "--jobs", "1", stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [1, 4]
+    for seen, letter in zip(server.seen(CHAT), "ab", strict=True):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
     done = cli("batch", "--text", stdin="今天天气很好。".encode("gbk"))
     assert "Line 1 cannot be used: it is text in an unknown encoding." in done.stdout
     done = cli("batch", stdin='{"prompt": "Möhren"}'.encode("cp1252"))
     assert "it is not valid JSON: it is not UTF-8." in done.stdout
-    assert len(server.seen(CHAT)) == 4
+    assert len(server.seen(CHAT)) == 2
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')
     done = cli("batch", "--text", "--schema", str(schema), stdin='{"n": 1}\n{}\n{}\n')
@@ -175,10 +174,8 @@ def test_a_file_that_has_no_lines_of_json_is_refused_with_what_it_is(cli, server
     prompts = [{"prompt": "one"}, {"prompt": "two"}]
     several = "has JSON, but not one object on each line."
     for content, sentence in (
-        ("id,prompt\n1,one\n2,two\n", "has lines of text, and no JSON objects."),
         ("one\n", "has lines of text, and no JSON objects."),
         ("今天天气很好。\n\n一\n".encode("gbk"), "is text in an unknown encoding."),
-        (json.dumps(prompts, indent=1), several),
         (json.dumps(prompts), several),
         ("[\n" + ",\n".join(map(json.dumps, prompts)) + "\n]\n", several),
         (json.dumps(prompts[0], indent=1), several),
@@ -186,11 +183,10 @@ def test_a_file_that_has_no_lines_of_json_is_refused_with_what_it_is(cli, server
         (b"PK\3\4 a\n", "is a ZIP file"),
     ):
         source.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with source.open("rb") as stdin:
-            for done in (cli("batch", str(source)), cli("batch", stdin=stdin.read())):
-                assert (done.returncode, done.stdout) != (0, ""), content
-                assert sentence in done.stderr, (content, done.stderr)
-                assert done.stderr.count("\n") == 2, done.stderr  # what it is, and the next step
+        for done in (cli("batch", str(source)), cli("batch", stdin=source.read_bytes())):
+            assert (done.returncode, done.stdout) != (0, ""), content
+            assert sentence in done.stderr, (content, done.stderr)
+            assert done.stderr.count("\n") == 2, done.stderr  # what it is, and the next step
     source.write_bytes(gzip.compress(b"one\ntwo\n"))
     assert "is a gzip file." in cli("batch", "--text", str(source)).stderr
     assert server.seen(CHAT) == []
@@ -288,24 +284,6 @@ def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_end
     assert numbers(target) == [*range(1, 11)]
 
 
-def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target):
-    words = to_target(2)
-    for content, sentence in (
-        ('{"index": 1, "key": "0123456789abcdef", "reply": "x"}\n', "belongs to another run"),
-        ('{"index": [1], "key": "0", "reply": "x"}\n', "is no output of `lmchat batch` or `eval`"),
-        ("My notes\n\x00\xff\n", "is no output of `lmchat batch` or `eval`"),
-        ('{"token": "x"}', "is no output of `lmchat batch` or `eval`: line 1 is not a row."),
-    ):
-        target.write_text(content, encoding="latin-1")
-        done = cli(*words)
-        assert (done.returncode, sentence in done.stderr) == (2, True), content
-        assert "--force" in done.stderr
-        assert target.read_text(encoding="latin-1") == content
-    assert server.seen(CHAT) == []
-    assert cli(*words, "--force").returncode == 0
-    assert numbers(target) == [1, 2]
-
-
 ROW = '{"index": 9, "key": "0123456789abcdef", "reply": "x"}'
 
 
@@ -350,30 +328,27 @@ def test_only_a_row_that_was_cut_is_dropped_from_an_output_file(cli, server, to_
     kept = target.read_bytes()
     for content in (
         mine,
-        mine[:20],
         mine + zeros,
         kept + mine,
-        kept + b"My notes",
         zeros,
         b'{"ind',
         b'{"index": 3, "note": "mine',
-        b'{"index": 3, "id": "a", "note": "min',
         b'{"index": 3, "id": "a", "note": "mine"}',
         b'{"index": {}, "key": "a", "error": "mine"}\n',
         b'{"index": 3, "key": [], "error": "mine"}\n',
         zeros + kept,
         kept + zeros + second,
-        kept + zeros + b"\n",
         b"  \n",
         b'[{"index": 1, "key": "0"}]',
-        b"[[case]]\n",
-        b"\x89PNG\r\n\x1a\n" + zeros,
         b"\xef\xbb\xbf" + started,
+        b"My notes\n\x00\xff\n",
     ):
         target.write_bytes(content)
         done = cli(*words)
         assert (done.returncode, "is not a row." in done.stderr) == (2, True), content
         assert target.read_bytes() == content
+    assert cli(*words, "--force").returncode == 0
+    assert numbers(target) == [1, 2]
 
 
 def test_a_file_of_rows_of_another_run_keeps_those_that_failed_and_a_cut_one(
@@ -424,10 +399,9 @@ def test_no_name_of_the_input_is_taken_for_the_output(cli, server, to_target, tm
     cases.write_text('[[case]]\nprompt = "hi"\nexpect = "hi"\n')
     for command, file in (("batch", Path(source)), ("eval", cases)):
         content = file.read_bytes()
-        soft, hard = tmp_path / f"{command}-soft", tmp_path / f"{command}-hard"
-        soft.symlink_to(file)
+        hard = tmp_path / f"{command}-hard"
         hard.hardlink_to(file)
-        for name in (file, soft, hard):
+        for name in (file, hard):
             done = cli(command, str(file), "-o", str(name), "--force")
             assert (done.returncode, "is the input file." in done.stderr) == (2, True), done.stderr
             assert name.read_bytes() == content
@@ -526,22 +500,18 @@ def wait_until_idle(running, server):
     wait_until(is_idle, "the program waits for the reader")
 
 
-@pytest.mark.parametrize(
-    ("command", "text"),
-    [("batch", '{"prompt": "hi"}\n'), ("eval", '[[case]]\nprompt = "hi"\nexpect = "hi"\n')],
-)
-def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server, command, text):
+def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server):
     pipe, tasks = cli.home / "pipe", cli.home / "tasks"
     os.mkfifo(pipe)
-    tasks.write_text(text)
-    running = cli.start(command, str(tasks), "-o", str(pipe))
+    tasks.write_text('{"prompt": "hi"}\n')
+    running = cli.start("batch", str(tasks), "-o", str(pipe))
     wait_until_idle(running, server)
     running.send_signal(signal.SIGINT)
     with running:
         assert running.wait(WAIT_S) == 130
 
 
-@pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema"), ("health", "--config")])
+@pytest.mark.parametrize("words", [("eval",), ("health", "--config")])
 def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words):
     pipe, ends = cli.home / "pipe", []
     os.mkfifo(pipe)

@@ -73,11 +73,6 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
     assert "accepts the API key from credentials.toml." in rows(value, "key")[0]["cause"]
     assert f"http://localhost:{server.port}" in rows(value, "key")[-1]["cause"]
     assert "sk-right" not in done.stdout
-    # printed by a command that takes a while
-    file.unlink()
-    command = "sleep 0.5; echo sk-right"
-    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_cmd = "{command}"\n')
-    assert own(report(cli), cli)["verdict"] == "ok"
 
 
 def test_no_server_of_the_configuration_takes_the_place_of_the_one_that_was_named(cli, server):

@@ -64,41 +64,13 @@ def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_i
     talk.leave()
 
 
-STARTED_CODE = {
-    "code": "```\n" + "".join(f"word{index}\n" for index in range(30)),
-    "coloured code": "```python\n" + "".join(f"word{index} = 1\n" for index in range(30)),
-}
-
-
-def test_the_lines_of_code_are_printed_before_its_end_has_arrived(talk_in, server):
-    gates = {name: Gate() for name in STARTED_CODE}
-    replies = (
-        sse(delta(text), gates[name], delta("word30"), finish(), DONE)
-        for name, text in STARTED_CODE.items()
-    )
-    server.on(CHAT, *replies)
-    talk = talk_in(size=(80, 24))
-    for name, text in STARTED_CODE.items():
-        before = len(talk.raw)
-        talk.type("Go\r")
-        talk.wait_until(
-            lambda before=before: b"word29" in talk.raw[before:], f"the lines of {name}"
-        )
-        gates[name].open()
-        talk.wait_prompt()
-        printed = "\n".join(scrollback(talk.raw[before:]))
-        assert re.findall(r"word\d+", printed) == [*re.findall(r"word\d+", text), "word30"], name
-    talk.leave()
-
-
 STARTED_PARAGRAPH = "**Broad** beans " + " ".join(f"word{index}" for index in range(60))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (20, 12)])
-def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in, server, size):
+def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in, server):
     gate = Gate()
     server.on(CHAT, sse("# Two\n", STARTED_PARAGRAPH, gate, " end.", finish(), DONE))
-    talk = talk_in(size=size)
+    talk = talk_in(size=(20, 12))
     talk.type("Go\r", sees="lmchat: answering …")
     shown = [row.rstrip() for row in talk.screen() if row.strip()]
     assert shown[-2] == "Two"
@@ -113,20 +85,20 @@ def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in
     talk.leave()
 
 
-@pytest.mark.parametrize(
-    ("started", "shown"),
-    [
-        ("One *two\nthree* four", "One two\nthree four"),
-        ("```\npeas\nand bea", "code\npeas\nand bea"),
-        ("- a\n- **b", "• a\n• **b"),
-    ],
-)
-def test_ctrl_c_within_a_block_prints_what_has_come_of_it(talk_in, server, started, shown):
-    server.on(CHAT, sse(f"So.\n\n{started}", Gate()), chat_reply("Yes."))
+STARTED_BLOCKS = {
+    "One *two\nthree* four": "One two\nthree four",
+    "```\npeas\nand bea": "code\npeas\nand bea",
+    "- a\n- **b": "• a\n• **b",
+}
+
+
+def test_ctrl_c_within_a_block_prints_what_has_come_of_it(talk_in, server):
+    server.on(CHAT, *(sse(f"So.\n\n{started}", Gate()) for started in STARTED_BLOCKS))
     talk = talk_in()
-    talk.type("Go\r", sees="So.")
-    talk.type("\x03", sees="Stopped.\nYou:")
-    assert f"So.\n\n{shown}\nStopped." in talk.text
+    for number, shown in enumerate(STARTED_BLOCKS.values()):
+        talk.type(f"Go {number}\r", sees=re.compile(rf"Go {number}\n[^\n]*\nSo\."))
+        talk.type("\x03")
+        talk.wait_for(f"So.\n\n{shown}\nStopped.\nYou:")
     talk.leave()
 
 

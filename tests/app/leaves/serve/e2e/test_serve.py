@@ -318,8 +318,6 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai_and_anthropic(gateway, 
         ({"model": ""}, 400, "No LM Studio model selected: "),
         ({"model": "m" * 9_500_000}, 400, "Invalid model parameter"),
         ({"messages": []}, 400, "Invalid messages array"),
-        ({"messages": [{"role": "god", "content": "Hi"}]}, 400, "Invalid message role"),
-        ({"messages": [{"role": "user", "content": 5}]}, 400, "Invalid message content"),
     ):
         reply = gateway.post(CHAT_PATH, {"model": "tiny", "messages": HI, **fields})
         assert reply.status_code == status
@@ -347,13 +345,6 @@ def test_a_body_of_any_form_gets_an_answer_and_a_model_named_twice_reaches_no_se
     deep = b"[" * 100_000 + b"]" * 100_000
     for more, status, text in (
         (b', "model": "other"', 400, "Invalid model parameter: the request names its model twice."),
-        (b', "MODEL": "other"', 400, "Invalid model parameter: the request names its model twice."),
-        (
-            b', "\\u006dodel": ""',
-            400,
-            "Invalid model parameter: the request names its model twice.",
-        ),
-        (b', "messages": []', 400, "Invalid messages array"),
         (b', "x": ' + deep, 400, "The body of the request is not a JSON object"),
         (b', "x": "\n"', 400, "The body of the request is not a JSON object"),
         (b', "x": {"model": "other"}', 200, ""),
@@ -446,15 +437,11 @@ def test_health_models_and_detection_say_what_the_commands_say(gateway, server):
     for path in ("/health", "/models"):
         named = gateway.get(path, params={"endpoint": server.url})
         assert told(named) == told(gateway.get(path))
-        unknown = gateway.get(path, params={"endpoint": "http://localhost:1"})
-        assert unknown.status_code == 403
-        assert unknown.json()["error"].startswith("Endpoint not allowed: no server was found")
-        assert unknown.json().get("endpoint") is None
-        foreign = gateway.get(path, params={"endpoint": "http://localhost.evil.com"})
-        assert foreign.status_code == 403
-        assert foreign.json()["error"].startswith(
-            "Endpoint not allowed: Endpoint must be localhost,"
-        )
+        for url, words in (("localhost:1", "no server was found"), ("a.com", "Endpoint must be ")):
+            refused = gateway.get(path, params={"endpoint": f"http://{url}"})
+            assert refused.status_code == 403
+            assert refused.json()["error"].startswith(f"Endpoint not allowed: {words}")
+            assert refused.json().get("endpoint") is None
 
 
 def test_health_of_a_server_that_is_gone_has_the_same_fields_and_says_why(tmp_path):
