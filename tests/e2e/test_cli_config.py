@@ -10,9 +10,9 @@ import pytest
 from tests.support.lmchat_screen import LMChatScreen, leave
 from tests.support.programs import WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
-from tests.support.reference import example_text
 from tests.support.scripted_products import chat_reply, plain
 from tests.support.scripted_server import ScriptedServer
+from tools.reference import example_text
 
 Cli = Inside
 
