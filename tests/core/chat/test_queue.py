@@ -13,7 +13,7 @@ from lmchat.core.sessions.message import AnswerState, FilePart, Role
 from lmchat.core.sessions.prompts import PendingPrompt, file_line
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, hold
 from tests.support.scripted_tools import calls, toolbox
 
 END = StreamFinished(reason="stop")
@@ -141,19 +141,11 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
 async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_would_run(
     store, said, end, returned
 ):
-    end_answer, is_saving = store.end_answer, asyncio.Event()
-    may_save = asyncio.Event()
-
-    async def end_slowly(*args) -> None:
-        is_saving.set()
-        await may_save.wait()
-        await end_answer(*args)
-
-    store.end_answer = end_slowly
+    may_save = hold(store, "end_answer")
     chat = ChatTurns(store, [RequestSent(), *said], answer_steps("Two."), box=toolbox())
     for text in ("one", "two"):
         chat.sessions.send(chat.session, PendingPrompt(draft=text))
-    await is_saving.wait()
+    await may_save.reached.wait()
     assert chat.session.stop()
     may_save.set()
     await chat.wait()
@@ -163,18 +155,11 @@ async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_wou
 
 
 async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
-    end_answer, is_saving, may_save = store.end_answer, asyncio.Event(), asyncio.Event()
-
-    async def end_slowly(*args) -> None:
-        is_saving.set()
-        await may_save.wait()
-        await end_answer(*args)
-
-    store.end_answer = end_slowly
+    may_save = hold(store, "end_answer")
     chat = ChatTurns(store, [NOT_LOADED])
     chat.sessions.send(chat.session, PendingPrompt(draft="one"))
     chat.sessions.send(chat.session, PendingPrompt(draft="two"))
-    await is_saving.wait()
+    await may_save.reached.wait()
     chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
     await chat.wait()
