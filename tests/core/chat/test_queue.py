@@ -240,6 +240,10 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
         chat.sessions.return_waiting()
 
 
+async def no_title_is_made() -> None:
+    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+
+
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
     title = answer_steps("Title: **Lettuce in pots**.")
     chat = ChatTurns(store, answer_steps(), title, auto_title=True)
@@ -253,7 +257,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     renamed = await store.update_session(chat.session.session_id, {"title": "Mine"})
     gate.set()  # before memory has the title of the user
-    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    await no_title_is_made()
     assert (await store.open_session(chat.session.session_id)).header == renamed
     assert chat.session.header.title == "What grows in shade?"
 
@@ -263,7 +267,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     await store.purge(chat.session.session_id, is_with_messages=True)
     gate.set()
-    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    await no_title_is_made()
     assert chat.session.header.title == "What grows in shade?"
 
     chat = ChatTurns(store, answer_steps(), [asyncio.Event()], auto_title=True)
@@ -288,9 +292,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         chat = ChatTurns(store, answer_steps(), cut, auto_title=True)
         await chat.send("What grows in shade?")
         await until(lambda chat=chat: len(chat.server.requests) == 2, "the request for a title")
-        await until(
-            lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end"
-        )
+        await no_title_is_made()
         assert chat.session.header.title == title
 
 
