@@ -417,11 +417,20 @@ class ScriptedEngine(Engine):
             raise error
 
 
-def hold(thing: object, method: str) -> asyncio.Event:
+class Held(asyncio.Event):
+    """What a method waits for; `reached` tells that it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+
+def hold(thing: object, method: str) -> Held:
     """Let a method wait until the event is set."""
-    gate, call = asyncio.Event(), getattr(thing, method)
+    gate, call = Held(), getattr(thing, method)
 
     async def wait(*given: object, **more: object) -> object:
+        gate.reached.set()
         await gate.wait()
         return await call(*given, **more)
 

@@ -23,7 +23,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
 from pathlib import Path
@@ -118,7 +118,7 @@ Step = bytes | Pause | Gate | Hold | Cut
 class Reply:
     """Steps to play."""
 
-    steps: tuple[Step, ...]
+    steps: Iterable[Step]
     is_last: bool = False  # whether the connection is closed afterwards
 
 

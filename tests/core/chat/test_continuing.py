@@ -34,15 +34,6 @@ async def resumed(store, *scripts, **settings) -> ChatTurns:
     return chat
 
 
-async def test_ollama_continues_the_words_of_the_user(store):
-    chat = ChatTurns(store, answer_steps(" there."), product="Ollama")
-    chat.session.set_prefill("Hello", chat.sessions.turn_options.target)
-    await chat.send("Say hello.")
-    (request,) = chat.server.requests
-    assert (request.messages[-1].role, request.messages[-1].text) == (Role.ASSISTANT, "Hello")
-    assert chat.path[-1].text == "Hello there."
-
-
 async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
     chat = await resumed(store, [ReasoningDelta(text="They ask."), *STARTED], REST)
     last = chat.server.requests[1].messages[-1]

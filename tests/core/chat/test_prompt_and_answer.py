@@ -121,22 +121,14 @@ async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
 @pytest.mark.rule("R-30")
 async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_its_saving(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
-    save, is_saving = asyncio.Event(), asyncio.Event()
-    end_answer = store.end_answer
-
-    async def slow(*args):
-        is_saving.set()
-        await save.wait()
-        await end_answer(*args)
-
-    store.end_answer = slow
+    may_save = hold(store, "end_answer")
     await chat.start("x", TextDelta)
     stopping = asyncio.ensure_future(chat.stop())
-    await is_saving.wait()
+    await may_save.reached.wait()
     again = asyncio.ensure_future(chat.sessions.close())
     await asyncio.sleep(0)
     assert chat.path[-1].state is AnswerState.STOPPED  # the screen does not wait for the disk
-    save.set()
+    may_save.set()
     await stopping
     await again
     await chat.sessions.close()
@@ -261,14 +253,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
 
 
 async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the_answer_once(store):
-    end_answer, gate, is_saving, may_save = store.end_answer, *(asyncio.Event() for _ in "abc")
-
-    async def end_slowly(*args) -> None:
-        is_saving.set()
-        await may_save.wait()
-        await end_answer(*args)
-
-    store.end_answer = end_slowly
+    may_save, gate = hold(store, "end_answer"), asyncio.Event()
     text = "lettuce " * 50
     chat = ChatTurns(store, [RequestSent(), TextDelta(text=text), gate, END])
     use = chat.sessions.context_window.context_use
@@ -286,7 +271,7 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
     assert use(chat.session) == before, "its tokens are counted once"
     assert chat.session.messages_so_far[-1].text == text
     gate.set()
-    await is_saving.wait()
+    await may_save.reached.wait()
     await show()
     assert chat.texts == ["one", text], "the disk does not have its end yet"
     may_save.set()

@@ -13,7 +13,7 @@ from lmchat.core.sessions.message import AnswerState, FilePart, Role
 from lmchat.core.sessions.prompts import PendingPrompt, file_line
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, hold
 from tests.support.scripted_tools import calls, toolbox
 
 END = StreamFinished(reason="stop")
@@ -141,19 +141,11 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
 async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_would_run(
     store, said, end, returned
 ):
-    end_answer, is_saving = store.end_answer, asyncio.Event()
-    may_save = asyncio.Event()
-
-    async def end_slowly(*args) -> None:
-        is_saving.set()
-        await may_save.wait()
-        await end_answer(*args)
-
-    store.end_answer = end_slowly
+    may_save = hold(store, "end_answer")
     chat = ChatTurns(store, [RequestSent(), *said], answer_steps("Two."), box=toolbox())
     for text in ("one", "two"):
         chat.sessions.send(chat.session, PendingPrompt(draft=text))
-    await is_saving.wait()
+    await may_save.reached.wait()
     assert chat.session.stop()
     may_save.set()
     await chat.wait()
@@ -163,18 +155,11 @@ async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_wou
 
 
 async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
-    end_answer, is_saving, may_save = store.end_answer, asyncio.Event(), asyncio.Event()
-
-    async def end_slowly(*args) -> None:
-        is_saving.set()
-        await may_save.wait()
-        await end_answer(*args)
-
-    store.end_answer = end_slowly
+    may_save = hold(store, "end_answer")
     chat = ChatTurns(store, [NOT_LOADED])
     chat.sessions.send(chat.session, PendingPrompt(draft="one"))
     chat.sessions.send(chat.session, PendingPrompt(draft="two"))
-    await is_saving.wait()
+    await may_save.reached.wait()
     chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
     await chat.wait()
@@ -255,6 +240,10 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
         chat.sessions.return_waiting()
 
 
+async def no_title_is_made() -> None:
+    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+
+
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
     title = answer_steps("Title: **Lettuce in pots**.")
     chat = ChatTurns(store, answer_steps(), title, auto_title=True)
@@ -268,7 +257,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     renamed = await store.update_session(chat.session.session_id, {"title": "Mine"})
     gate.set()  # before memory has the title of the user
-    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    await no_title_is_made()
     assert (await store.open_session(chat.session.session_id)).header == renamed
     assert chat.session.header.title == "What grows in shade?"
 
@@ -278,7 +267,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     await store.purge(chat.session.session_id, is_with_messages=True)
     gate.set()
-    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    await no_title_is_made()
     assert chat.session.header.title == "What grows in shade?"
 
     chat = ChatTurns(store, answer_steps(), [asyncio.Event()], auto_title=True)
@@ -303,9 +292,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         chat = ChatTurns(store, answer_steps(), cut, auto_title=True)
         await chat.send("What grows in shade?")
         await until(lambda chat=chat: len(chat.server.requests) == 2, "the request for a title")
-        await until(
-            lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end"
-        )
+        await no_title_is_made()
         assert chat.session.header.title == title
 
 

@@ -103,40 +103,33 @@ async def test_without_older_messages_or_without_room_to_gain_nothing_is_summari
     assert len(chat.server.requests) == 7
 
 
-async def test_a_summary_that_fails_changes_nothing(store):
-    broken = [TextDelta(text="Th"), StreamInterrupted("It broke off.")]
-    thought = [ReasoningDelta(text="Hm."), END]
-    chat = await talked(store, broken, thought)
-    before, header = chat.path, chat.session.header
-    append = store.append_branch
-    for append_branch, words in (
-        (append, "It broke off. Nothing has changed"),
-        (append, "The model wrote no summary."),
-        (AsyncMock(side_effect=StoreUnavailable("The disk is full.")), "The disk is full."),
-    ):
-        store.append_branch = append_branch
+async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
+    ends = ("length", "content_filter", "repetition", "abort", "tool_calls")
+    scripts = {
+        "It broke off.": [
+            TextDelta(text="Th"),
+            StreamInterrupted("It broke off."),
+        ],
+        **{end: [TextDelta(text="They said"), StreamFinished(reason=end)] for end in ends},
+        "refused": [RefusalDelta(text="I cannot do that."), END],
+        "The model wrote no summary.": [ReasoningDelta(text="Hm."), END],
+        "no summary": [TextDelta(text=" \n"), END],
+        "The disk is full.": answer_steps("They spoke."),
+    }
+    chat = await talked(store, *scripts.values())
+    before, header, append = chat.path, chat.session.header, store.append_branch
+    for words in scripts:
+        if words == "The disk is full.":
+            store.append_branch = AsyncMock(side_effect=StoreUnavailable(words))
         with pytest.raises(LMChatError) as failed:
             await chat.compact()
-        assert failed.value.message_with_next_step.startswith(words)
+        assert words in failed.value.message
+        if store.append_branch == append:
+            assert failed.value.next_step.startswith("Nothing has changed")
         assert (chat.path, chat.session.header) == (before, header)
+        assert await chat.on_disk() == before
     assert len(await store.tree(header.session_id)) == len(TALK)
-
-
-async def test_a_part_of_a_summary_takes_no_message_away(store):
-    ends = ("length", "content_filter", "repetition", "abort", "tool_calls")
-    parts = [[TextDelta(text="They said"), StreamFinished(reason=end)] for end in ends]
-    refused = [RefusalDelta(text="I cannot do that."), END]
-    chat = await talked(store, *parts, refused, [TextDelta(text=" \n"), END])
-    before = chat.path
-    for words in (
-        *("length", "content_filter", "repetition", "abort", "tool_calls"),
-        "refused",
-        "no summary",
-    ):
-        with pytest.raises(LMChatError, match=words) as failed:
-            await chat.compact()
-        assert failed.value.next_step.startswith("Nothing has changed")
-        assert chat.path == before == await chat.on_disk()
+    store.append_branch = append
     await chat.send("d")
     assert chat.sent() == [*TALK, "d"]
     # servers without finish reasons, and older ones of text-generation-inference

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from lmchat.base.errors import StoreDamaged, StoreUnavailable
+from lmchat.base.errors import StoreDamaged
 from lmchat.core.storage.backup import copy_database, daily_copies
 from lmchat.core.storage.opening import connect
 from lmchat.core.storage.store import Store
@@ -147,17 +147,3 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
             copy_database(path, tmp_path / "sessions.db.copy")
         assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
-
-
-async def test_a_file_that_another_program_keeps_locked_is_not_taken_for_a_damaged_one(
-    tmp_path, store, monkeypatch
-):
-    monkeypatch.setattr("lmchat.core.storage.opening.BUSY_S", 0.05)
-    await say(store, header(), "hello")
-    path = tmp_path / "lmchat" / "sessions.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("pragma locking_mode = exclusive")
-        other.execute("begin exclusive")
-        with pytest.raises(StoreUnavailable, match="another program has locked it"):
-            await store.daily_check()
-    await store.daily_check()

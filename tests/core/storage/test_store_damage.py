@@ -333,20 +333,6 @@ async def fill_named(store, day):
     await reply(store, session, "yes " * 2000, await say(store, session, day))
 
 
-async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three_days):
-    path = await of_three_days()
-    change(path, "update trigrams_data set block = zeroblob(length(block)) where id > 10")
-    async with aclosing(store_at(tmp_path, clock)) as store:
-        await fill_named(store, "Tuesday")
-        (session,) = [one for one in await store.list_sessions() if one.title == "Monday"]
-        await store.purge(session.session_id)
-        titles = {session.title for session in await store.list_sessions()}
-        assert titles == {"Friday", "Saturday", "Sunday", "Tuesday"}
-        assert {hit.title for hit in await store.search("yes", limit=1000)} == titles
-    assert not [*path.parent.glob("*.damaged-*")]
-    assert faults_in(path) == ""
-
-
 @pytest.mark.parametrize(
     ("words", "damaged_words"),
     [

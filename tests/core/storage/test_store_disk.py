@@ -143,17 +143,18 @@ async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, st
 async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(connections, "BUSY_S", 0.2)
+    monkeypatch.setattr(connections, "BUSY_S", 0.05)
     async with aclosing(store_at(tmp_path)) as store:
         session, first = await start_session(store, "hello")
-        with closing(
-            sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)
-        ) as other:
+        path = tmp_path / "lmchat" / "sessions.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("pragma locking_mode = exclusive")
             other.execute("begin exclusive")
-            with pytest.raises(StoreUnavailable, match="another program has locked it"):
-                await say(store, session, "blocked", first)
-            other.execute("rollback")
+            for job in (say(store, session, "blocked", first), store.daily_check()):
+                with pytest.raises(StoreUnavailable, match="another program has locked it"):
+                    await job
         await say(store, session, "free again", first)
+        await store.daily_check()
 
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)

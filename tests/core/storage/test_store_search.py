@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import pytest
 
 from lmchat.base.matching import without_accents
 from lmchat.core.storage import search as searching
-from tests.support.chats import header, prompt, reply, say, start_session, store_at
+from tests.support.chats import faults_in, header, prompt, reply, say, start_session, store_at
 
 
 @pytest.fixture
@@ -127,22 +127,26 @@ async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(
         await task
 
 
-@pytest.mark.parametrize("comes_first", ["a search", "a prompt"])
+@pytest.mark.parametrize("comes_first", ["a search", "a prompt", "a purge"])
 async def test_a_damaged_index_costs_no_message_and_is_told_once(
     tmp_path, store, session, comes_first
 ):
+    other, _ = await start_session(store, "other vegetables")
     await store.aclose()
-    with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
+    path = tmp_path / "lmchat" / "sessions.db"
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("update trigrams_data set block = x'00112233445566778899'")
-    raw.close()
     async with aclosing(store_at(tmp_path)) as again:
         if comes_first == "a search":
-            assert marked(await again.search("vegetables")) == ["végétables"]
+            assert marked(await again.search("végétables")) == ["vegetables", "végétables"]
+        elif comes_first == "a purge":
+            await again.purge(other.session_id)
         await say(again, session, "a new needle")
         assert marked(await again.search("needle")) == ["needle"]
-        assert marked(await again.search("vegetables")) == ["végétables"]
+        assert marked(await again.search("vegetables"))[-1] == "végétables"
         assert "was damaged" in again.notice
         assert len(await again.tree(session.session_id)) == 3
+    assert faults_in(path) == ""
     async with aclosing(store_at(tmp_path)) as again:
         assert await again.open() == ""
 
