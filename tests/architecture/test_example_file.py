@@ -5,7 +5,7 @@ import tomllib
 from lmchat.core.config.load import load
 from lmchat.core.config.settings import Settings
 from lmchat.core.config.toml import toml_value
-from tools.reference import EXAMPLES, example_text, sections, value_settings
+from tests.support.reference import EXAMPLES, example_text, sections, value_settings
 
 
 def test_both_copies_of_the_example_file_are_what_the_settings_generate():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tools.reference import DOCS, PAGES
+from tests.support.reference import DOCS, PAGES
 
 
 def test_a_reference_page_is_what_the_tables_generate():
     for name, write in PAGES.items():
         assert (DOCS / name).read_text(encoding="utf-8") == write(), (
-            "write it anew: python -m tools.reference"
+            "write it anew: python -m tests.support.reference"
         )

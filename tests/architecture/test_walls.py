@@ -49,7 +49,7 @@ def test_no_two_classes_have_the_same_name():
 def test_nothing_names_a_place_of_the_one_who_made_it():
     files = [
         path
-        for folder in ("lmchat", "tests", "tools", "docs", ".ci", ".github")
+        for folder in ("lmchat", "tests", "docs", ".ci", ".github")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     ]

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.programs import LMCHAT, WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
+from tests.support.reference import example_text
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
-from tools.reference import example_text
 
 Cli = Inside
 

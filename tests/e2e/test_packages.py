@@ -93,7 +93,6 @@ def test_the_sdist_holds_what_makes_and_tests_the_program(packages):
         "lmchat",
         "pyproject.toml",
         "tests",
-        "tools",
     }
     assert not any(
         "__pycache__" in name or name.endswith((".pyc", ".gguf", ".db")) for name in names

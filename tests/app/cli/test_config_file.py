@@ -14,7 +14,7 @@ from lmchat.app.cli.screen_settings import keymap_problems
 from lmchat.base.errors import ConfigError
 from lmchat.core.config.load import load
 from lmchat.core.config.settings import EndpointSettings, Profile, Settings, declared
-from tools.reference import sections
+from tests.support.reference import sections
 
 
 @pytest.fixture

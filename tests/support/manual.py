@@ -1,4 +1,4 @@
-"""Manual page of the commands, for `tools.reference`."""
+"""Manual page of the commands, for `tests.support.reference`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXIT_CODES = (
 def manual_page() -> str:
     """Return docs/lmchat.1, in the macros of man(7)."""
     lines = [
-        '.\\" Written by python -m tools.reference; a test compares it with the program.',
+        '.\\" Written by python -m tests.support.reference; a test compares it with the program.',
         '.TH LMCHAT 1 "" lmchat "User Commands"',
         ".SH NAME",
         "lmchat \\- chat with language models on your own machine",

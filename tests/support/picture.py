@@ -1,4 +1,4 @@
-"""`python -m tools.picture [NAME ...]` draws the pictures of docs/: the real app, fixed answers."""
+"""`python -m tests.support.picture [NAME ...]` draws the pictures of docs/: the real app, fixed answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.scripted_backend import ScriptedBackend, model, probed
 from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, screen_text
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 FONTS = "Hack, DejaVu Sans Mono, Menlo, Consolas, monospace"
 OTHERS = (
     ("SSE parsing, the edge cases", 0),

@@ -1,4 +1,4 @@
-"""`python -m tools.reference` writes the reference pages of docs/ and the example of
+"""`python -m tests.support.reference` writes the reference pages of docs/ and the example of
 `config.toml` out of the program's tables."""
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ from lmchat.core.config.settings import (
 from lmchat.core.config.toml import toml_value
 from lmchat.core.servers.products import PRODUCTS, UNKNOWN
 from lmchat.core.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
-from tools.manual import manual_page
+from tests.support.manual import manual_page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_GENERATED = (
-    "<!-- Written by `python -m tools.reference`; a test compares it with the program. -->\n"
-)
+_GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compares it with the program. -->\n"
 _CONFIGURATION = """\
 # Configuration
 
