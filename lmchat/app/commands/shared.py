@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lmchat.base.errors import WrongUse
 from lmchat.base.safe_text import safe_line
@@ -22,6 +22,7 @@ from lmchat.core.sessions.prompts import without_file_lines
 
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
 NAMED_ONLY = "Named in the prompt, but not attached."
+_Block = TypeVar("_Block")
 
 
 class CodeRing:
@@ -31,12 +32,23 @@ class CodeRing:
         self._message_id = ""
         self._index = 0
 
-    def take(self, message: ChatMessage, count: int, clicked: int | None = None) -> int:
-        """Return the index of the next block, or of the clicked one."""
+    def take(
+        self, message: ChatMessage, blocks: Sequence[_Block], clicked: int | None = None
+    ) -> tuple[_Block, str]:
+        """Return the next block, or the clicked one, and of several which it is."""
         next_index = self._index + 1 if message.message_id == self._message_id else 0
         self._message_id = message.message_id
-        self._index = (next_index if clicked is None else clicked) % count
-        return self._index
+        self._index = (next_index if clicked is None else clicked) % len(blocks)
+        place = f"Block {self._index + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        return blocks[self._index], place
+
+
+def copy_command(part: str) -> str:
+    """Return the command on a message that `/copy` and `/copy code` run; raise `WrongUse`."""
+    if part not in ("", "code"):
+        text = f"Unknown argument: {safe_line(part, limit=40)}."
+        raise WrongUse(text, next_step="Use /copy or /copy code.")
+    return "message.copy_code" if part else "message.copy"
 
 
 ReadFiles = Callable[[], Awaitable[Sequence[Attachment]]]

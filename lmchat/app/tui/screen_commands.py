@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from lmchat.app.commands.conditions import reason_against
-from lmchat.app.commands.shared import SHARED, SHARED_ON_MESSAGE
+from lmchat.app.commands.shared import SHARED, SHARED_ON_MESSAGE, copy_command
 from lmchat.app.commands.table import TOOL_CHOICES, Command
 from lmchat.app.commands.typed_line import require_slash
 from lmchat.app.tui.controllers.controllers import Controllers
@@ -16,7 +16,6 @@ from lmchat.app.tui.dialogs.dialog import PickDialog
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.base.errors import WrongUse
-from lmchat.base.safe_text import safe_line
 from lmchat.core.attachments.attachment import ClipboardReader
 from lmchat.core.attachments.given_files import Question
 from lmchat.core.sessions.message import ChatMessage
@@ -233,11 +232,7 @@ class ScreenCommands:
         )
 
     def _copy_last(self, part: str) -> Rest:
-        """Raises `WrongUse` for an unknown part."""
-        if part not in ("", "code"):
-            text = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(text, next_step="Use /copy or /copy code.")
-        return self._run_on_last("message.copy_code" if part else "message.copy")
+        return self._run_on_last(copy_command(part))
 
     # What shared commands need
 

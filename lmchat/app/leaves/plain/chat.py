@@ -49,8 +49,8 @@ def run_plain(context: Context) -> int:
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
-            chat = runner.run(_open(context, stack, reader))
-            return chat.run(runner, signals)
+            front = runner.run(_open(context, stack, reader))
+            return _run_lines(front, runner, signals)
         except KeyboardInterrupt:
             if not signals:  # it was Ctrl+C
                 raise
@@ -60,7 +60,7 @@ def run_plain(context: Context) -> int:
             runner.run(stack.aclose())
 
 
-async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
+async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainFront:
     """Show a new session, or that of `-r`."""
     # a screen reader would read out each change of a progress
     context.output.has_progress = context.options.inline and reader.can_redraw
@@ -74,99 +74,96 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         session = await chat.open_sessions.find_or_load(header.session_id)
         await session.set_system_prompt(context.options.system_prompt)
         chat.open_sessions.switch_to(session)
-    return PlainChat(front)
+    return front
 
 
-class PlainChat:
-    """The loop of the chat: it reads a line, a command or a prompt, and runs it to its end."""
+def _run_lines(front: PlainFront, runner: asyncio.Runner, signals: Sequence[int]) -> int:
+    """Run one line after the other until the chat ends; return the exit code.
 
-    def __init__(self, front: PlainFront) -> None:
-        self._front = front
-
-    def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
-        """Run one line after the other until the chat ends; return the exit code.
-
-        On a pipe, Ctrl+C raises `KeyboardInterrupt`. So does another signal, whose number is then
-        in `signals`. This is no coroutine, as reading blocks.
-        """
-        reader, output = self._front.reader, self._front.output
-        exit_code = 0
-        work: Coroutine[Any, Any, None] | None = self._start()
-        while work is not None:
-            try:
-                runner.run(work)
-            except KeyboardInterrupt:
-                if signals or not reader.is_terminal:
-                    raise
-                output.note("Stopped.")
-            except LMChatError as error:
-                # the usual next step needs the screen
-                error.next_step = _HINTS.get(error.kind, error.next_step)
-                output.print_error(error)
-                if not reader.is_terminal:
-                    exit_code = exit_code or error.exit_code  # of the first error
-                    if isinstance(error, NoServerFound):
-                        break
-            work = None if self._front.is_leaving else self._next_work(signals)
-        return exit_code
-
-    def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
-        """Return the coroutine that runs the next line, or None at the end of the input."""
-        reader = self._front.reader
-        while True:
-            try:
-                reader.has_cut_line = False
-                line = reader.read()
-                if line is None:
-                    self._front.print_label("")  # ends the line of Ctrl+D
-                    return None
-                is_block = line.startswith(QUOTES)  # a prompt, never a command
-                if is_block:
-                    line = reader.read_block(line)
-                if reader.has_cut_line:
-                    return self._refuse_cut_line()
-                reader.remember(line)
-                return self._front.send(line) if is_block else self._handle_line(line)
-            except KeyboardInterrupt:
-                if signals or not reader.is_terminal:
-                    raise
-                self._front.notify("", "Ctrl+D quits.")  # "" ends the typed line
-
-    async def _start(self) -> None:
-        """Load the history, print the session, connect to a server, at a terminal only."""
-        front = self._front
-        if not front.reader.is_terminal:
-            return
-        if notice := await front.runtime.store.open():
-            front.notify(f"lmchat: {notice}")
-        # an imported prompt may hold what readline refuses or does not filter
-        drafts = await front.runtime.store.prompt_history()
-        history = [safe_text(Prompt.of(draft).text) for draft in drafts]
-        # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
-        # and Enter would run them, even with line ends around them.
-        front.reader.start(
-            prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
-        )
-        front.print_session()
+    On a pipe, Ctrl+C raises `KeyboardInterrupt`. So does another signal, whose number is then
+    in `signals`. This is no coroutine, as reading blocks.
+    """
+    reader, output = front.reader, front.output
+    exit_code = 0
+    work: Coroutine[Any, Any, None] | None = _start(front)
+    while work is not None:
         try:
-            await front.connect()
-        finally:  # also if no server is found
-            if front.context.options.temporary:
-                front.notify("Temporary: this chat is in memory only.")
-            front.notify("/help lists the commands.")
+            runner.run(work)
+        except KeyboardInterrupt:
+            if signals or not reader.is_terminal:
+                raise
+            output.note("Stopped.")
+        except LMChatError as error:
+            # the usual next step needs the screen
+            error.next_step = _HINTS.get(error.kind, error.next_step)
+            output.print_error(error)
+            if not reader.is_terminal:
+                exit_code = exit_code or error.exit_code  # of the first error
+                if isinstance(error, NoServerFound):
+                    break
+        work = None if front.is_leaving else _next_work(front, signals)
+    return exit_code
 
-    async def _refuse_cut_line(self) -> None:
-        message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
-        raise WrongUse(message, next_step="Save the text as a file, and attach it: /file PATH.")
 
-    async def _handle_line(self, line: str) -> None:
-        shell_line = line.strip("\n")  # a paste of one line may have line ends around it
-        # `is_command` refuses several lines, but a prompt after `/edit` may have them
-        if is_command(line, is_plain=True) or line.startswith("/edit "):
-            await self._front.run(line)
-        elif self._front.reader.is_terminal and is_shell_command(shell_line):
-            await self._front.run_in_shell(shell_line)
-        else:
-            if notice := message_notice(line, is_plain=True):
-                self._front.notify(notice)
-            await self._front.send(line)
+def _next_work(front: PlainFront, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
+    """Return the coroutine that runs the next line, or None at the end of the input."""
+    reader = front.reader
+    while True:
+        try:
+            reader.has_cut_line = False
+            line = reader.read()
+            if line is None:
+                front.print_label("")  # ends the line of Ctrl+D
+                return None
+            is_block = line.startswith(QUOTES)  # a prompt, never a command
+            if is_block:
+                line = reader.read_block(line)
+            if reader.has_cut_line:
+                return _refuse_cut_line()
+            reader.remember(line)
+            return front.send(line) if is_block else _handle_line(front, line)
+        except KeyboardInterrupt:
+            if signals or not reader.is_terminal:
+                raise
+            front.notify("", "Ctrl+D quits.")  # "" ends the typed line
+
+
+async def _start(front: PlainFront) -> None:
+    """Load the history, print the session, connect to a server, at a terminal only."""
+    if not front.reader.is_terminal:
+        return
+    if notice := await front.runtime.store.open():
+        front.notify(f"lmchat: {notice}")
+    # an imported prompt may hold what readline refuses or does not filter
+    drafts = await front.runtime.store.prompt_history()
+    history = [safe_text(Prompt.of(draft).text) for draft in drafts]
+    # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
+    # and Enter would run them, even with line ends around them.
+    front.reader.start(
+        prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
+    )
+    front.print_session()
+    try:
+        await front.connect()
+    finally:  # also if no server is found
+        if front.context.options.temporary:
+            front.notify("Temporary: this chat is in memory only.")
+        front.notify("/help lists the commands.")
+
+
+async def _refuse_cut_line() -> None:
+    message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
+    raise WrongUse(message, next_step="Save the text as a file, and attach it: /file PATH.")
+
+
+async def _handle_line(front: PlainFront, line: str) -> None:
+    shell_line = line.strip("\n")  # a paste of one line may have line ends around it
+    # `is_command` refuses several lines, but a prompt after `/edit` may have them
+    if is_command(line, is_plain=True) or line.startswith("/edit "):
+        await front.run(line)
+    elif front.reader.is_terminal and is_shell_command(shell_line):
+        await front.run_in_shell(shell_line)
+    else:
+        if notice := message_notice(line, is_plain=True):
+            front.notify(notice)
+        await front.send(line)

@@ -23,6 +23,7 @@ from lmchat.app.commands.shared import (
     SHARED_ON_MESSAGE,
     CodeRing,
     ReadFiles,
+    copy_command,
 )
 from lmchat.app.commands.table import COMMANDS
 from lmchat.app.commands.typed_line import require_slash
@@ -167,18 +168,15 @@ class PlainFront(TurnListener):
 
     async def copy(self, part: str) -> None:
         """With the part `code`, copy one code block after the other; raise `WrongUse`."""
-        if part not in ("", "code"):
-            problem = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(problem, next_step="Use /copy or /copy code.")
-        message = self._last_message("message.copy_code" if part else "message.copy")
+        message = self._last_message(copy_command(part))
         text, done = readable_text(message), "Copied."
         if part:
             blocks = code_blocks(message.text)
             if not blocks:
                 raise WrongUse(NO_CODE)
-            index = self._copied_code.take(message, len(blocks))
-            text = blocks[index].content
-            done = f"Copied: block {index + 1} of {len(blocks)}." if len(blocks) > 1 else done
+            block, place = self._copied_code.take(message, blocks)
+            text = block.content
+            done = f"Copied: {place.lower()}." if place else done
         if not await self._clipboard.copy(text):
             if not self.reader.can_redraw:
                 next_step = "lmchat export ID writes the session; /sessions lists the ids."

@@ -93,9 +93,8 @@ class MessageActions:
             self._ui.notify(NO_CODE)
             return
         ring = CodeRing() if is_thought else self._copied_code
-        index = ring.take(message, len(blocks), index)
-        note = f"Block {index + 1} of {len(blocks)}" if len(blocks) > 1 else ""
-        self._ui.copy(blocks[index].content, note)
+        block, place = ring.take(message, blocks, index)
+        self._ui.copy(block.content, place)
 
     def _focus(self, message: ChatMessage) -> None:
         """Let the user see what changes."""
@@ -223,17 +222,15 @@ class MessageActions:
         """
         words = readable_text(message)
         # without code; `suggested_name` says what `info` is
-        text, info, position = words, "markdown", ""
+        text, info, place = words, "markdown", ""
         if blocks := await asyncio.to_thread(code_blocks, message.text):
-            index = self._saved_code.take(message, len(blocks))
-            text, info = blocks[index].content, blocks[index].info
-            if len(blocks) > 1:
-                position = f"Block {index + 1} of {len(blocks)}."
+            block, place = self._saved_code.take(message, blocks)
+            text, info = block.content, block.info
         ended_text = text.removesuffix("\n") + "\n"
 
         dialog = AskDialog(
             "Save to which file?",
-            text=position,
+            text=place and f"{place}.",
             value=suggested_name(info, words),
             verb="save",
             attempt=partial(self._write, ended_text),

@@ -49,16 +49,15 @@ class AskDialog(Dialog):
         attempt: Attempt | None = None,
     ) -> None:
         """`text` is above the input, which has `value` at first; `verb` is the word for Enter."""
-        super().__init__(title, (("Enter", verb),), is_small=True)
-        self._text = text
+        super().__init__(title, (("Enter", verb),), text=text, is_small=True)
         self._value = value
         self._may_be_empty = may_be_empty
         self._is_masked = is_masked
         self._attempt = attempt
 
     def compose_content(self) -> Iterable[Widget]:
-        if self._text:
-            yield Static(paragraphs(self._text, MUTED), classes="words gap")
+        if self.text:
+            yield Static(paragraphs(self.text, MUTED), classes="words gap")
         yield Field(self._value, is_masked=self._is_masked)
         yield Static("", classes="problem gap")
 
@@ -124,7 +123,6 @@ class ConfirmDialog(Dialog):
     Enter counts only a moment after the last key: else it may be one that was pressed twice.
     """
 
-    AUTO_FOCUS = ""
     LEAVE = "no"
 
     def __init__(
@@ -134,14 +132,10 @@ class ConfirmDialog(Dialog):
 
         Letters then go to the prompt behind it.
         """
-        super().__init__(title, ((written(key), verb),), is_small=True)
+        super().__init__(title, ((written(key), verb),), text=text, is_small=True)
         self.set_class(key != "enter", "-unasked")
         self.ready_s = inf  # monotonic time from which Enter counts
-        self._text = text
         self._key = key
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield Static(paragraphs(self._text), classes="words gap")
 
     def on_screen_resume(self) -> None:
         """The question is on top now; Textual calls that of `Dialog`, too."""
@@ -163,7 +157,6 @@ class ConfirmDialog(Dialog):
 class QuitDialog(Dialog):
     """Question what to do when sessions cannot be saved at the end; None to wait."""
 
-    AUTO_FOCUS = ""
     QUIT, EXPORT = "quit", "export"
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", f"dismiss({QUIT!r})"),
@@ -175,16 +168,13 @@ class QuitDialog(Dialog):
 
     def __init__(self, unsaved: str, error: LMChatError | None) -> None:
         """`unsaved` is from `ChatService.unsaved_text`; `error` is the reason, if known."""
-        super().__init__("Quit without saving?")
         unsaved = safe_line(unsaved)
         reason = "." if error is None else f": {error.message}"
-        self._text = (
-            f"{unsaved[:1].upper()}{unsaved[1:]} is not saved{reason}\n"
-            "While lmchat is open, it tries to save again every few seconds."
+        super().__init__(
+            "Quit without saving?",
+            text=f"{unsaved[:1].upper()}{unsaved[1:]} is not saved{reason}\n"
+            "While lmchat is open, it tries to save again every few seconds.",
         )
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield Static(paragraphs(self._text), classes="words gap")
 
     def action_hint(self) -> None:
         """Say that Enter is not enough."""

@@ -31,7 +31,6 @@ class ContextDialog(ListDialog):
     `toggle` takes a message out of requests or puts it back, and then has the new items shown.
     """
 
-    AUTO_FOCUS = ""
     HEADING = "Context"
     HINTS = (("Space", "take out or put back"), ("Enter", "go to it"))
     BINDINGS: ClassVar[list[BindingType]] = [("space", "toggle_excluded")]

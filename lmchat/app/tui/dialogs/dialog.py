@@ -19,11 +19,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from lmchat.app.tui.widgets.field import Field
 from lmchat.app.tui.widgets.key_bar import Hint, written
-from lmchat.app.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
+from lmchat.app.tui.widgets.line import MUTED, STRONG, LineWidget, content, paragraphs, styled
 from lmchat.app.tui.widgets.message_row import MessageRow
 from lmchat.app.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 from lmchat.base.safe_text import safe_line
@@ -36,7 +36,7 @@ class Dialog(ModalScreen[Any]):
     """Modal dialog; Esc leaves it without a result."""
 
     CSS_PATH = "dialogs.tcss"
-    AUTO_FOCUS = "Input"  # selector of the widget that gets the focus
+    AUTO_FOCUS = "Input"  # selector of the widget that gets the focus, if there is one
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
     HEADING: ClassVar[str] = ""
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
@@ -44,11 +44,17 @@ class Dialog(ModalScreen[Any]):
     GROWS: ClassVar[str] = ""  # selector of the widget that may fill the height
 
     def __init__(
-        self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
+        self,
+        heading: str = "",
+        hints: Sequence[Hint] = (),
+        *,
+        text: str = "",
+        is_small: bool = False,
     ) -> None:
         """The defaults are of the class; a small dialog is for a question."""
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
+        self.text = text  # below the heading
         self.hints = hints or self.HINTS
         self._must_leave = False  # `dismiss` was called before the dialog was on top
         self._late_result: Any = None  # with which it leaves then
@@ -91,7 +97,7 @@ class Dialog(ModalScreen[Any]):
 
     def compose_content(self) -> Iterable[Widget]:
         """Return the widgets between title and keys."""
-        return ()
+        yield Static(paragraphs(self.text), classes="words gap")
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
         """Show as many hints as there is room for, and at the right that for Esc."""
@@ -159,8 +165,8 @@ class ListDialog(Dialog):
     # Textual calls those of `Dialog`, too
 
     def on_mount(self) -> None:
-        """Show the list as focused, unless another widget, such as the filter, gets the focus."""
-        self.list.looks_focused = not self.AUTO_FOCUS
+        """Show the list as focused, unless the filter gets the focus."""
+        self.list.looks_focused = not self.query(Field)
 
     def on_resize(self) -> None:
         """Draw once the list has its size."""
@@ -204,10 +210,14 @@ class ListDialog(Dialog):
 
     def action_move(self, by: int) -> None:
         self.list.move(by)
-        self.show_keys(self.hints_now())
+        self.show_choice()
 
     def action_page(self, direction: int) -> None:
         self.list.page(direction)
+        self.show_choice()
+
+    def show_choice(self) -> None:
+        """Show what depends on the row that a key has chosen."""
         self.show_keys(self.hints_now())
 
     def hints_now(self) -> Sequence[Hint]:
@@ -228,8 +238,6 @@ class ListDialog(Dialog):
 
 class PickDialog(ListDialog):
     """List of given rows; returns the key of the taken one."""
-
-    AUTO_FOCUS = ""
 
     def __init__(
         self,

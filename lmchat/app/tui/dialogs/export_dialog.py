@@ -33,8 +33,8 @@ class ExportDialog(AskDialog):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_format", priority=True),
-        Binding("ctrl+r", "toggle_thoughts", priority=True),
-        Binding("ctrl+b", "toggle_versions", priority=True),
+        Binding("ctrl+r", "switch('with_reasoning')", priority=True),
+        Binding("ctrl+b", "switch('with_branches')", priority=True),
     ]
 
     def __init__(
@@ -125,14 +125,9 @@ class ExportDialog(AskDialog):
         self._input.value = f"{stem}.{next_form}"
         self._go_before_ending()
 
-    def action_toggle_thoughts(self) -> None:
-        contents = self._contents
-        self._contents = replace(contents, with_reasoning=not contents.with_reasoning)
-        self._draw()
-
-    def action_toggle_versions(self) -> None:
-        contents = self._contents
-        self._contents = replace(contents, with_branches=not contents.with_branches)
+    def action_switch(self, part: str) -> None:
+        is_included = getattr(self._contents, part)
+        self._contents = replace(self._contents, **{part: not is_included})
         self._draw()
 
     async def _try_name(self, name: str) -> object:

@@ -102,7 +102,6 @@ def _word_of(span: Span) -> int:
 class ProbabilitiesDialog(ListDialog):
     """Marked words, and the alternatives to one; returns a `TakenWord`."""
 
-    AUTO_FOCUS = ""
     GROWS = "WordsText"
     HEADING = "Probabilities"
     HINTS = (

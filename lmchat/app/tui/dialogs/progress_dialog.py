@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.app.tui.dialogs.dialog import Dialog
@@ -19,18 +18,12 @@ _T = TypeVar("_T")
 class ProgressDialog(Dialog):
     """Progress of work; Esc closes the dialog, and `with_progress` then stops the work."""
 
-    AUTO_FOCUS = ""
     LEAVE = "stop"
 
-    def __init__(self, title: str) -> None:
-        super().__init__(title, is_small=True)
-        self._text = Static("", classes="words gap")
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield self._text
-
     def show_progress(self, text: str) -> None:
-        self._text.update(styled(text))
+        self.text = text
+        for words in self.query(Static):  # none before it is open
+            words.update(styled(text))
 
 
 async def with_progress(
@@ -43,7 +36,7 @@ async def with_progress(
     The work gets a function that shows a text in a dialog, which opens with the first one: short
     work has none.
     """
-    dialog = ProgressDialog(title)
+    dialog = ProgressDialog(title, is_small=True)
 
     def report(text: str) -> None:
         if not dialog.is_attached:

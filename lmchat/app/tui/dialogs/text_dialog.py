@@ -122,7 +122,6 @@ class RequestDialog(TextDialog):
 class LinksDialog(ListDialog):
     """List of links with their words and addresses; returns the address to open."""
 
-    AUTO_FOCUS = ""
     HEADING = "Links"
     HINTS = (("Enter", "open"), ("y", "copy"))
     BINDINGS: ClassVar[list[BindingType]] = [("y,c", "copy_link")]

@@ -18,7 +18,6 @@ class ThemeDialog(ListDialog):
     Esc uses the old theme again.
     """
 
-    AUTO_FOCUS = ""
     HEADING = "Themes"
     HINTS = (("Enter", "use it"), ("↑ ↓", "choose"))
     LEAVE = "keep the old one"
@@ -39,12 +38,8 @@ class ThemeDialog(ListDialog):
         ]
         self.show_rows(rows, choose=self.app.theme)
 
-    def action_move(self, by: int) -> None:
-        super().action_move(by)
-        self.app.theme = str(self.list.key)
-
-    def action_page(self, direction: int) -> None:
-        super().action_page(direction)
+    def show_choice(self) -> None:
+        super().show_choice()
         self.app.theme = str(self.list.key)
 
     def action_leave(self) -> None:

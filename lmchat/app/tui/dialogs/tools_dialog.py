@@ -50,7 +50,6 @@ class ToolsDialog(ListDialog):
     Opening it starts the servers, since only they know their tools.
     """
 
-    AUTO_FOCUS = ""
     HEADING = "Tools"
     HINTS = (("Enter", "switch on or off for this session"),)
 
