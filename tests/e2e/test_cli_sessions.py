@@ -246,7 +246,11 @@ def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
     assert "Bake [bread]" in cli("search", "bread").stdout
     assert "Bake [brea]d" in cli("search", "brea").stdout
     done = cli("search", "xyzzy")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "",
+        "Nothing found; the trash is not searched.\n",
+    )
     hits = cli.json("search", "after:2000-01-01", "--json")["data"]
     assert len(hits) > 2
     lines = cli("search", "after:2000-01-01").stdout.splitlines()

@@ -228,7 +228,7 @@ def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(insi
         return done.returncode, done.stdout, done.stderr
 
     full = "lmchat: The output cannot be written: No space left on device.\n"
-    for words in ("--version", "--help", "ask --help", "--plain --version", "config path"):
+    for words in ("--version", "--help", "ask --help", "--plain --version", "completion bash"):
         assert exits(words, ">/dev/full") == (1, "", full), words
         assert exits(words, "2>/dev/full") == (0, exits(words, "")[1], ""), words
         assert exits(words, ">&-") == (0, "", ""), words
