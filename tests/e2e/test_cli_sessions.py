@@ -183,7 +183,11 @@ def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
     assert (hit["session_id"], hit["role"], hit["match"]) == (ids[1], "user", "bread")
     assert "Bake [brea]d" in cli("search", "brea").stdout
     done = cli("search", "xyzzy")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "",
+        "Nothing found; the trash is not searched.\n",
+    )
     assert len(cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"]) == 2
     heads = [line for line in cli("search", "e").stdout.splitlines() if line[0] != " "]
     assert heads == [f"{ids[1][:8]}  Bake bread", f"{ids[0][:8]}  Plan a garden"]

@@ -217,7 +217,7 @@ def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(insi
         return done.returncode, done.stdout, done.stderr
 
     full = "lmchat: The output cannot be written: No space left on device.\n"
-    for words in ("ask --help", "--plain --version", "config path"):
+    for words in ("ask --help", "--plain --version", "completion bash"):
         for unbuffered in ("", "1"):
             told = exits(words, ">/dev/full", PYTHONUNBUFFERED=unbuffered)
             assert told == (1, "", full), words

@@ -68,6 +68,7 @@ HEALTH = ServerHealth(
     seen_s=100.0,
 )
 ANSWERING = PanelFacts(
+    server_name="LM Studio",
     health=HEALTH,
     search=ServerState.READY,
     now_s=104.1,
@@ -88,6 +89,7 @@ _LOST = replace(
 )
 _INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
 DOWN = PanelFacts(
+    server_name="LM Studio",
     health=_LOST,
     search=ServerState.READY,
     now_s=103.0,

@@ -13,8 +13,9 @@ Chat with the language models on this machine.
 Without a command, lmchat opens the chat screen.
 """
 _END = """\
-`lmchat COMMAND --help` describes a command, with examples. Exit codes: 0 success, 1 the server, \
-the answer or a file failed, 2 wrong command or configuration, 3 no server, 130 interrupted."""
+More: health, detect, metrics. `lmchat COMMAND --help` describes a command, with examples. \
+Exit codes: 0 success, 1 the server, the answer or a file failed, 2 wrong command or \
+configuration, 3 no server, 130 interrupted."""
 _FORMS = {None: "{}", "?": "[{}]", "*": "[{} ...]", "+": "{} ..."}  # of arguments, by `nargs`
 _MOST_NAME_COLUMNS = 20  # of a list; a longer name has a line of its own
 

@@ -35,7 +35,10 @@ COMMANDS_INSTEAD = {
     "lmchat version": "lmchat --version",
     **dict.fromkeys(("lmchat list", "lmchat ls", "lmchat ps"), "lmchat models"),
     "lmchat rm": "lmchat models rm MODEL",
-    **dict.fromkeys(("lmchat pull", "lmchat get"), "lmchat models pull NAME"),
+    **dict.fromkeys(
+        ("lmchat pull", "lmchat get", "lmchat download", "lmchat models download"),
+        "lmchat models pull NAME",
+    ),
     "lmchat load": "lmchat models load MODEL",
     "lmchat unload": "lmchat models unload MODEL",
     "lmchat run": 'lmchat ask -m MODEL "PROMPT"',
@@ -47,12 +50,16 @@ COMMANDS_INSTEAD = {
     **dict.fromkeys(("lmchat logs", "lmchat history"), "lmchat sessions"),
     "lmchat show": "lmchat sessions show ID",
     "lmchat status": "lmchat doctor",
+    **dict.fromkeys(("lmchat servers", "lmchat endpoints"), "lmchat detect"),
     "lmchat settings": "lmchat config show",
     "lmchat mcp": "lmchat tools",
     **dict.fromkeys(("lmchat models list", "lmchat models ls"), "lmchat models"),
     **dict.fromkeys(("lmchat models remove", "lmchat models delete"), "lmchat models rm MODEL"),
     **dict.fromkeys(("lmchat sessions list", "lmchat sessions ls"), "lmchat sessions"),
     **dict.fromkeys(("lmchat sessions rm", "lmchat sessions remove"), "lmchat sessions delete ID"),
+    "lmchat sessions pin": "Ctrl+B on the chat screen, then p",
+    "lmchat sessions tag": "Ctrl+B on the chat screen, then g",
+    "lmchat sessions archive": "Ctrl+B on the chat screen, then a",
     "lmchat sessions export": "lmchat export ID",
     "lmchat sessions search": "lmchat search WORDS",
     **dict.fromkeys(("lmchat tools rm", "lmchat tools delete"), "lmchat tools remove NAME"),
@@ -65,7 +72,7 @@ OPTIONS_INSTEAD = {
     **dict.fromkeys(("--cid", "--conversation", "--session"), "-r ID"),
     "-s": "--system TEXT",
     **dict.fromkeys(("-t", "--template"), "-p NAME"),
-    **dict.fromkeys(("-o", "--option"), "--set NAME=VALUE"),
+    **dict.fromkeys(("-o", "--option"), "--set NAME=VALUE, or > FILE for a file"),
     **dict.fromkeys(("-a", "--attachment", "--attach", "--image"), "-f FILE"),
     **dict.fromkeys(("-x", "--extract"), "--code"),
     **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
@@ -73,9 +80,15 @@ OPTIONS_INSTEAD = {
     "--no-think": "--effort none",
     **dict.fromkeys(("--format", "--plot"), "--json"),
     "-T": "--tools",
+    "-p": 'lmchat ask "PROMPT"',
+    **dict.fromkeys(
+        ("--key", "--api-key"), "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve"
+    ),
+    **dict.fromkeys(("--verbose", "--debug"), "--log-level debug"),
     "-f": "--format json",
     "-v": "--version",
 }
+_MISSING = "the following arguments are required"  # of argparse
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
 _OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
@@ -102,12 +115,15 @@ class _Parser(argparse.ArgumentParser):
         sentence = message.removeprefix("argument ")
         # argparse says "ignored" of what it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
-        sentence = sentence.replace("the following arguments are required", "missing")
+        sentence = sentence.replace(_MISSING, "missing")
         sentence = safe_line(sentence.replace(_MARK, ""), limit=_MOST_CHARS)
         next_step = f"Run `{self.prog} --help` for usage."
-        takes_prompt = any(action.dest == "prompt" for action in self.arguments)
-        if message.startswith("unrecognized") and takes_prompt:
-            next_step = f"Put a prompt in quotes. {next_step}"
+        for action in self.arguments:
+            name = "/".join(action.option_strings) or action.metavar
+            if message.startswith("unrecognized") and action.dest == "prompt":
+                next_step = f"Put a prompt in quotes. {next_step}"
+            elif message in (f"{_MISSING}: {name}", f"argument {name}: expected one argument"):
+                next_step = f"{name}: {action.help}. {next_step}"
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
 
     def refuse_unknown_options(self, words: Sequence[str]) -> None:
@@ -125,7 +141,7 @@ class _Parser(argparse.ArgumentParser):
             message = f"`{self.prog}` does not take {shown}"
             next_step = f"`{self.prog} --help` lists what it takes."
             instead = _option_instead(word, option, value or following)
-            if instead.partition(" ")[0] in taken:
+            if instead and (instead[0] != "-" or instead.partition(" ")[0] in taken):
                 next_step = f"Use {instead}."
             elif similar := closest_word(option, taken, _LIKENESS):
                 raise WrongUse(f"{message}; did you mean {similar}?", next_step=next_step)

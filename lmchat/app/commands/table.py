@@ -88,7 +88,14 @@ COMMANDS: tuple[Command, ...] = (
     _chat(
         "stop", "escape", "stop", "Stop the answer, or close the panel", words="cancel interrupt"
     ),
-    _key("model", "ctrl+o", "model", "Choose the model", slash="/model [N]", words="switch llm"),
+    _key(
+        "model",
+        "ctrl+o",
+        "model",
+        "Choose the model",
+        slash="/model [N]",
+        words="switch llm load unload download pull",
+    ),
     _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="/clear reset chat"),
     _key(
         "find",
@@ -116,7 +123,7 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
-        words="history chats trash deleted",
+        words="history chats trash deleted archive pin rename",
     ),
     _key(
         "telemetry",
@@ -265,7 +272,7 @@ COMMANDS: tuple[Command, ...] = (
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        words="config settings diagnose",
+        words="config settings preferences version diagnose",
     ),
     Command(
         Scope.APP,
@@ -382,7 +389,7 @@ COMMANDS: tuple[Command, ...] = (
         "details",
         "i",
         "details",
-        "Show its details: times, tokens, sampling",
+        "Show details of the answer: times, tokens, sampling",
         slash="/details",
     ),
     _message("fork", "f", "fork", "Fork into a new session from here"),
@@ -412,7 +419,7 @@ COMMANDS: tuple[Command, ...] = (
         "links",
         "l",
         "links",
-        "List its links",
+        "List the links of the message",
         slash="/links",
     ),
     _message(
@@ -425,7 +432,7 @@ COMMANDS: tuple[Command, ...] = (
         "pager",
         "o",
         "pager",
-        "Open it in the pager, its files in a viewer",
+        "Open the message in the pager, its files in a viewer",
         slash="/pager",
         words="/less",
     ),
@@ -449,7 +456,7 @@ COMMANDS: tuple[Command, ...] = (
         "delete",
         "d",
         "delete",
-        "Delete it and everything after it",
+        "Delete the message and everything after it",
         slash="/delete",
     ),
     # it needs no message

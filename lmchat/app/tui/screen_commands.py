@@ -180,10 +180,6 @@ class ScreenCommands:
                 return self.chat.turn_options.target is not None
             case _ if command_id in TOOL_CHOICES:
                 return session.question is not None
-            case "preset":
-                return bool(self.settings.prompts)
-            case "profile":
-                return bool(self.settings.profiles)
             case "import":
                 return self._ui.workspace.importer is not None
             case _:

@@ -183,5 +183,5 @@ def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def configured_names(settings: Settings) -> dict[str, str]:
-    """Return the names in `[[endpoints]]`, by origin; raise `EndpointNotAllowed`."""
-    return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
+    """Return the names in `[[endpoints]]`, by origin."""
+    return {origin_of(entry.url): entry.name for entry in settings.endpoints}

@@ -228,3 +228,13 @@ def test_the_servers_own_name_of_a_model_changes_nothing(server, cli, tmp_path):
     cases.write_text('[[case]]\nname = "a"\nprompt = "Hi"\nregex = "."\n')
     done = cli("eval", str(cases), "-m", "smol-small", "--runs", "3")
     assert done.stderr.count("smol-big:latest answers instead of smol-small.") == 1
+    assert "smol-big:latest instead of smol-small " in done.stdout
+    value = cli.json("eval", str(cases), "-m", "smol-small", "--json")
+    asked = ["-m", "smol-small", "-m", "org/smol-big"]
+    assert "smol-big:latest instead of smol-small " in cli("compare", *asked, "Hi").stdout
+    compared = cli.json("compare", *asked, "Hi", "--json")["models"]
+    for rows in (value["models"], value["cases"], compared[:1]):
+        assert [(row["model"], row["asked_model"]) for row in rows] == [
+            ("smol-big:latest", "smol-small")
+        ]
+    assert (compared[1]["model"], "asked_model" in compared[1]) == ("org/smol-big", False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shlex
 from argparse import ArgumentParser
 from contextlib import suppress
@@ -77,17 +78,29 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             with suppress(SystemExit):  # --version
                 parse(words)
     for typed, option in OPTIONS_INSTEAD.items():
-        words = {"-v": [], "-f": ["export"]}.get(typed, ["ask", "hi"])
+        words = {"-v": [], "-p": [], "-f": ["export"]}.get(typed, ["ask", "hi"])
         with pytest.raises(WrongUse, match=f"`lmchat.*` does not take {typed}") as caught:
             parse([*words, typed, "x"])
         assert caught.value.next_step == f"Use {option}."
-        with suppress(SystemExit):
-            parse([*words, *option.split()])
+        if option.startswith("-"):  # else it is no option
+            with suppress(SystemExit):
+                parse([*words, *option.partition(",")[0].split()])
     for line, hint in (
         ("ask --temperature 0.3 hi", "Use --set temperature=0.3."),
         ("compare --top-p=0.4 hi", "Use --set top_p=0.4."),
         ("-c", "Use -r last."),
         ("stats --plot", "Use --json."),
+        ("-p hi", 'Use lmchat ask "PROMPT".'),
+        ("servers", "Use: lmchat detect"),
+        ("models download x", "Use: lmchat models pull NAME"),
+        ("serve --api-key K", "--key KEY of lmchat serve."),
+        ("sessions pin last", "Use: Ctrl+B on the chat screen, then p"),
+        ("ask -o answer.md hi", "Use --set NAME=VALUE, or > FILE for a file."),
+        ("completion", "SHELL: bash, zsh or fish. Run `lmchat completion --help` for usage."),
+        (
+            "-r",
+            "continue a session: its id, 4 letters of it, or `last`. Run `lmchat --help` for usage.",
+        ),
         ("models -s x", "`lmchat models --help` lists what it takes."),  # it has no system prompt
         ("ask --quiet hi", "`lmchat ask --help` lists what it takes."),
     ):
@@ -229,6 +242,7 @@ def test_each_command_has_help_of_80_columns_an_example_a_handler_and_defaults(m
             assert callable(find(command.handler))
         else:
             assert len(shown) <= 50
+            assert all(re.search(rf"\b{one.name}\b", "\n".join(shown)) for one in SUBCOMMANDS)
             assert shown.index("Chat:") < shown.index("Options:")
         for action in add_arguments(ArgumentParser(), command):
             assert action.dest == "version" or hasattr(ParsedOptions, action.dest), action.dest

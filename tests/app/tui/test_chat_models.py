@@ -8,8 +8,11 @@ from textual.widgets import Input
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.dialogs.model_picker import ModelPicker
 from lmchat.app.tui.screen import ChatScreen
+from lmchat.app.tui.widgets.prompt_area import PromptStatus
 from lmchat.base.errors import LMChatError, ServerRejected
+from lmchat.core.config.settings import EndpointSettings, Settings
 from lmchat.core.config.state import State, UsedModel
+from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import LoadState
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import (
@@ -34,6 +37,22 @@ async def picker(desk) -> ModelPicker:
     await desk.press("ctrl+o", leads_to=ModelPicker)
     await desk.pilot.pause()
     return desk.app.screen
+
+
+async def test_the_row_below_the_prompt_tells_servers_of_one_product_apart(tmp_path):
+    mine, other = probed("", QWEN), probed("", GEMMA, endpoint=Endpoint.parse("localhost:1235"))
+    own = EndpointSettings(name="workstation", url="http://localhost:1234")
+    for results, names, name in (
+        ([mine], (), "LM Studio"),
+        ([mine, other], (), "LM Studio localhost:1234"),
+        ([mine, other], (own,), "workstation"),
+    ):
+        backend = ScriptedBackend(results=results)
+        async with ready_desktop(
+            tmp_path, backend=backend, settings=Settings(endpoints=names)
+        ) as desk:
+            await shown(desk, f"qwen3-8b · {name}")
+            assert desk.app.screen.query_one(PromptStatus).line.server == name
 
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.app.tui.dialogs.model_picker import ModelRecord, model_records
@@ -65,6 +66,16 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
             await pilot.press("enter", "ctrl+l", "ctrl+g")
             assert (app.results, loads) == ([], [])
             await pilot.press("ctrl+u")
+
+
+async def test_a_recent_model_names_its_server_if_there_are_recent_ones_of_several():
+    rows = picker_rows()
+    other = replace(next(row for row in rows if ":" in row.model.model_id), recent_index=3)
+    for shown, is_named in (([other, *rows], True), (rows, False)):
+        async with drawn(host(shown), (120, 40)) as (app, _):
+            lines = screen_text(app).splitlines()
+            (line,) = [line for line in lines if " qwen3-8b " in line]
+            assert ("localhost:1234" in line) is is_named
 
 
 async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():

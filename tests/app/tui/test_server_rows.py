@@ -210,6 +210,17 @@ def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_
     assert default_choice(server_rows([ready, named], LocalSetup())) == BOX
 
 
+def test_the_headline_is_about_the_server_that_enter_takes_by_the_name_that_the_user_gave_it():
+    ready = probed("", model(), own_name="workstation")
+    needy = probed("auth", product="Jan", endpoint=Endpoint.parse("http://localhost:1337"))
+    for servers in ([ready, needy], [needy, ready]):
+        rows = server_rows(servers, LocalSetup())
+        chosen = next(row for row in rows if row.key == default_choice(rows))
+        headline, _ = headline_and_advice(servers, chosen.key)
+        assert headline.startswith(f"{chosen.name} "), headline
+    assert {row.name for row in rows} == {"workstation", "Jan"}
+
+
 @pytest.mark.parametrize("verdict", ["auth", "key_rejected", "host_blocked"])
 def test_page_and_command_line_say_the_same_of_a_server(verdict):
     here = probed(verdict, endpoint=BOX, product="Jan", is_configured=True)

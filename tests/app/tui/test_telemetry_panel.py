@@ -210,7 +210,11 @@ async def test_a_server_of_no_known_product_has_its_address_once_and_bars_from_t
     model = replace(QWEN, product="OpenAI-compatible")
     for latencies_ms, bars in (((612.0,), []), ((612.0, 306.0), ["█▄"])):
         health = replace(HEALTH, target=Target.of(model), latencies_ms=latencies_ms)
-        lines = squeezed(await shown(replace(ANSWERING, health=health), names=("server",)))
+        lines = squeezed(
+            await shown(
+                replace(ANSWERING, health=health, server_name="localhost:1234"), names=("server",)
+            )
+        )
         latency = f"last check {latencies_ms[-1]:.0f} ms"
         assert lines == ["● localhost:1234 ready", latency, *bars]
 

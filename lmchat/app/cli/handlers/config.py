@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -33,16 +34,12 @@ _ORIGIN_COLUMN = 50  # longer settings push the origin to the right
 
 def path(context: Context) -> int:
     """Print the path of the configuration file; as JSON, the paths of all files of lmchat."""
-    paths = context.paths
-    files = {
-        "config": context.config_file,
-        "state": paths.state_file,
-        "credentials": paths.credentials_file,
-        "sessions": paths.sessions_file,
-        "models": paths.models_file,
-        "log": paths.log_file,
-    }
-    return context.output.print_result(files, str(context.config_file))
+    file = context.config_file
+    if not os.path.lexists(file):
+        context.note("This file does not exist yet; `lmchat config init` writes it.")
+    names = {name.rpartition("_")[0]: path for name, path in vars(context.paths).items()}
+    names |= {"config": file, "mcp": file.absolute().with_name(FILE_NAME)}
+    return context.output.print_result(names, str(file))
 
 
 def show(context: Context) -> int:
@@ -143,7 +140,7 @@ def check(context: Context) -> int:
         "notes": [_as_json(note) for note in notes],
     }
     lines = [problem.sentence for problem in (*problems, *notes)]
-    if not problems:
+    if not lines:
         state = "no problems" if loaded.has_file else "no file; the defaults apply"
         lines.append(f"{loaded.file}: {state}")
     context.output.print_result(document, *lines)

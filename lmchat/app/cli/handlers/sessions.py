@@ -229,4 +229,5 @@ async def search(context: Context) -> int:
         head = f"{hit.session_id[:SHORT_ID]}  {hit.title}"
         row = f"    {local_time(hit.created_at)}  {place}  {text}"
         lines.setdefault(hit.session_id, [head]).append(row)
-    return context.output.print_list(documents, [*chain(*lines.values())], "Nothing found.")
+    nothing = "Nothing found; the trash is not searched."
+    return context.output.print_list(documents, [*chain(*lines.values())], nothing)

@@ -15,7 +15,9 @@ from lmchat.app.leaves.batch.jobs import (
     STATS,
     Job,
     answer_to,
+    names_in,
     prompt_messages,
+    record_of,
     rounded_median,
     stats_cells,
 )
@@ -60,7 +62,7 @@ async def compare(context: Context) -> int:
             elif comparisons:
                 rows = [
                     (
-                        measured["model"],
+                        " instead of ".join(names_in(measured, "").values()),
                         "" if measured["load_s"] is None else f"{measured['load_s']:.1f} s",
                         *stats_cells(*(measured[name] for name in _STATS)),
                         "failed" if measured["detail"] else "",
@@ -103,7 +105,7 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
         printer.print_notes_on(replace(answers[0].message, stats=answers[0].stats))
     stats_of_runs = [answer.stats for answer in answers]
     return {
-        "model": model.model_id,
+        **names_in(record_of(job, answers[0]) if answers else {}, model.model_id),
         "endpoint": model.endpoint.url,
         "runs": len(answers),  # how often it was asked
         "load_s": rounded(load_s),

@@ -26,6 +26,7 @@ from lmchat.app.leaves.batch.jobs import (
     Progress,
     Record,
     answer_to,
+    names_in,
     print_note,
     record_of,
     rounded_median,
@@ -159,22 +160,25 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     if not answered:
         return
     # `groupby` finds each model once: the results are in the order of the models
-    for model, group in groupby(answered, lambda result: result.job.model.model_id):
+    for asked, group in groupby(answered, lambda result: result.job.model.model_id):
         model_results = list(group)
+        others = (one.record for one in model_results if "asked_model" in one.record)
+        names = names_in(next(others, {}), asked)
         medians = {
             name: rounded_median([result.record.get(name) for result in model_results])
             for name in _STATS
         }
         passed = sum(not result.failures for result in model_results)
-        models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
-        table_rows.append((model, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
+        models.append({**names, "passed": passed, "cases": len(model_results), **medians})
+        shown = " instead of ".join(names.values())
+        table_rows.append((shown, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
     for result in answered:
         head, record, failures = result.job.head, result.record, result.failures
         reply = record.get("reply", "")
-        model = result.job.model.model_id
-        answer = {
+        names = names_in(record, result.job.model.model_id)
+        answer: dict[str, Any] = {
             "name": head["id"],
-            "model": model,
+            **names,
             "run": head["run"],
             "passed": not failures,
             "failed": list(failures),
@@ -187,7 +191,8 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             answer["detail"] = record["error"]
         answers.append(answer)
         if failures:
-            text = f"{head['id']} · {model} · run {head['run']}"
+            shown = " instead of ".join(names.values())
+            text = f"{head['id']} · {shown} · run {head['run']}"
             failed_lines += ["", f"{text}: {'; '.join(failures.values())}"]
             if reply:
                 failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")

@@ -107,11 +107,18 @@ def record_of(job: Job, answer: Answer | LMChatError) -> dict[str, Any]:
         "reasoning": answer.reasoning,
         "finish_reason": stats.finish_reason or None,
         "model": answer.model,
+        **({"asked_model": stats.asked} if stats.asked else {}),
         "usage": usage_json(stats),
         "prompt_cut": stats.is_prompt_cut,
         "ttft_ms": units.rounded(stats.ttft_ms),
         "elapsed_ms": units.rounded(stats.elapsed_ms),
     }
+
+
+def names_in(record: Record, asked: str) -> dict[str, str]:
+    """Return who has answered, and then the model that was asked, if that is another one."""
+    names = {name: record[name] for name in ("model", "asked_model") if name in record}
+    return names or {"model": asked}
 
 
 def prompt_messages(

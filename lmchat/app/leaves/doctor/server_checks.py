@@ -45,12 +45,15 @@ def server_findings(
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
     how_to_start = {program.product: program.how_to_start for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
+    labels = [server.label for server in servers]
     rows: list[Finding] = []
     for server in servers:
         cause, step = _sentence_about(server), server.next_step
         # named by the user, or the built-in engine
         is_usual_address = server.endpoint.is_loopback and not server.is_configured
-        name = server.label if is_usual_address else server.endpoint.netloc
+        name = server.label if is_usual_address or server.own_name else server.endpoint.netloc
+        if labels.count(name) > 1:
+            name = server.endpoint.netloc
         if server.state.is_usable:
             # it may be unready without a warning, unless it is to be used
             is_to_be_used = server.is_configured or choice.server is server

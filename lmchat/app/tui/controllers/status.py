@@ -21,9 +21,10 @@ from lmchat.app.tui.widgets.telemetry_rows import (
     server_sign,
 )
 from lmchat.base import units
+from lmchat.base.safe_text import safe_line
 from lmchat.core.chat.context import ContextUse
 from lmchat.core.servers.discovery.status import ServerHealth, ServerState
-from lmchat.core.servers.model import LoadState, name_to_show
+from lmchat.core.servers.model import LoadState, name_and_address, name_to_show
 from lmchat.core.servers.target import Target
 
 _TICK_S = 1.0  # between updates while stats change
@@ -143,6 +144,7 @@ class StatusDisplay:
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return PanelFacts(
             health=self.health,
+            server_name=self._server_name,
             search=self._workspace.chat_state,
             now_s=now_s,
             loading=f"loading{self._progress(target)}"
@@ -202,7 +204,7 @@ class StatusDisplay:
     def show_line(self) -> None:
         """Show state, model and server in the prompt's last row, and stats at its right."""
         widgets = self._ui.widgets
-        session, target = self._chat.active, self._chat.turn_options.target
+        session = self._chat.active
         draft_tokens = self._chat.context_window.draft_tokens(self._draft)
         use = self._use_with_draft()
         share, empty_window = None, ""
@@ -222,7 +224,7 @@ class StatusDisplay:
             sign=sign,
             state=self._state(),
             model=self._model_name(),
-            server=target.server_name if target else "",
+            server=self._server_name,
             saving=saving,
             draft_tokens=draft_tokens,
             speed=stats.tokens_per_second if stats is not None and is_running else None,
@@ -244,6 +246,17 @@ class StatusDisplay:
         if status.state is ServerState.NO_MODEL and target.model_id:
             return "not loaded"  # the greeting would contradict `no model`
         return status.meaning.panel[0]
+
+    @property
+    def _server_name(self) -> str:
+        """Return the name of the server in use, with the address if another one has it, too."""
+        if (target := self._chat.turn_options.target) is None:
+            return ""
+        known = [one for one in self._workspace.finder.servers if one.is_model_server]
+        labels = {one.endpoint: one.label for one in known}
+        name = labels.setdefault(target.endpoint, target.server_name)
+        is_clear = [*labels.values()].count(name) == 1
+        return safe_line(name if is_clear else name_and_address(name, target.endpoint.netloc))
 
     def _model_name(self) -> str:
         target = self._chat.turn_options.target
@@ -274,7 +287,7 @@ class StatusDisplay:
         if self.health.is_down or state is ServerState.AWAY:
             subject = "No server answers"
             if target is not None:
-                subject = f"{target.server_name} does not answer"
+                subject = f"{self._server_name} does not answer"
             return ((f"{subject}. {check_key} checks again.", ""),)
         if state is ServerState.NEEDS_KEY:
             return ((f"The server needs an API key. {model_key} shows the servers.", ""),)

@@ -343,11 +343,13 @@ class ModelPicker(ListDialog):
         """
         # the texts at the left: the name of each model, and of its server if needed
         name_counts = Counter(row.model.model_id for row in self._rows)
+        recent_at = {row.model.endpoint for row in self._rows if row.recent_index is not None}
         names: list[tuple[SafeText, str]] = []
         for row in self._rows:
             server = ""
-            # the same name on two servers may be below one heading, "Recent" or a product
-            if name_counts[row.model.model_id] > 1:
+            # below "Recent"; also, the same name on two servers may be below one heading
+            is_among_servers = row.recent_index is not None and len(recent_at) > 1
+            if is_among_servers or name_counts[row.model.model_id] > 1:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))

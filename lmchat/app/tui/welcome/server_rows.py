@@ -77,6 +77,8 @@ class ServerRow(Struct, frozen=True, kw_only=True):
         server, endpoint = self.status, self.status.endpoint
         is_usual_address = endpoint.is_loopback and not server.has_named_address
         is_known = server.product != OPENAI_COMPATIBLE
+        if server.own_name:
+            return safe_line(server.own_name)
         if not is_known or not (is_usual_address or server.is_model_server):
             return safe_line(endpoint.netloc)
         if endpoint.is_loopback:
@@ -156,19 +158,27 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     )
 
 
-def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
+def headline_and_advice(
+    servers: Sequence[ServerStatus], chosen: Endpoint | None = None
+) -> tuple[str, str]:
     """Return the headline, about one server, and the advice, the next step for a chat.
 
+    It is about the server that is chosen, if Enter leads to a chat there.
     The advice is "" if no step is missing or known. Both may contain text of a server.
     """
     named = [server for server in servers if server.has_named_address]
-    usable = usable_of(servers)
+    choice = [server for server in servers if server.endpoint == chosen]
+    usable = usable_of([*choice, *servers])
     if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # one that the user named comes first
-    for server in (*named, *servers):
+    for server in (*choice, *named, *servers):
         is_ready = server.action in (Next.CHAT, Next.WAIT)
-        if server.reason == "server_off" or (server.is_model_server and not is_ready):
+        if (
+            server in choice
+            or server.reason == "server_off"
+            or (server.is_model_server and not is_ready)
+        ):
             return server.sentence(_server_name(server)), _advice(server)
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""
@@ -206,6 +216,8 @@ def _server_name(server: ServerStatus) -> str:
     Its address follows if it is on another host, or if the user has named it.
     """
     endpoint = server.endpoint
+    if server.own_name:
+        return server.own_name
     if server.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
     is_usual_address = endpoint.is_loopback and not server.has_named_address

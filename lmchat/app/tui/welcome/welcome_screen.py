@@ -150,7 +150,7 @@ class WelcomeScreen(Screen[None]):
         """Draw what was found, what the user can do, and why the last start failed."""
         # unlike those of the probes, these depend on what this machine has
         servers = [replace(row.status, next_step=row.next_step) for row in self._servers]
-        headline, advice = headline_and_advice(servers)
+        headline, advice = headline_and_advice(servers, default_choice(self._servers))
         if not advice and not usable_of(servers):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"

@@ -40,6 +40,7 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
 
     health: ServerHealth
     """The last check, with what a running turn shows (`health_in_turn`)."""
+    server_name: str = ""
     search: ServerState | None = None  # how far the search for a server is
     now_s: float = 0.0
     loading: str = ""  # how far the model in use is loaded; empty while it is not loading
@@ -141,8 +142,8 @@ def _server_rows(facts: PanelFacts) -> Section:
         word, reason = health.status.meaning.panel
     sign, style = server_sign(health.status)
     target = health.target
-    name = target.server_name if target else ""
     address = target.endpoint.netloc if target else UNKNOWN
+    name = facts.server_name.removesuffix(f" {address}")  # the next row has it
     latency = reason or units.latency(health.latency_ms)
     latencies_ms = health.latencies_ms if len(health.latencies_ms) > 1 else ()  # one compares none
     return [

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.safe_text import safe_line
 from lmchat.core.config.settings import Settings
@@ -24,7 +26,7 @@ from lmchat.core.servers.discovery.choose import (
     unlisted_model,
 )
 from lmchat.core.servers.discovery.status import ServerStatus, usable_of
-from lmchat.core.servers.endpoint import Endpoint, configured_endpoints
+from lmchat.core.servers.endpoint import Endpoint, configured_endpoints, configured_names
 from lmchat.core.servers.model import ModelInfo, model_meant, unknown_model_error
 from lmchat.core.servers.stream.timeouts import first_token_limit
 from lmchat.core.servers.target import Target
@@ -75,7 +77,11 @@ class ServerFinder:
 
     async def search(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
         named = (*self._added, *configured_endpoints(self._settings))
-        self.servers = await self._source.detect(named=named, is_counted=is_counted)
+        names = configured_names(self._settings)
+        self.servers = tuple(
+            replace(server, own_name=names.get(server.endpoint.origin, ""))
+            for server in await self._source.detect(named=named, is_counted=is_counted)
+        )
         return self.servers
 
     def add(self, endpoint: Endpoint) -> None:

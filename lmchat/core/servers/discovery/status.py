@@ -267,6 +267,8 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     """What the user should do, usually without a full stop; empty: nothing."""
     latency_ms: float | None = None
     """Time to the first reply; None if nothing replied."""
+    own_name: str = ""
+    """That of `[[endpoints]]`."""
     is_configured: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
@@ -306,13 +308,13 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Such as "Jan"; of an unknown product, the address."""
-        return server_name_of(self.endpoint, self.product)
+        """The user's name, or such as "Jan"; of an unknown product, the address."""
+        return self.own_name or server_name_of(self.endpoint, self.product)
 
     @property
     def name(self) -> str:
         """Such as "Jan at http://localhost:1337"; of an unknown product, the address."""
-        is_known = self.product != OPENAI_COMPATIBLE
+        is_known = self.own_name or self.product != OPENAI_COMPATIBLE
         return f"{self.label} at {self.endpoint.url}" if is_known else self.endpoint.url
 
     def sentence(self, name: str) -> str:

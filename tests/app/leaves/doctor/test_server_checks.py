@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from lmchat.app.leaves.doctor.finding import Grade
 from lmchat.app.leaves.doctor.server_checks import key_findings, server_findings
 from lmchat.core.config.state import State
@@ -98,3 +100,10 @@ def test_it_says_the_same_of_a_server_as_other_commands():
     for verdict in ("auth", "key_rejected", "host_blocked"):
         here = probed(verdict, "Jan", host="gpu-box", is_configured=True)
         assert rows(here)[1]["gpu-box:1337"].cause == no_server_error([here]).message
+
+
+def test_two_servers_of_a_product_have_rows_of_their_own():
+    far, own = probed("", "llama.cpp"), probed("", "llama.cpp", own_name="workstation")
+    near = replace(far, endpoint=Endpoint.parse("http://localhost:8080"))
+    assert [*rows(far, near)[1]] == ["localhost:9931", "localhost:8080"]
+    assert [*rows(own, near)[1]] == ["workstation", "llama.cpp"]

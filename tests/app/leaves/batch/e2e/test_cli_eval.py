@@ -95,7 +95,7 @@ def test_each_check_fails_what_it_should_and_the_table_names_it(cli, cases, tmp_
     assert done.returncode == 1
     table, _, _ = done.stdout.partition("\n\n")
     rows = [line.split()[:4] for line in table.splitlines()]
-    assert rows[1:] == [["tiny", "1", "of", "2"], ["small", "1", "of", "2"]]
+    assert rows[1:] == [["tiny", "1", "of", "2"], ["tiny", "instead", "of", "small"]]
     assert "missing · tiny · run 1: expect “Italy”" in done.stdout
 
 
@@ -148,7 +148,9 @@ def test_answers_in_a_file_are_not_asked_for_again_but_checked_again(cli, server
     more = '[[case]]\nname = "new"\nprompt = "Ha"\nexpect = "ha"\n' + other
     found = evaluated(cli, cases(more), "-m", "small", *words, code=1)
     assert len(server.seen(CHAT)) == 5 + 4 + 2  # two cases of another model, and a new case
-    passed = {(row["model"], row["name"]): row["passed"] for row in found["cases"]}
+    passed = {
+        (row.get("asked_model", "tiny"), row["name"]): row["passed"] for row in found["cases"]
+    }
     assert passed == {
         (model, name): name == "new" for model in ("tiny", "small") for name in ("new", "case 2")
     }
