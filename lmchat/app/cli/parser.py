@@ -26,7 +26,7 @@ from lmchat.core.config.settings import SamplingSettings
 
 # in a help text
 _FILES = ("FILE", "DIR")
-_NAMES = (*_FILES, "ID", "MODEL", "NAME", "SERVER/TOOL", "URL")
+_NAMES = (*_FILES, "ID", "MODEL", "NAME", "QUERY", "SERVER/TOOL", "URL")
 # Behind each word that ends with `--`, but for the first `--`: before Python 3.13, argparse may
 # remove it, and a value as in `--model=--`. No argument can have a NUL.
 _MARK = "\0"
@@ -248,7 +248,7 @@ def _unknown_command(line: CommandLine) -> WrongUse:
 def _typed(word: str, kind: object) -> str:
     """Return a word as it was typed: a name of a file by its bytes, others as UTF-8.
 
-    `kind` stands for it in the help text. Raises `WrongUse` for a blank name.
+    `kind` stands for it in the help text. Raises `WrongUse` for a blank name or query.
     """
     word = word.removesuffix(_MARK)
     if kind in _NAMES and not word.strip():

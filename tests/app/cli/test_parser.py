@@ -141,7 +141,7 @@ def test_a_value_of_dashes_is_that_value():
     assert (options.system_prompt, options.models, options.allowed_hosts) == ("--", ["--"], ["--"])
 
 
-def test_a_blank_name_is_refused():
+def test_a_blank_name_or_query_is_refused():
     for words in (
         ["models", "pull", ""],
         ["models", "rm", " "],
@@ -149,6 +149,7 @@ def test_a_blank_name_is_refused():
         ["--endpoint", "", "ask", "hi"],
         ["sessions", "rename", "", "Garden"],
         ["tools", "call", ""],
+        ["search", ""],
     ):
         with pytest.raises(WrongUse, match="is empty"):
             parse(words)
