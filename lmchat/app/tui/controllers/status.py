@@ -165,7 +165,7 @@ class StatusDisplay:
             read_ahead=self._chat.read_ahead.fraction,
             metrics=backend.metrics(),
             rate_limit=backend.rate_limit(),
-            has_tools=turn_options.has_tools(session.session_id),
+            has_tools=bool(turn_options.tools(session.session_id)),
             last_action=self._ui.last_action,
             next_check_in_s=None if next_check_s is None else next_check_s - now_s,
         )
