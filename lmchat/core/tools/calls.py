@@ -176,10 +176,10 @@ async def run_call(
     model gets it like an error of the tool.
     """
     started_s = time.monotonic()
-    state = AnswerState.STOPPED if isinstance(run, Decision) else AnswerState.FAILED
+    state = AnswerState.FAILED
     if isinstance(run, Decision):
         reason = f" Reason: {run.reason}" if run.reason else ""
-        run = f"The user refused this call.{reason}"
+        state, run = AnswerState.STOPPED, f"The user refused this call.{reason}"
     result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()
     files = []
     if keep is not None:

@@ -252,11 +252,11 @@ class StatusDisplay:
         """Return the name of the server in use, with the address if another one has it, too."""
         if (target := self._chat.turn_options.target) is None:
             return ""
-        known = [one for one in self._workspace.finder.servers if one.is_model_server]
-        labels = {one.endpoint: one.label for one in known}
-        name = labels.setdefault(target.endpoint, target.server_name)
-        is_clear = [*labels.values()].count(name) == 1
-        return safe_line(name if is_clear else name_and_address(name, target.endpoint.netloc))
+        known = self._workspace.finder.servers
+        names = {one.endpoint: one.label for one in known if one.is_model_server}
+        name = names.pop(target.endpoint, target.server_name)
+        address = target.endpoint.netloc if name in names.values() else ""
+        return safe_line(name_and_address(name, address))
 
     def _model_name(self) -> str:
         target = self._chat.turn_options.target
