@@ -350,7 +350,7 @@ class Client:
         """
         target = Target.of(await self._chosen(model))
         given = checked_options(options)
-        values = _label_options(target.product, labels, given)
+        values = _label_options(target, labels, given)
         request = ChatRequest(
             target=target,
             messages=messages_of(messages),
@@ -531,7 +531,7 @@ def checked_options(options: Options) -> dict[str, object]:
 
 
 def _label_options(
-    product_name: str, labels: Sequence[str], given: Mapping[str, object]
+    target: Target, labels: Sequence[str], given: Mapping[str, object]
 ) -> dict[str, object]:
     """Make a server report the probabilities of labels; `given` are the caller's options.
 
@@ -543,8 +543,10 @@ def _label_options(
     An unknown server may report them. Raises `ServerRejected` for a product that is known to report
     none.
     """
-    product = product_named(product_name)
-    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
+    product = product_named(target.product)
+    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0}
+    if product.options.takes_effort("none", target.model):
+        options["reasoning_effort"] = "none"
     if product.options.takes_further_options:  # llama.cpp, the built-in engine and Jan
         options |= {
             "logprobs": MAX_ALTERNATIVES,
@@ -554,10 +556,10 @@ def _label_options(
         }
     elif "logprobs" in product.options.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
-    elif product_name == OPENAI_COMPATIBLE:
+    elif target.product == OPENAI_COMPATIBLE:
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
-        raise _no_probabilities_error(product_name)
+        raise _no_probabilities_error(target.product)
     return options
 
 

@@ -154,9 +154,9 @@ class TurnPrinter:
                     if output.is_json_lines:
                         output.print_json({"tool": step})
                     text = _calls_text(event.message)
-                    if event.message.state is AnswerState.FAILED:
+                    if event.message.state is not AnswerState.COMPLETE:
                         reason = safe_line(event.message.tool_result, limit=_MAX_CHARS)
-                        text += f" failed: {reason}"
+                        text += f" {event.message.state}: {reason}".rstrip(": ")
                     output.note(f"lmchat: {text}")
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"

@@ -92,7 +92,11 @@ def fit_image(name: str, data: bytes) -> SizedImage:
             raise FileRefused(message, next_step=f"Install it: {install_command('images')}")
         has_note = found == "JPEG" and b"Exif\0" in data[:_EXIF_BYTES]
         left_out = "without Pillow, it may lie on its side" if has_note else ""
-        fitted = SizedImage(data, left_out=left_out)
+        # a PNG begins with both as whole numbers
+        width, height = (
+            int.from_bytes(data[at : at + 4]) if found == "PNG" else 0 for at in (16, 20)
+        )
+        fitted = SizedImage(data, width, height, left_out)
         next_step = f"To scale it down: {install_command('images')}"
     elif found == "HEIF" and find_spec("pillow_heif") is None:
         message = f"{name} is a HEIC image, which cannot be read without pillow-heif."

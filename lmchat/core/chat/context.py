@@ -317,17 +317,22 @@ class TokenEstimator:
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
     def use(
-        self, target: Target | None, messages: Sequence[ChatMessage], *, end: int | None = None
+        self,
+        target: Target | None,
+        messages: Sequence[ChatMessage],
+        *,
+        end: int | None = None,
+        tool_tokens: int = 0,
     ) -> ContextUse:
         """Return the last count of the model's server, plus an estimate for later messages.
 
-        Messages from index `end` on are left out.
+        Messages from index `end` on are left out. A count includes the tools.
         """
         factor = self.factor(target)
         limit = self.window(target)
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
-        key = (model_id, factor, limit, sent_thoughts, end)
+        key = (model_id, factor, limit, sent_thoughts, end, tool_tokens)
         if self._last_use is not None:  # the screen asks often
             last_messages, last_key, last_use = self._last_use
             if last_messages is messages and last_key == key:
@@ -341,6 +346,7 @@ class TokenEstimator:
             uncounted = sent_messages(used)
         else:
             tokens, uncounted = _last_count(used, model_id)
+        tokens = tokens or tool_tokens
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
             known = _tokens_of_receipt(message)

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from lmchat.base.errors import RequestInvalid
 from lmchat.base.token_estimate import estimate_tokens
 from lmchat.core.chat.compacting import COMPACT_FROM, compacting_start
-from lmchat.core.chat.context import ContextSelection, ContextUse, TokenEstimator
+from lmchat.core.chat.context import ContextSelection, ContextUse, TokenEstimator, tools_tokens
 from lmchat.core.chat.session import OpenSession
 from lmchat.core.chat.settings import TurnOptions
 from lmchat.core.chat.turn_starts import TurnStart
 from lmchat.core.servers.products import sent_thoughts_to
 from lmchat.core.servers.products.server_api import ModelMemory
+from lmchat.core.servers.request import Tool
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.prompts import Prompt, split_draft
 from lmchat.core.sessions.session import MessagePath
@@ -29,6 +30,7 @@ class ContextWindow:
     ) -> None:
         self._turn_options = turn_options
         self.estimator = TokenEstimator(memory_of)
+        self._counted_tools: tuple[list[Tool], int] = ([], 0)
 
     def draft_tokens(self, draft: str) -> int:
         text, files = split_draft(draft)
@@ -42,10 +44,13 @@ class ContextWindow:
         if not session.has_all_messages:
             return None
         target, path = self._turn_options.target, session.messages
-        if before_id:
-            return self.estimator.use(target, path, end=path.index_of(before_id))
-        use = self.estimator.use(target, path)
-        if session.stats is None or not session.stats.is_running:
+        use = self.estimator.use(
+            target,
+            path,
+            end=path.index_of(before_id) if before_id else None,
+            tool_tokens=self._tool_tokens(session),
+        )
+        if before_id or session.stats is None or not session.stats.is_running:
             return use
         return replace(
             use, tokens=use.tokens + (session.stats.completion_tokens or 0), is_estimated=True
@@ -54,7 +59,7 @@ class ContextWindow:
     def select(self, session: OpenSession, draft: str) -> ContextSelection | None:
         """Select what would be sent now, with the draft as a prompt.
 
-        Tools are not counted, as they may not be known yet. None without a known window, or while
+        Tools are counted once they are known. None without a known window, or while
         older messages are not read.
         """
         target, estimator = self._turn_options.target, self.estimator
@@ -72,15 +77,24 @@ class ContextWindow:
             path,
             target,
             max_tokens=self._turn_options.sampling(session.session_sampling).max_tokens,
+            tool_tokens=self._tool_tokens(session),
             sent_thoughts=sent_thoughts_to(target),
         )
+
+    def _tool_tokens(self, session: OpenSession) -> int:
+        tools = self._turn_options.tools(session.session_id)
+        if tools != self._counted_tools[0]:  # the screen asks often
+            self._counted_tools = tools, tools_tokens(tools)
+        return self._counted_tools[1]
 
     def can_compact(self, session: OpenSession, draft: str = "") -> bool:
         """Whether the window is nearly full, and a summary would make room.
 
         Only messages in memory are counted.
         """
-        use = self.estimator.use(self._turn_options.target, session.messages)
+        use = self.estimator.use(
+            self._turn_options.target, session.messages, tool_tokens=self._tool_tokens(session)
+        )
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False

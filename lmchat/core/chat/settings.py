@@ -30,7 +30,7 @@ from lmchat.core.config.settings import (
 )
 from lmchat.core.servers.discovery.model_lists import ModelLists
 from lmchat.core.servers.products import no_model_selected, product_named
-from lmchat.core.servers.request import AnyText, OutputFormat, Sampling, given_options
+from lmchat.core.servers.request import AnyText, OutputFormat, Sampling, Tool, given_options
 from lmchat.core.servers.sampling_options import STORED, checked_option, option_form, parsed_value
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import value_text
@@ -330,9 +330,9 @@ class TurnOptions:
         options = self.options_with_origin(session.session_sampling)
         return next((option for option in options if option.name == name), None)
 
-    def has_tools(self, session_id: str) -> bool:
+    def tools(self, session_id: str) -> list[Tool]:
         """A server's tools are known once it has started."""
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
-            return False
-        return any(toolbox.is_offered(session_id, tool) for tool in toolbox.tools)
+            return []
+        return [tool for tool in toolbox.tools if toolbox.is_offered(session_id, tool)]

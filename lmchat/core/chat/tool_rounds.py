@@ -34,7 +34,7 @@ from lmchat.core.sessions.message import (
     parse_arguments,
 )
 from lmchat.core.storage.store import Store
-from lmchat.core.tools.calls import ApprovalScope, Run, run_call
+from lmchat.core.tools.calls import ApprovalScope, Decision, Run, run_call
 
 _MAX_SAME_CALLS = 3  # in a row: the last round does not run
 
@@ -221,7 +221,7 @@ class ToolRounds:
         await self._session.finish(self._session.save(call))
         self._report(MessageEnded(call))
 
-    async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str:
+    async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str | Decision:
         """Return what runs a call, or why it may not run."""
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session.session_id
         tool = toolbox.find(call.name)
@@ -241,8 +241,7 @@ class ToolRounds:
             note = toolbox.why_asked_again(tool)
             decision = await self._ask(ToolQuestion(message=message, note=note))
             if decision.choice is ApprovalScope.NO:
-                reason = f" Reason: {decision.reason}" if decision.reason else ""
-                return f"The user refused this call.{reason}"
+                return decision
             await toolbox.allow(session_id, tool, decision.choice)
         # last, as the user may have switched it off meanwhile
         if not toolbox.is_offered(session_id, tool):

@@ -167,13 +167,19 @@ def call_message(call: ToolCallPart) -> ChatMessage:
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(part,), created_at=now())
 
 
-async def run_call(call: ChatMessage, run: Run | str, keep: Keep | None = None) -> ChatMessage:
+async def run_call(
+    call: ChatMessage, run: Run | str | Decision, keep: Keep | None = None
+) -> ChatMessage:
     """Return the message with its result, state and duration, and with the images that are kept.
 
-    A text as `run` says why the call does not run, such as a refusal by the user. The model gets
-    it like an error of the tool.
+    A text as `run` says why the call does not run, and a decision that the user has refused it. The
+    model gets it like an error of the tool.
     """
     started_s = time.monotonic()
+    state = AnswerState.FAILED
+    if isinstance(run, Decision):
+        reason = f" Reason: {run.reason}" if run.reason else ""
+        state, run = AnswerState.STOPPED, f"The user refused this call.{reason}"
     result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()
     files = []
     if keep is not None:
@@ -185,6 +191,6 @@ async def run_call(call: ChatMessage, run: Run | str, keep: Keep | None = None) 
             ToolResultPart(text=result.text or "(no output)"),
             *filter(None, files),
         ),
-        state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
+        state=state if result.is_error else AnswerState.COMPLETE,
         stats=AnswerStats(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )

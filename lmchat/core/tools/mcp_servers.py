@@ -372,7 +372,7 @@ class _McpServer:
             return f"Correct {self._owner.functions}."
         if self.settings.url:
             return "Check its url, or see the log of the server."
-        return "Check its args and env in mcp.json."
+        return "Check its arguments and variables."
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         error = _first_of(error)

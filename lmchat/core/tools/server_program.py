@@ -223,7 +223,7 @@ def start_failure(name: str, command: str, error: OSError) -> LMChatError:
     path, program = Path(str(error.filename)), Path(command).name
     is_missing = error.errno == errno.ENOENT
     reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
-    next_step = "Check its command and cwd in mcp.json."
+    next_step = "Check its command and folder."
     if path.name != program:
         pass  # it is the folder to start in
     elif path.is_absolute() and path.exists():

@@ -193,7 +193,8 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     assert server_rows([unloaded], LocalSetup())[0].next_step == "Choose a model"
     assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
     named = probed("", model(), endpoint=BOX, is_configured=True)
-    assert headline_and_advice([probed("", model()), named])[0] == "LM Studio answers."
+    words = "LM Studio at gpu-box:1337 answers."
+    assert headline_and_advice([probed("", model()), named])[0] == words
     assert headline_and_advice([named])[0] == "LM Studio at gpu-box:1337 answers."
     unknown = probed("", model(), product=OPENAI_COMPATIBLE)
     subject = f"The server at {unknown.endpoint.netloc}"

@@ -143,12 +143,12 @@ async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_c
         assert results(desk) == [(AnswerState.STREAMING, "")]
         await desk.press("f6", leads_to=AskDialog)
         await desk.press("enter")
-        await desk.until(lambda: results(desk)[0] == (AnswerState.FAILED, refused), "a refusal")
+        await desk.until(lambda: results(desk)[0] == (AnswerState.STOPPED, refused), "a refusal")
         await asks(desk, "b.md")
         await desk.press("f6", leads_to=AskDialog)
         await desk.say("not that file")
         await desk.answered(4)
-        assert results(desk)[1] == (AnswerState.FAILED, f"{refused} Reason: not that file")
+        assert results(desk)[1] == (AnswerState.STOPPED, f"{refused} Reason: not that file")
         assert desk.host.calls == []
 
 
@@ -344,7 +344,7 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
     ) as desk:
         await shown(desk, "● blind")
         assert told not in desk.text
-        await desk.say("/tools", sees="No tools are configured.")
+        await desk.say("/tools", sees="No tools were configured when lmchat started.")
 
 
 async def test_tools_are_switched_off_for_this_session(tmp_path):

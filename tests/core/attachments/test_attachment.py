@@ -148,7 +148,11 @@ async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "PIL", None)
     found = await attach(tmp_path, "garden.png", large)
     assert found.data == large
-    assert (found.part.width, found.part.tokens) == (0, 1600)
+    assert (found.part.width, found.part.tokens) == (3000, 40)
+    tiny = await attach(tmp_path, "tiny.png", large[:16] + bytes([0, 0, 0, 9] * 2) + large[24:])
+    assert (tiny.part.width, tiny.part.height, tiny.part.tokens) == (9, 9, 0)
+    unknown = await attach(tmp_path, "garden.jpeg", photo)
+    assert (unknown.part.width, unknown.part.tokens) == (0, 1600)
     with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
         await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
     assert refused.value.next_step.endswith(install_command("images"))

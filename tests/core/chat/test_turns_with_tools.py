@@ -187,9 +187,9 @@ async def test_a_refusal_of_the_user_goes_to_the_model_with_its_reason(store):
     chat = ChatTurns(store, BOTH, answer_steps("So be it."), box=toolbox(approve="ask"))
     chat.decisions = [NO, replace(NO, reason="Too long.")]
     await chat.send("Read")
-    assert [text for _, text in results(chat)] == [
-        "The user refused this call.",
-        "The user refused this call. Reason: Too long.",
+    assert results(chat) == [
+        (AnswerState.STOPPED, "The user refused this call."),
+        (AnswerState.STOPPED, "The user refused this call. Reason: Too long."),
     ]
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lmchat.base.errors import RequestInvalid, ServerRejected
 from lmchat.core.attachments.attachment import Attachment
 from lmchat.core.chat.context import select_context
+from lmchat.core.chat.preview import context_of_next_request
 from lmchat.core.formats.exports.html import to_html
 from lmchat.core.formats.exports.markdown import to_markdown
 from lmchat.core.formats.exports.text import to_text
@@ -198,6 +199,17 @@ async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cu
     chat = ChatTurns(store, counted(395), window=WINDOW, max_tokens=4)
     await chat.send("letters " * 190)
     assert chat.notes == []
+
+
+async def test_the_meter_and_the_list_of_context_count_the_tools_alike(store):
+    chat = ChatTurns(store, UNCOUNTED, box=toolbox())
+    window = chat.sessions.context_window
+    await chat.send(WORDS)
+    listed = await context_of_next_request(chat.sessions, chat.session, Prompt(""))
+    (tools,) = [item.tokens for item in listed.items if item.author == "tools"]
+    with_tools, box = window.context_use(chat.session), chat.sessions.turn_options.toolbox
+    box.toggle(chat.session.session_id, box.tools[0].server)
+    assert with_tools.tokens - window.context_use(chat.session).tokens == tools > 0
 
 
 async def test_what_was_read_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):

@@ -90,8 +90,8 @@ async def call(host, name, _s=20, _tell=lambda _: None, **arguments):
 
 
 INSTALL = "Install it, or write its whole path."
-CHECK = "Check its command and cwd in mcp.json."
-ENV = "Check its args and env in mcp.json."
+CHECK = "Check its command and folder."
+ENV = "Check its arguments and variables."
 
 
 async def states(host, *, restarts=False):

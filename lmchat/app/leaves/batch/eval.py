@@ -99,10 +99,9 @@ async def evaluate(context: Context) -> int:
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result.job for result in results if not result.record]
             progress = Progress(output, len(missing))
-            noted: set[str] = set()  # models that another one has answered for
 
             async def answer(job: Job) -> None:
-                record = await _ask(context, home.client, noted, job)
+                record = await _ask(context, home.client, job)
                 if records is not None:
                     await records.add(record)
                 result = results[job.head["index"] - 1]
@@ -120,18 +119,13 @@ async def evaluate(context: Context) -> int:
     return 1 if any(result.failures for result in results) else 0
 
 
-async def _ask(context: Context, client: Client, noted: set[str], job: Job) -> Record:
-    output = context.output
-    show = partial(print_note, output, job.head)
+async def _ask(context: Context, client: Client, job: Job) -> Record:
+    show = partial(print_note, context.output, job.head)
     try:
         answer = await answer_to(job, client, show, stuck=context.settings.chat.stuck)
     except LMChatError as error:
         return record_of(job, error)
     record = record_of(job, answer)
-    asked = answer.stats.asked
-    if asked and asked not in noted:
-        noted.add(asked)
-        output.note(f"lmchat: {answer.model} answers instead of {asked}.")
     if answer.error is None:
         record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
         record["tokens"] = answer.stats.completion_tokens

@@ -447,8 +447,7 @@ class ServerSearch:
         )
         if not await self._agrees("Download a demo model?", text):
             return None
-        size = units.size_text(demo.download_bytes)
-        return await with_progress(self._ui, f"Downloading {demo.name}, {size}", engine.fetch)
+        return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
 
     async def _agrees(self, title: str, text: str) -> bool:
         dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)

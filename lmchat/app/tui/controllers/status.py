@@ -165,7 +165,7 @@ class StatusDisplay:
             read_ahead=self._chat.read_ahead.fraction,
             metrics=backend.metrics(),
             rate_limit=backend.rate_limit(),
-            has_tools=turn_options.has_tools(session.session_id),
+            has_tools=bool(turn_options.tools(session.session_id)),
             last_action=self._ui.last_action,
             next_check_in_s=None if next_check_s is None else next_check_s - now_s,
         )
@@ -252,11 +252,11 @@ class StatusDisplay:
         """Return the name of the server in use, with the address if another one has it, too."""
         if (target := self._chat.turn_options.target) is None:
             return ""
-        known = [one for one in self._workspace.finder.servers if one.is_model_server]
-        labels = {one.endpoint: one.label for one in known}
-        name = labels.setdefault(target.endpoint, target.server_name)
-        is_clear = [*labels.values()].count(name) == 1
-        return safe_line(name if is_clear else name_and_address(name, target.endpoint.netloc))
+        known = self._workspace.finder.servers
+        names = {one.endpoint: one.label for one in known if one.is_model_server}
+        name = names.pop(target.endpoint, target.server_name)
+        address = target.endpoint.netloc if name in names.values() else ""
+        return safe_line(name_and_address(name, address))
 
     def _model_name(self) -> str:
         target = self._chat.turn_options.target

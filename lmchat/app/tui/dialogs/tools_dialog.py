@@ -18,7 +18,7 @@ from lmchat.core.chat.toolbox import Toolbox
 from lmchat.core.servers.request import Tool
 from lmchat.core.tools.calls import ToolServerState
 
-_NOT_CONFIGURED = """No tools are configured. Add some in a shell, and restart lmchat:
+_NOT_CONFIGURED = """No tools were configured when lmchat started. Add some in a shell, and restart:
 
 lmchat tools add time -- uvx mcp-server-time
 lmchat tools add --help

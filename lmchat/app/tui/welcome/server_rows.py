@@ -163,22 +163,18 @@ def headline_and_advice(
 ) -> tuple[str, str]:
     """Return the headline, about one server, and the advice, the next step for a chat.
 
-    It is about the server that is chosen, if Enter leads to a chat there.
-    The advice is "" if no step is missing or known. Both may contain text of a server.
+    It is about the chosen server, if that runs. The advice is "" if no step is missing or known.
+    Both may contain text of a server.
     """
     named = [server for server in servers if server.has_named_address]
-    choice = [server for server in servers if server.endpoint == chosen]
-    usable = usable_of([*choice, *servers])
+    # the chosen one comes first, then one that the user named
+    runs = [one for one in servers if one.is_model_server or one.reason == "server_off"]
+    runs.sort(key=lambda one: (one.endpoint != chosen, not one.has_named_address))
+    usable = usable_of(runs)
     if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
-    # one that the user named comes first
-    for server in (*choice, *named, *servers):
-        is_ready = server.action in (Next.CHAT, Next.WAIT)
-        if (
-            server in choice
-            or server.reason == "server_off"
-            or (server.is_model_server and not is_ready)
-        ):
+    for server in runs:
+        if server.endpoint == chosen or server.action not in (Next.CHAT, Next.WAIT):
             return server.sentence(_server_name(server)), _advice(server)
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""

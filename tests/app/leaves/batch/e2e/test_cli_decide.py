@@ -104,6 +104,7 @@ def test_without_probabilities_nothing_is_sent_or_an_unknown_server_is_asked_onc
     done = cli("decide", QUESTION)
     assert (done.returncode, done.stdout) == (1, "")
     assert "The server does not report the probabilities of tokens." in done.stderr
+    assert "reasoning_effort" not in done.stderr  # the user has set none
     (request,) = server.seen(CHAT)
     assert (request.json["logprobs"], request.json["top_logprobs"]) == (True, 20)
     lm_studio(server)
