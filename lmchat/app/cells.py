@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from lmchat.base.safe_text import MARKED, UNSEEN
+from lmchat.base.units import SIGNS
 
 # letters by category, but parts of the letter before: Thai and Lao vowels, sound marks of kana
 _DRAWN_AS_MARKS = "\u0e33\u0eb3\uff9e\uff9f"
@@ -149,6 +150,18 @@ def starts_grapheme(text: str, index: int) -> bool:
 def _ends_in_new_grapheme(text: str) -> bool:
     *_, (start, _) = graphemes(text)
     return start == len(text) - 1
+
+
+def without_middle(text: str, width: int) -> str:
+    """Cut a text that is wider than `width` cells in its middle."""
+    from rich.cells import cell_len  # noqa: PLC0415 - see `widen_cells`
+
+    if cell_len(text) <= width:
+        return text
+    room = max(width - 1, 0)
+    head, _ = split_at_cell(text, room - room // 2)
+    _, tail = split_at_cell(text, cell_len(text) - room // 2)
+    return head + SIGNS.cut + tail
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.app.cells import split_at_cell
+from lmchat.app.cells import without_middle
 from lmchat.app.markdown_lines.block import Line, Span
 from lmchat.app.markdown_lines.lexer_child import COLOUR_NAMES
 from lmchat.app.markdown_lines.page import MIN_WIDTH, Page
@@ -145,14 +145,7 @@ def head_line(
 
 
 def _without_middle(path: str, room: int) -> str:
-    if cell_len(path) <= room:
-        return path
-    if room < _LEAST_WORDS:
-        return ""
-    tail_cells = room // 2
-    head, _ = split_at_cell(path, room - 1 - tail_cells)
-    _, tail = split_at_cell(path, cell_len(path) - tail_cells)
-    return head + SIGNS.cut + tail
+    return "" if cell_len(path) > room < _LEAST_WORDS else without_middle(path, room)
 
 
 def _half_row(page: Page, prefix: Sequence[Span]) -> Line:

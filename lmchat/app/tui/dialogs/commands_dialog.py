@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from lmchat.app.commands.table import BY_ID, COMMANDS, FIRST_COMMANDS, Command, Scope, keys_of
 from lmchat.app.tui.dialogs.dialog import ListDialog
 from lmchat.app.tui.widgets.key_bar import Hint, written
-from lmchat.app.tui.widgets.line import MUTED, StyledTexts, highlighted
+from lmchat.app.tui.widgets.line import MUTED, StyledTexts, highlighted, parted
 from lmchat.app.tui.widgets.row_list import ASIDE, NAME, Column, ListRow, aligned, edge_row
 from lmchat.base.matching import folded, fuzzy_match
 from lmchat.base.safe_text import safe_line
@@ -110,13 +110,11 @@ class CommandsDialog(ListDialog):
     ) -> list[ListRow]:
         """A title without room continues in a second row."""
         room = self.list.text_width - sum(cell_len(text) for text, _ in shortcuts) - _BESIDE_TITLE
-        title, rest = item.title, ""
-        if len(title) > room and (end := title.rfind(" ", 0, room + 1)) > 0:
-            title, rest = title[:end], title[end + 1 :]
+        title, rest = parted(item.title, room)
         texts = highlighted(title, offsets, NAME)
         rows = [ListRow(pieces=(texts,), right=shortcuts, key=item)]
         if rest:
-            offsets_in_rest = [offset - end - 1 for offset in offsets]
+            offsets_in_rest = [offset - len(title) - 1 for offset in offsets]
             texts = (("  ", ""), *highlighted(rest, offsets_in_rest, NAME))
             rows.append(ListRow(pieces=(texts,), key=item))
         return rows

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.app.cells import split_at_cell
+from lmchat.app.cells import split_at_cell, without_middle
 from lmchat.base.safe_text import SafeText, on_one_line, safe_line, safe_text
 from lmchat.base.units import SIGNS
 
@@ -74,13 +74,19 @@ def cut(text: Content, width: int) -> Content:
 
 def cut_middle(text: str, width: int) -> SafeText:
     """Put a path or an address on one line, cut in its middle."""
-    text = on_one_line(text)
+    return SafeText(without_middle(on_one_line(text), width))
+
+
+def parted(text: str, width: int) -> tuple[str, str]:
+    """Cut a text at the end of a word that fits; return both parts."""
     if cell_len(text) <= width:
-        return text
-    room = max(width - 1, 0)
-    head, _ = split_at_cell(text, room - room // 2)
-    _, tail = split_at_cell(text, cell_len(text) - room // 2)
-    return SafeText(head + SIGNS.cut + tail)
+        return text, ""
+    first, _ = split_at_cell(text, width + 1)  # a blank may be behind the last word
+    end = first.rfind(" ")
+    if end <= 0:  # one long word
+        first, rest = split_at_cell(text, width)
+        return first, rest
+    return text[:end], text[end + 1 :]
 
 
 def shared_beginnings(names: Iterable[str]) -> dict[str, int]:

@@ -19,7 +19,6 @@ from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.app.cells import split_at_cell
 from lmchat.app.commands.table import Scope
 from lmchat.app.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.app.tui.widgets.field import TextLine
@@ -29,6 +28,7 @@ from lmchat.app.tui.widgets.line import (
     LineWidget,
     StyledTexts,
     cut_apart,
+    parted,
     shared_beginnings,
     styled,
 )
@@ -43,6 +43,9 @@ _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _GAP = 2  # cells between a title and its time
 _COUNTED_FROM = 10  # headings show a count from so many sessions
 _FAR = 1_000_000  # rows that Home and End move by
+# groups, id of the open session, marks at the ends of rows by session id, the day by which times
+# are shown, why the saved ones could not be read
+_Shown = tuple[tuple[SessionGroup, ...], str, dict[str, StyledTexts], date, str]
 
 
 class SessionRow(ListRow, frozen=True, kw_only=True):
@@ -71,7 +74,7 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
             title = cut_apart(title, room - cell_len(fork), self.shared)
             pieces = (((fork, MUTED), (title, NAME)), ((f"  {tags}" if tags else "", MUTED),))
             return replace(self, pieces=pieces, right=right)
-        first, rest = _parted(title, width - cell_len(fork))
+        first, rest = parted(title, width - cell_len(fork))
         if not self.number:
             return replace(self, pieces=(((fork, MUTED), (first, NAME)),))
         rest = cut_apart(rest, room, self.shared - (len(title) - len(rest)))
@@ -79,18 +82,6 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
         if not rest:  # a first piece without room is cut, not left out
             pieces = (((tags, MUTED),),)
         return replace(self, pieces=pieces, right=right)
-
-
-def _parted(title: str, width: int) -> tuple[str, str]:
-    """Cut a title at the end of a word that fits; return both parts."""
-    if cell_len(title) <= width:
-        return title, ""
-    first, _ = split_at_cell(title, width + 1)  # a blank may be behind the last word
-    end = first.rfind(" ")
-    if end <= 0:  # one long word
-        first, rest = split_at_cell(title, width)
-        return first, rest
-    return title[:end], title[end + 1 :]
 
 
 def _when(moment: datetime, today: date) -> str:
@@ -129,13 +120,9 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._filter = TextLine(id="session-filter", select_on_focus=False)
-        self._groups: tuple[SessionGroup, ...] = ()
-        self._today = date.min  # by which times are shown
-        self._open_id: str | None = None  # None before `show`
+        self._shown: _Shown | None = None  # None before `show`
         # the open session that `_draw` has chosen; once, so the user can move on
         self._last_chosen_id: str | None = None
-        self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session id
-        self._problem = ""  # why the saved ones could not be read
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -168,16 +155,10 @@ class SessionList(Vertical, can_focus=True):
             **dict.fromkeys(with_question, ((f"{SIGNS.warning} asks", "$warning"),)),
         }
         shown = (tuple(groups), open_id, marks, today, problem)
-        has_changed = shown != (
-            self._groups,
-            self._open_id,
-            self._marks,
-            self._today,
-            self._problem,
-        )
-        self._groups, self._open_id, self._marks, self._today, self._problem = shown
-        if has_changed and self.is_mounted and self.is_attached:  # else `on_mount` draws it
-            self._draw()
+        if shown != self._shown:
+            self._shown = shown
+            if self.is_mounted and self.is_attached:  # else `on_mount` draws it
+                self._draw()
 
     @property
     def chosen_id(self) -> str:
@@ -188,13 +169,16 @@ class SessionList(Vertical, can_focus=True):
 
         The choice stays, unless the open session is listed for the first time.
         """
+        if self._shown is None:
+            return
+        groups, open_id, marks, today, problem = self._shown
         typed = self._filter.value.strip()
         list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
-        titles = [safe_line(header.title) for group in self._groups for header in group.headers]
+        titles = [safe_line(header.title) for group in groups for header in group.headers]
         shared = shared_beginnings(titles)
         has_two = self.screen.has_class("-tall")
-        for group in self._groups:
+        for group in groups:
             shown = [
                 header for header in group.headers if list_filter.fits(header.title, header.tags)
             ]
@@ -206,25 +190,24 @@ class SessionList(Vertical, can_focus=True):
             for header in shown:
                 row = SessionRow(
                     key=header.session_id,
-                    is_open=header.session_id == self._open_id,
+                    is_open=header.session_id == open_id,
                     header=header,
-                    today=self._today,
+                    today=today,
                     has_two=has_two,
-                    mark=self._marks.get(header.session_id, ()),
+                    mark=marks.get(header.session_id, ()),
                     shared=shared[safe_line(header.title)],
                 )
                 rows += [row, replace(row, number=1)] if has_two else [row]
-        is_list_read = self._open_id is not None  # `show` sets it with the groups
-        if not rows and is_list_read:
-            text = self._problem or _EMPTY
+        if not rows:
+            text = problem or _EMPTY
             if typed:
                 text = f"No title has “{typed}”. Enter searches messages."
             width = self._rows.size.width - 2  # without the scrollbar, and one column free
             rows = wrapped_rows(text, max(width, _LEAST_WIDTH))
         choose = None
         # a new session is not listed before its first prompt
-        if self._open_id != self._last_chosen_id and any(row.is_open for row in rows):
-            choose = self._last_chosen_id = self._open_id
+        if open_id != self._last_chosen_id and any(row.is_open for row in rows):
+            choose = self._last_chosen_id = open_id
         self._rows.show(rows, choose=choose)
 
     def action_act(self, command_id: str) -> None:

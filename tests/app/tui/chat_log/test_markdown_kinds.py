@@ -374,7 +374,7 @@ def test_the_rest_of_an_indented_line_is_indented_two_more():
         ("rust,no_run", "rust,no_run", ""),
         ("python {1,3-4}", "python {1,3-4}", ""),
         ('bash title="two words.sh"', 'bash title="two words.sh"', ""),
-        ("c++ " + "x/" * 40 + "end.cc", "c++", "x/" * 12 + "…" + "/" + "x/" * 9 + "end.cc"),
+        ("c++ " + "x/" * 40 + "end.cc", "c++", "x/" * 12 + "x…" + "x/" * 9 + "end.cc"),
     ],
 )
 def test_the_first_row_of_code_has_the_language_and_the_name_of_the_file(info, language, file):
