@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -79,16 +79,14 @@ class TurnPrinter:
         self._is_stall_noted = False
         self._is_wait_noted = False  # that the server loads
 
-    @asynccontextmanager
-    async def stages_shown(
+    def stages_shown(
         self, current_stats: Callable[[], LiveStats | None]
-    ) -> AsyncIterator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Show the stage on a terminal after 2 s without a word, within the block.
 
         Where no progress can be shown, as for a screen reader, each stage is noted once.
         """
-        async with background_task(self._show_stages(current_stats)):
-            yield
+        return background_task(self._show_stages(current_stats))
 
     @asynccontextmanager
     async def events_shown(self, show: Show) -> AsyncIterator[Show]:

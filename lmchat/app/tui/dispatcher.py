@@ -58,6 +58,7 @@ class Dispatcher:
         self.workspace = workspace
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
+        self.copy = ui.copy
         self.controllers = Controllers(ui)
         self.commands = ScreenCommands(
             ui,
@@ -122,9 +123,6 @@ class Dispatcher:
 
     # What the app asks for
 
-    def copy(self, text: str) -> None:
-        self.ui.copy(text)
-
     async def stop_and_save(self) -> None:
         """End at a signal; what cannot be saved in the short time goes into the state folder."""
         with suppress(TimeoutError):
@@ -164,7 +162,7 @@ class Dispatcher:
         if not isinstance(message, _SHOWN_ALREADY):
             self.ui.show_changes()
 
-    async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
+    async def _act_on(self, message: Message) -> None:
         """A message without a case concerns only widgets."""
         controllers = self.controllers
         match message:
@@ -193,10 +191,8 @@ class Dispatcher:
                 await self.app.run_action(action, self.ui.widgets.log)
             case PromptInput.ChoiceKeyPressed(key=key):
                 controllers.turn_view.choose(key)
-            case PromptInput.QueuedEditRequested():
-                controllers.turn_view.edit_queued()
-            case PromptInput.QueuedRemovalRequested():
-                controllers.turn_view.remove_queued()
+            case PromptInput.QueuedRequested(is_edited=is_edited):
+                controllers.turn_view.take_queued(is_edited=is_edited)
             case PromptInput.FileNamed(path=path, text=text, prompt=prompt) as named:
                 controllers.prompt_files.attach(
                     path, text, prompt, is_in_sentence=named.is_in_sentence

@@ -57,8 +57,8 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
         assert not is_shown(desk, "is sent when a")
-        desk.prompt_input.post_message(PromptInput.QueuedEditRequested())
-        desk.prompt_input.post_message(PromptInput.QueuedRemovalRequested())
+        for is_edited in (True, False):
+            desk.prompt_input.post_message(PromptInput.QueuedRequested(is_edited))
         await desk.pilot.pause()
         await desk.prompt_is("")
     keyless = ScriptedBackend(results=[probed("key_rejected")])

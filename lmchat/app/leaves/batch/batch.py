@@ -185,7 +185,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
                 *before, prompt = job.messages
                 text = await preset_prompt(self.context, preset, prompt.text)
                 sent = replace(job, messages=[*before, text_message(Role.USER, text)])
-            show = partial(print_note, self.context.output, job)
+            show = partial(print_note, self.context.output, job.head)
             answer = await answer_to(
                 sent, self.client, show, stuck=self.context.settings.chat.stuck
             )

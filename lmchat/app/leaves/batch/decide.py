@@ -17,7 +17,7 @@ from lmchat.app.cli.context import Context
 from lmchat.app.cli.home import open_home
 from lmchat.app.cli.read_prompt import prompt_of, sampling_layers
 from lmchat.app.cli.turn_printer import TurnPrinter
-from lmchat.app.leaves.batch.jobs import print_request_note, prompt_messages
+from lmchat.app.leaves.batch.jobs import print_note, prompt_messages
 from lmchat.base.errors import AnswerUnfit, WrongUse
 from lmchat.base.safe_text import safe_line
 from lmchat.core.sessions.tokens import probability
@@ -63,8 +63,8 @@ async def decide(context: Context) -> int:
             lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
             messages = prompt_messages(prompt, context.settings.chat.system_prompt)
-            print_note = partial(print_request_note, context.output)
-            async with TurnPrinter(context.output).events_shown(print_note) as show:
+            note = partial(print_note, context.output, {})
+            async with TurnPrinter(context.output).events_shown(note) as show:
                 answer = await home.client.choose(
                     messages, labels, model=model, show=show, more=layers.command_line
                 )

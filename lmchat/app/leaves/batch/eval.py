@@ -121,7 +121,7 @@ async def evaluate(context: Context) -> int:
 
 async def _ask(context: Context, client: Client, noted: set[str], job: Job) -> Record:
     output = context.output
-    show = partial(print_note, output, job)
+    show = partial(print_note, output, job.head)
     try:
         answer = await answer_to(job, client, show, stuck=context.settings.chat.stuck)
     except LMChatError as error:

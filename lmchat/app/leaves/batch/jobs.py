@@ -122,16 +122,11 @@ def prompt_messages(
     return (*system, prompt_message(text, files))
 
 
-def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:
+def print_note(output: Output, head: Record, event: StreamEvent | Repetition) -> None:
+    """`head` is that of the job."""
     if isinstance(event, Repetition):
-        name = job.head.get("id", job.head.get("index"))
-        output.note(f"lmchat: {name}: {event.text}")
-    else:
-        print_request_note(output, event)
-
-
-def print_request_note(output: Output, event: StreamEvent | Repetition) -> None:
-    if isinstance(event, RequestAdapted):
+        output.note(f"lmchat: {head.get('id', head['index'])}: {event.text}")
+    elif isinstance(event, RequestAdapted):
         output.note(f"lmchat: {event.note}")
 
 

@@ -248,10 +248,7 @@ class Document:
 
     def toggle(self, index: int, attribute: Literal["is_collapsed", "is_source"]) -> None:
         entry = self.entries[index]
-        if attribute == "is_collapsed":
-            entry.is_collapsed = not entry.is_collapsed
-        else:
-            entry.is_source = not entry.is_source
+        setattr(entry, attribute, not getattr(entry, attribute))
         self.rebuild(index)
 
     def grow(self, index: int) -> LogPosition:

@@ -552,9 +552,8 @@ def _saved_text(message: ChatMessage) -> str:
     if not stats.completion_tokens:
         return "The text so far is saved."
     count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
-    if stats.completion_tokens == 1:
-        return f"The {count} token so far is saved."
-    return f"The {count} tokens so far are saved."
+    words = "token so far is" if stats.completion_tokens == 1 else "tokens so far are"
+    return f"The {count} {words} saved."
 
 
 def _next_step(failure: Failure) -> str:

@@ -181,11 +181,13 @@ class TurnView(TurnListener):
 
     # Queued prompts
 
-    def edit_queued(self) -> None:
-        """Move the newest queued prompt before what is typed."""
+    def take_queued(self, *, is_edited: bool) -> None:
+        """Move the newest queued prompt before what is typed, or drop it."""
         session = self._chat.active
         if session.queue.prompts:
-            self._prompt_text.put_back(session, session.queue.take_last())
+            prompt = session.queue.take_last()
+            if is_edited:
+                self._prompt_text.put_back(session, prompt)
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -199,15 +201,10 @@ class TurnView(TurnListener):
             return True
         if not self._chat.active.is_waiting:
             return False
-        self.edit_queued()
+        self.take_queued(is_edited=True)
         self._ui.take_back(self._waiting_note)
         self._ui.show_action("cancelled")
         return True
-
-    def remove_queued(self) -> None:
-        queue = self._chat.active.queue
-        if queue.prompts:
-            queue.take_last()
 
     # The card of a tool call
 

@@ -13,7 +13,8 @@ class PromptHistory:
     def __init__(self) -> None:
         self.prompts: Sequence[str] = ()  # newest first
         self._index = _DRAFT
-        self._shown = ""  # the recalled prompt as it was shown; it becomes a draft when changed
+        # the recalled prompt as the prompt shows it; it becomes a draft when changed
+        self.shown = ""
 
     def remember_newest(self, prompt: str) -> None:
         self.prompts = (prompt, *self.prompts)
@@ -29,18 +30,15 @@ class PromptHistory:
 
     def is_recalled(self, text: str) -> bool:
         """Whether a shown text is an earlier prompt as it was."""
-        return self._index != _DRAFT and text == self._shown
+        return self._index != _DRAFT and text == self.shown
 
     def recall(self, step: int) -> str | None:
         """Return the next earlier prompt (`step` 1) or later one (-1); None behind the earliest.
 
-        A step behind the newest leads to an empty draft. `note_shown` follows.
+        A step behind the newest leads to an empty draft. The caller sets `shown`.
         """
         index = self._index + step
         if index >= len(self.prompts):
             return None
         self._index = index
         return "" if index == _DRAFT else self.prompts[index]
-
-    def note_shown(self, text: str) -> None:
-        self._shown = text

@@ -99,11 +99,10 @@ class PromptInput(PromptEditor):
 
         key: str  # of `_CHOICE_KEYS`
 
-    class QueuedEditRequested(AppMessage):
-        """Request to move the newest queued prompt into the prompt field."""
+    class QueuedRequested(AppMessage):
+        """Request to take the newest prompt out of the queue."""
 
-    class QueuedRemovalRequested(AppMessage):
-        """Request to drop the newest queued prompt."""
+        is_edited: bool  # it comes into the prompt field; else it is dropped
 
     is_shell = var(False)
     completion = var(CLOSED)
@@ -184,8 +183,8 @@ class PromptInput(PromptEditor):
         """
         row, column = self.cursor_location
         if self.selection.is_empty:
-            if column == 0 and row:
-                row, column = row - 1, len(self.document[row - 1])
+            if not column:
+                row, column = self.get_cursor_left_location()
             block_line = self._blocks.line_at_end(self.document[row][:column])
             if block_line:
                 self.move_cursor((row, column - len(block_line)), select=True)
@@ -466,8 +465,7 @@ class PromptInput(PromptEditor):
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollRequested(_LOG_ACTIONS[key]))
         elif key in ("up", "delete") and self.has_queue and not self.text:
-            wanted = self.QueuedEditRequested if key == "up" else self.QueuedRemovalRequested
-            self.post_message(wanted())
+            self.post_message(self.QueuedRequested(key == "up"))
         elif key == "escape" and self.is_shell and not self._command_words[1:].strip():
             before = self.text[: self.text.rindex("!")]
             row = before.count("\n")
@@ -552,7 +550,7 @@ class PromptInput(PromptEditor):
         if text is not None:
             self._is_list_dismissed = True  # no list opens for a recalled command
             self._replace_all(text)
-            self.earlier.note_shown(self.text)
+            self.earlier.shown = self.text
             if step > 0:  # to the end of the first row: the next ↑ recalls again
                 self.move_cursor(self.navigator.get_location_end((0, 0)))
         return True

@@ -36,11 +36,7 @@ from lmchat.base.safe_text import on_one_line
 from lmchat.base.units import SIGNS
 
 
-class PanelRow(Struct, frozen=True, kw_only=True):
-    says_now: bool = True  # else it is only among all figures
-
-
-class TextRow(PanelRow, frozen=True):
+class TextRow(Struct, frozen=True):
     """Label at the left, which may start with a sign, and value at the right."""
 
     label: str
@@ -49,6 +45,7 @@ class TextRow(PanelRow, frozen=True):
     label_style: str = MUTED
     sign: StyledText = ("", "")
     is_name: bool = False  # a long label has two rows
+    says_now: bool = True  # else it is only among all figures
 
     @property
     def is_warning(self) -> bool:
@@ -57,10 +54,11 @@ class TextRow(PanelRow, frozen=True):
         return "$warning" in styles or "$error" in styles
 
 
-class BarRow(PanelRow, frozen=True):
+class BarRow(Struct, frozen=True, kw_only=True):
     """A bar, or bars, over the whole width."""
 
     draw: Callable[[int], StyledTexts]  # in so many cells
+    says_now: bool  # as in a `TextRow`
 
 
 GivenRow = TextRow | BarRow
