@@ -9,7 +9,7 @@ from textual.widgets import Input
 from lmchat.app.tui.dialogs.search_dialog import SearchDialog
 from lmchat.app.tui.quirks.keys import KeyParser
 from lmchat.app.tui.screen import ChatScreen
-from lmchat.app.tui.widgets.text_steps import step, word_step
+from lmchat.app.tui.widgets.text_steps import step
 from tests.support.desktop import ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps, half
 
@@ -30,7 +30,7 @@ def words(line: str, direction: int) -> list[str]:
     """Return what the cursor passes at each step by words."""
     passed, position, end = [], *((0, len(line)) if direction > 0 else (len(line), 0))
     while position != end:
-        before, position = position, word_step(line, position, direction)
+        before, position = position, step(line, position, direction, by_words=True)
         passed.append(line[min(before, position) : max(before, position)])
     return passed[::direction]
 
@@ -48,8 +48,8 @@ def test_words_end_where_the_script_changes_and_at_each_ideograph():
     assert words("foo bar_baz (x)", -1) == ["foo ", "bar_baz ", "(", "x", ")"]
     assert words("हिन्दी में", 1) == ["हिन्दी", " में"]
     assert words("می\u200cروم به", -1) == ["می\u200cروم ", "به"]
-    assert word_step("  a", 2, -1) == 0
-    assert word_step("a  ", 1, 1) == 3
+    assert words("  a  ", 1) == ["  a", "  "]
+    assert words("  a  ", -1) == ["  ", "a  "]
     assert words("a" * 2500, 1) == ["a" * 1000, "a" * 1000, "a" * 500]
 
 

@@ -14,7 +14,7 @@ from textual.widgets.input import Selection
 
 from lmchat.app.tui.line_filters import safe_strip
 from lmchat.app.tui.widgets.line import MUTED, styled
-from lmchat.app.tui.widgets.text_steps import step, word_step
+from lmchat.app.tui.widgets.text_steps import step
 from lmchat.base.safe_text import without_controls
 
 
@@ -77,7 +77,7 @@ class TextLine(Input):
     def _word_end(self, direction: int) -> int:
         if self.password:
             return 0 if direction < 0 else len(self.value)
-        return word_step(self.value, self.cursor_position, direction)
+        return step(self.value, self.cursor_position, direction, by_words=True)
 
     def _go_to(self, position: int, *, select: bool) -> None:
         start = self.selection.start if select else position

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -12,7 +11,7 @@ from textual.strip import Strip
 from textual.widgets import TextArea
 
 from lmchat.app.tui.line_filters import safe_strip
-from lmchat.app.tui.widgets.text_steps import step, word_step
+from lmchat.app.tui.widgets.text_steps import step
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 
@@ -95,18 +94,16 @@ class PromptEditor(TextArea):
             self.move_cursor((row, len(self.document[row])), select=select)
 
     def get_cursor_left_location(self) -> tuple[int, int]:
-        row, column = self.cursor_location
-        return (row, step(self.document[row], column, -1)) if column else self._end_above()
+        return self._left()
 
     def get_cursor_right_location(self) -> tuple[int, int]:
-        return self._right_by(step)
+        return self._right()
 
     def get_cursor_word_left_location(self) -> tuple[int, int]:
-        row, column = self.cursor_location
-        return (row, word_step(self.document[row], column, -1)) if column else self._end_above()
+        return self._left(by_words=True)
 
     def get_cursor_word_right_location(self) -> tuple[int, int]:
-        return self._right_by(word_step)
+        return self._right(by_words=True)
 
     def action_delete_word_right(self) -> None:
         """Delete the selection, or else as far as the cursor would go: Textual keeps signs."""
@@ -135,15 +132,17 @@ class PromptEditor(TextArea):
             return location
         return row, step(line, step(line, column, 1), -1)
 
-    def _end_above(self) -> tuple[int, int]:
-        row, _column = self.cursor_location
+    def _left(self, *, by_words: bool = False) -> tuple[int, int]:
+        row, column = self.cursor_location
+        if column:
+            return row, step(self.document[row], column, -1, by_words=by_words)
         return (row - 1, len(self.document[row - 1])) if row else (0, 0)
 
-    def _right_by(self, one_step: Callable[[str, int, int], int]) -> tuple[int, int]:
+    def _right(self, *, by_words: bool = False) -> tuple[int, int]:
         row, column = self.cursor_location
         line = self.document[row]
         if column < len(line):
-            return row, one_step(line, column, 1)
+            return row, step(line, column, 1, by_words=by_words)
         return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def action_delete_to_start_of_line(self) -> None:

@@ -12,36 +12,30 @@ _BLANK, _SIGN = "blank", "sign"
 _IDEOGRAPH = "CJK"  # the script is the first word of a letter's name in Unicode
 
 
-def step(line: str, column: int, direction: int) -> int:
-    """Return the column one grapheme to the left (`direction` -1) or right (1)."""
-    if direction < 0:
-        before = line[max(0, column - _SEEN_CHARS) : column]
-        last = [start for start, _ in graphemes(before)][-1:]
-        return column - len(before) + last[0] if last else 0
-    behind = line[column : column + _SEEN_CHARS]
-    starts = [start for start, _ in graphemes(behind)][1:2]
-    return column + (starts[0] if starts else len(behind))
+def step(line: str, column: int, direction: int, *, by_words: bool = False) -> int:
+    """Return the column one grapheme to the left (`direction` -1) or right (1).
 
-
-def word_step(line: str, column: int, direction: int) -> int:
-    """Return the column where a word starts to the left (`direction` -1), or ends to the right (1).
-
-    A word is a run of letters and figures of one script, a run of signs, or one ideograph.
+    With `by_words`, it is where a word starts to the left, or ends to the right. A word is a run of
+    letters and figures of one script, a run of signs, or one ideograph.
     """
+    parts = _words if by_words else _signs
     if direction < 0:
         before = line[max(0, column - _SEEN_CHARS) : column]
-        words = _words(before)
-        return column - len(before) + (words[-1][0] if words else 0)
+        found = parts(before)
+        return column - len(before) + (found[-1][0] if found else 0)
     behind = line[column : column + _SEEN_CHARS]
-    words = _words(behind)
-    return column + (words[0][1] if words else len(behind))
+    found = parts(behind)
+    return column + (found[0][1] if found else len(behind))
+
+
+def _signs(line: str) -> list[tuple[int, int]]:
+    return [*pairwise([*(start for start, _ in graphemes(line)), len(line)])]
 
 
 def _words(line: str) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
-    bounds = [*(start for start, _ in graphemes(line)), len(line)]
     before = _BLANK  # of the word so far
-    for start, end in pairwise(bounds):
+    for start, end in _signs(line):
         kind = _kind(line[start])
         if kind == _BLANK:
             before = kind
