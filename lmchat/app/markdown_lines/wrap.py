@@ -88,7 +88,7 @@ def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     """
     points: list[int] = []
     used = 0  # cells of the current line
-    for start, size in graphemes(text):
+    for start, _, size in graphemes(text):
         if used + size > width and start:  # nothing is cut off before the first character
             points.append(start)
             used = 0
