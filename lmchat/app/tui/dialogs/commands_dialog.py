@@ -9,9 +9,9 @@ from operator import itemgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
-from rich.cells import cell_len
 
 from lmchat.app.commands.table import BY_ID, COMMANDS, FIRST_COMMANDS, Command, Scope, keys_of
+from lmchat.app.markdown_lines.wrap import width_of
 from lmchat.app.tui.dialogs.dialog import ListDialog
 from lmchat.app.tui.widgets.key_bar import Hint, written
 from lmchat.app.tui.widgets.line import MUTED, StyledTexts, highlighted, parted
@@ -110,7 +110,7 @@ class CommandsDialog(ListDialog):
         self, item: CommandItem, shortcuts: StyledTexts, offsets: Sequence[int] = ()
     ) -> list[ListRow]:
         """A title without room continues in a second row."""
-        room = self.list.text_width - sum(cell_len(text) for text, _ in shortcuts) - _BESIDE_TITLE
+        room = self.list.text_width - width_of(shortcuts) - _BESIDE_TITLE
         title, rest = parted(item.title, room)
         texts = highlighted(title, offsets, NAME)
         rows = [ListRow(pieces=(texts,), right=shortcuts, key=item)]
