@@ -48,13 +48,16 @@ def widen_cells() -> None:
         if text.isascii() and text.isprintable():
             return len(text)
         cells = sum(map(char_cells, text))
-        return cells + _widened(text, widest.narrow_to_wide) if _EMOJI_SELECTOR in text else cells
+        if _EMOJI_SELECTOR in text:
+            pairs = pairwise(text)
+            cells += sum(
+                sign in widest.narrow_to_wide and mark == _EMOJI_SELECTOR for sign, mark in pairs
+            )
+        return cells
 
     def spans(text: str, unicode_version: str = "auto") -> tuple[list[tuple[int, int, int]], int]:  # noqa: ARG001 - as rich's
-        starts = list(graphemes(text))
-        ends = [start for start, _ in starts[1:]] + [len(text)]
-        found = [(start, end, cells) for (start, cells), end in zip(starts, ends, strict=True)]
-        return found, sum(cells for _, cells in starts)
+        found = [*graphemes(text)]
+        return found, sum(cells for *_, cells in found)
 
     for name, part in (
         ("load_cell_table", lambda _version: widest),
@@ -65,10 +68,6 @@ def widen_cells() -> None:
         setattr(rich_cells, name, part)
     char_cells.cache_clear()
     rich_cells.cached_cell_len.cache_clear()
-
-
-def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
-    return sum(sign in narrow_to_wide for sign, mark in pairwise(text) if mark == _EMOJI_SELECTOR)
 
 
 def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -96,8 +95,8 @@ def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]
     return sorted(found for found in ranges if found[0] <= found[1])
 
 
-def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the index of the first character of each grapheme, and its width in cells."""
+def graphemes(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield for each grapheme its first index, the one behind it, and its width in cells."""
     from rich.cells import cell_len, get_character_cell_size  # noqa: PLC0415 - see `widen_cells`
 
     widen_cells()
@@ -120,7 +119,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
             or (is_flag_letter and is_half_flag)
             or (char in _SKIN_TONES and not before.isascii())
         ):
-            yield start, cells
+            yield start, index, cells
             start = index
             cells = 0
         cells += cell_len(before + char) - cell_len(before) if char == _EMOJI_SELECTOR else size
@@ -131,7 +130,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         is_half_flag = is_flag_letter and not is_half_flag
         before = char
     if text:
-        yield start, cells
+        yield start, len(text), cells
 
 
 @lru_cache(maxsize=16 * 1024)
@@ -148,8 +147,8 @@ def starts_grapheme(text: str, index: int) -> bool:
 
 @lru_cache(maxsize=16 * 1024)
 def _ends_in_new_grapheme(text: str) -> bool:
-    *_, (start, _) = graphemes(text)
-    return start == len(text) - 1
+    *_, (start, end, _) = graphemes(text)
+    return start == end - 1
 
 
 def without_middle(text: str, width: int) -> str:
@@ -167,7 +166,7 @@ def without_middle(text: str, width: int) -> str:
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     """A wide character across the cut becomes blanks on both sides, so the widths stay."""
     column = 0  # cells before the grapheme
-    for (start, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
+    for start, end, width in graphemes(text):
         column_after = column + width
         if column_after > cell:
             if column == cell:

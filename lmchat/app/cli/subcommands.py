@@ -676,10 +676,20 @@ _DOCTOR = Subcommand(
 
 # In the order of the help.
 _ALL: tuple[Subcommand, ...] = (
-    *(_ASK, _MODELS, _TOOLS, _SERVE),
-    *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT),
-    *(_BATCH, _DECIDE, _EVAL, _COMPARE),
-    *(_DOCTOR, _CONFIG),
+    _ASK,
+    _MODELS,
+    _TOOLS,
+    _SERVE,
+    _SESSIONS,
+    _SEARCH,
+    _EXPORT,
+    _IMPORT,
+    _BATCH,
+    _DECIDE,
+    _EVAL,
+    _COMPARE,
+    _DOCTOR,
+    _CONFIG,
     Subcommand(
         "stats",
         "print the speed of each model: median and 95th percentile",

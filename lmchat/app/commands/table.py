@@ -533,8 +533,22 @@ BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMA
 PROMPT_HINTS = ("model", "new", "search", "sessions")
 PROMPT_HINTS_WITHOUT_SERVER = ("check", "model", "new", "search")
 MESSAGE_HINTS = (  # `copy` is `message.copy`
-    *("copy", "copy_code", "resume", "regenerate", "edit", "fork", "details", "fold"),
-    *("next_version", "links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
+    "copy",
+    "copy_code",
+    "resume",
+    "regenerate",
+    "edit",
+    "fork",
+    "details",
+    "fold",
+    "next_version",
+    "links",
+    "delete",
+    "tree",
+    "rewrite",
+    "source",
+    "pager",
+    "another_model",
 )
 TOOL_HINTS = ("tool_once", "tool_session", "tool_always", "tool_no")  # while a tool call asks
 TOOL_CHOICES = ("tool_no", "tool_once", "tool_session", "tool_always")  # as the card has them
@@ -542,8 +556,17 @@ SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `sessio
 
 # Those that the first week needs, as in the README; the help starts with them.
 FIRST_COMMANDS = (
-    *("stop", "model", "new", "search", "find", "export", "retry"),
-    *("sessions", "previous", "commands", "quit"),
+    "stop",
+    "model",
+    "new",
+    "search",
+    "find",
+    "export",
+    "retry",
+    "sessions",
+    "previous",
+    "commands",
+    "quit",
 )
 
 

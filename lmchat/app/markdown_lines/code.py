@@ -124,7 +124,7 @@ def head_line(
     has_copy_key: bool = True,
 ) -> Line:
     """With `has_copy_key`, its `hint` has the key that copies the code."""
-    muted = page.styles["muted"]
+    muted = page.muted
     left = [*_pad(page), (text, muted)]
     pad = width_of(_pad(page))
     room = page.text_width - width_of(prefix)
@@ -162,5 +162,5 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     if page.is_scrollback:
         return []
     if page.has_tints:
-        return [(" " + sign, page.styles["muted"])]
-    return [(SIGNS.column, page.styles["faint"]), (sign, page.styles["muted"])]
+        return [(" " + sign, page.muted)]
+    return [(SIGNS.column, page.styles["faint"]), (sign, page.muted)]

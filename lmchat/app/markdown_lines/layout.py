@@ -231,7 +231,7 @@ class Layout:
         self._source = text.split("\n")
         self._closed_source = "" if block.has_cursor else text.lstrip("\n")
         self._next_number = block.number
-        style = self.page.styles["muted"] if block.is_thought else _NULL
+        style = self.page.muted if block.is_thought else _NULL
         shown = [token for token in tokens if token.type != "definition"]
         lines = list(self._level_lines(shown, (prefix, prefix), style))
         text_lines = [line for line in lines[-2:] if not line.is_end]
@@ -354,7 +354,7 @@ class Layout:
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         """Indent a formula, and write it on one line if that says the same."""
-        style = self.page.styles["muted"]
+        style = self.page.muted
         shown = token.content.removesuffix("\n")
         if token.type == "math_block":
             style = self.page.styles["builtin"]

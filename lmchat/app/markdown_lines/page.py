@@ -44,6 +44,10 @@ class Page(Struct):
         # one cell for the bar, one on each side of the text
         return max(self.width - 3, MIN_WIDTH)
 
+    @property
+    def muted(self) -> Style:
+        return self.styles["muted"]
+
     def style(self, *names: str) -> Style:
         """Where styles differ, the last counts."""
         total = Style.null()
@@ -184,7 +188,7 @@ class Page(Struct):
         key = self.user_keys.get(command_id) or key
         # the painter leaves out the key of a message that has no letters
         key_style = self.styles["strong"] + Style(meta={"is_key": True})
-        hint = [(f"  {key}", key_style), (f" {text}", self.styles["muted"])]
+        hint = [(f"  {key}", key_style), (f" {text}", self.muted)]
         return clickable(hint, command_id)
 
     def rule(self, spans: Sequence[Span]) -> Line:

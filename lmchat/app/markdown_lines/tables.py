@@ -131,7 +131,7 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
         if number:
             yield page.line([], prefix=next_prefix)
         for head, cell in zip(rows[0], row, strict=False):
-            muted = page.styles["muted"]
+            muted = page.muted
             label = [(text.replace(BREAK, " "), muted) for text, _ in head]  # on one line
             for spans in split_lines([*label, (": ", muted), *cell]):
                 yield from page.wrap(

@@ -88,7 +88,7 @@ def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     """
     points: list[int] = []
     used = 0  # cells of the current line
-    for start, size in graphemes(text):
+    for start, _, size in graphemes(text):
         if used + size > width and start:  # nothing is cut off before the first character
             points.append(start)
             used = 0
@@ -97,11 +97,11 @@ def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     return points
 
 
-def text_of(spans: Iterable[Span]) -> str:
+def text_of(spans: Iterable[tuple[str, object]]) -> str:
     return "".join(text for text, _ in spans)
 
 
-def width_of(spans: Iterable[Span]) -> int:
+def width_of(spans: Iterable[tuple[str, object]]) -> int:
     return sum(cell_len(text) for text, _ in spans)
 
 

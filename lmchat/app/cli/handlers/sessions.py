@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import chain
 
 from msgspec.structs import asdict
@@ -20,9 +21,14 @@ from lmchat.base.units import counted
 from lmchat.core.library.library import ExportAs, Library
 from lmchat.core.library.stores import open_saved
 from lmchat.core.sessions.session import HIT_KIND_NAMES, SessionHeader
+from lmchat.core.storage.store import Store
 
 _CLOSE = "Open another session there, or quit it, then try again."
 _NO_LOCKS = "This disk has no file locks, so first close all other lmchat windows."
+
+
+def _opened(context: Context) -> AbstractAsyncContextManager[Store]:
+    return open_saved(context.paths, context.note)
 
 
 async def list_sessions(context: Context) -> int:
@@ -31,7 +37,7 @@ async def list_sessions(context: Context) -> int:
     With `--trash`, print those in the trash instead, the last deleted one first.
     """
     is_trash = context.options.trash
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)
     head = ("ID", "DELETED" if is_trash else "CHANGED", "MSGS", "MODEL", "TITLE")
     rows = [
@@ -56,7 +62,7 @@ async def list_sessions(context: Context) -> int:
 async def show(context: Context) -> int:
     """Print the shown branch of a session as text with its reasoning, or all branches as JSON."""
     output = context.output
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         session = await store.open_session(await store.find_id(context.options.id))
         export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
         text = await Library(store).export_text(session, export_as)
@@ -74,7 +80,7 @@ async def rename(context: Context) -> int:
         raise WrongUse(
             "The title is empty.", next_step="Example: lmchat sessions rename last Garden"
         )
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         header = await Library(store).rename(await store.find_id(options.id), options.title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
     return context.output.print_result(header_json(header), sentence)
@@ -82,7 +88,7 @@ async def rename(context: Context) -> int:
 
 async def delete(context: Context) -> int:
     """Put sessions into the trash, and print how to restore each; none if one is not found."""
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         found = [await store.find_id(word) for word in context.options.ids]
         headers = [await Library(store).delete(session_id) for session_id in found]
     lines = [
@@ -99,7 +105,7 @@ async def restore(context: Context) -> int:
     The id `last` means the session that was deleted last. Raises `SessionNotFound` if a session is
     not in the trash.
     """
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         library = Library(store)
         found = [await library.find_deleted(word) for word in context.options.ids]
         headers = [await library.restore(session_id) for session_id in found]
@@ -119,7 +125,7 @@ async def recover(context: Context) -> int:
 
     Raises `WrongUse` if it is not damaged.
     """
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         try:
             await store.check()
         except StoreDamaged:
@@ -139,7 +145,7 @@ async def purge(context: Context) -> int:
     """
     wanted, output = context.options.id, context.output
     message_count = 0  # of deleted messages
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         if wanted:
             # only the header is needed, but the store reads at least one message
             session = await store.open_session(await store.find_id(wanted), count=1)
@@ -215,7 +221,7 @@ def _id_and_title(header: SessionHeader) -> str:
 
 async def search(context: Context) -> int:
     options = context.options
-    async with open_saved(context.paths, context.note) as store:
+    async with _opened(context) as store:
         hits = await store.search(" ".join(options.query), limit=options.limit)
     documents: list[dict[str, object]] = []
     lines: dict[str, list[str]] = {}  # of each session

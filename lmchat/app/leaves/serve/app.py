@@ -58,7 +58,10 @@ _ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
 """Paths of requests for an answer, which stats count."""
 _FORWARDED = (
     *_ANSWERED,
-    *("/responses/input_tokens", "/messages/count_tokens", "/embeddings", "/rerank"),
+    "/responses/input_tokens",
+    "/messages/count_tokens",
+    "/embeddings",
+    "/rerank",
 )
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))

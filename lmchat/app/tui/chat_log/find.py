@@ -83,8 +83,7 @@ class Query:
             return
         letters = ""  # folded text, which may have another length
         positions = {0: 0}  # from the folded text to `text`
-        bounds = [*(start for start, _ in graphemes(text)), len(text)]
-        for start, end in pairwise(bounds):
+        for start, end, _ in graphemes(text):
             letters += folded(text[start:end])
             positions[len(letters)] = end
         for match in self._pattern.finditer(letters):

@@ -139,7 +139,7 @@ def gap_block(middle: str) -> Block:
 def _gap_lines(middle: str, page: Page, *, tint: str = "base") -> list[Line]:
     ends = middle.removesuffix("\n").count("\n")
     text = counted(ends + 1, "line") if ends else counted(len(middle), "character")
-    left = [(f"{SIGNS.cut} {text}", page.styles["muted"])]
+    left = [(f"{SIGNS.cut} {text}", page.muted)]
     return page.row(left, keys=page.key_hint("o", "opens all", "message.pager"), tint=tint)
 
 
@@ -198,7 +198,7 @@ def _time_span(page: Page, moment: datetime) -> Span:
     if page.today is not None and local.date() != page.today:
         is_this_year = local.year == page.today.year
         text = f"{local.day} {local:%b} {text if is_this_year else local.year}"
-    return f"  {text}", page.styles["muted"]
+    return f"  {text}", page.muted
 
 
 def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
@@ -207,17 +207,17 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
         return []
     text = f"{message.version}/{message.versions}"
     shown = f"  {SIGNS.before_version}{text}{SIGNS.after_version}"
-    return clickable([(shown, page.styles["muted"])], "message.next_version")
+    return clickable([(shown, page.muted)], "message.next_version")
 
 
 def _after_dot(page: Page, text: str) -> Span:
     """Return words behind a dot; the row may be wrapped behind it, but not before it."""
-    return f"{units.GAP}{SIGNS.dot} {text}", page.styles["muted"]
+    return f"{units.GAP}{SIGNS.dot} {text}", page.muted
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> list[Span]:
     sign = SIGNS.folded if is_collapsed else SIGNS.unfolded
-    return clickable([(f"{sign} ", page.styles["muted"]), *spans], "message.fold")
+    return clickable([(f"{sign} ", page.muted), *spans], "message.fold")
 
 
 def remark_block(text: str, style: str = "muted", *, is_attached: bool = False) -> Block:
@@ -235,7 +235,7 @@ def thought_block(thought: Thought) -> Block:
 
 def _thought_spans(page: Page, thought: Thought, room: int) -> list[Span]:
     """The hint is whole, or left out."""
-    spans = [(thought.label, page.styles["muted"])]
+    spans = [(thought.label, page.muted)]
     hint = _after_dot(page, thought.hint)
     if thought.hint and width_of([*spans, hint]) + _FOLD_CELLS <= room:
         spans.append(hint)
@@ -293,7 +293,7 @@ def call_lines(message: ChatMessage, state: str, is_collapsed: bool, page: Page)
     """Return the row of a call. `state` is empty but for calls of the running turn."""
     # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
-    call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
+    call: list[Span] = [(name, _NULL), (bracket + arguments, page.muted)]
     state_spans = _call_state_spans(page, message, state)
     if width_of(state_spans) > page.text_width // 2:  # why it failed, which may be long
         state_spans = page.fit(state_spans, page.text_width // 2)
@@ -316,9 +316,9 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
             size_bytes = len(message.tool_result.encode(errors="replace"))
             size = units.size_text(size_bytes, is_exact=True)
             if message.stats is None:  # other programs do not save the time
-                return [(size, page.styles["muted"])]
+                return [(size, page.muted)]
             elapsed = units.exact_time(message.stats.elapsed_ms)
-            return [(elapsed, page.styles["muted"]), _after_dot(page, size)]
+            return [(elapsed, page.muted), _after_dot(page, size)]
         case _:
             reason = safe_line(message.tool_result, limit=_LONG_NAME_CHARS)
             word = _state_span(page, message.state)
@@ -429,11 +429,11 @@ def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line
     if message.state is AnswerState.COMPLETE:
         words = _warnings(message, stats, has_note=bool(note))
         pieces += [[(warning, page.styles["warning"])] for warning in words]
-        pieces += [[(figure, page.styles["muted"])] for figure in _figures(stats)]
+        pieces += [[(figure, page.muted)] for figure in _figures(stats)]
     else:
         pieces.append([_state_span(page, message.state)])
         if stats.completion_tokens:
-            pieces.append([(_token_text(stats), page.styles["muted"])])
+            pieces.append([(_token_text(stats), page.muted)])
     for piece in pieces[1:]:
         piece.insert(0, _after_dot(page, ""))
 
@@ -494,7 +494,7 @@ def _offers(page: Page, message: ChatMessage) -> list[list[Span]]:
         words = [("  /continue", page.styles["strong"]), (" ", _NULL)]
         offers.append(clickable(words, "message.resume"))
     key = page.user_keys.get("retry") or "^R"
-    hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
+    hint = [(f"  {key}", page.styles["strong"]), (" retry", page.muted)]
     return [*offers, clickable(hint, "message.regenerate")]
 
 
@@ -530,7 +530,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     right = [_version_spans(page, message)]
     if failure.failure_id:
         error_id = safe_line(failure.failure_id, limit=_NAME_CHARS)
-        right.insert(0, [(f"  error {error_id}", page.styles["muted"])])
+        right.insert(0, [(f"  error {error_id}", page.muted)])
     copy = page.key_hint("y", "copy details", "message.copy")
     offers = [span for offer in _offers(page, message) for span in offer] if is_last else []
     last = page.fitted_row([_without_gap(offers)], right, tint="panel")

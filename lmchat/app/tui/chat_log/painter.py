@@ -234,7 +234,7 @@ class Painter:
         if choice == "faint" and line.hint:
             words = list(map(_without_key, line.hint))
         if is_dim:
-            words = list(Segment.apply_style(words, post_style=page.styles["muted"]))
+            words = list(Segment.apply_style(words, post_style=page.muted))
         segments += words
         return Strip(segments).adjust_cell_length(self._look.width, base)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from itertools import pairwise
 from math import inf
 
 from msgspec import Struct
@@ -259,8 +258,8 @@ def _character_at_cell(line: Line, cell: int) -> Range:
     next_cell = cell_len(shown[: line.start])  # of the text
     if cell < next_cell:
         return 0, 0
-    for start, end in pairwise([*(start for start, _ in graphemes(line.text)), len(line.text)]):
-        next_cell += cell_len(line.text[start:end])
+    for start, end, cells in graphemes(line.text):
+        next_cell += cells
         if cell < next_cell:
             return start, end
     return len(line.text), len(line.text)

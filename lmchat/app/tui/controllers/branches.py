@@ -109,7 +109,7 @@ class Branches:
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
-            message_so_far, choices = answer.prefill_with(taken.index, taken.token)
+            message_so_far, choices = answer.prefill_with(*taken)
             prefill = Prefill(message=message_so_far, choices=choices, is_exact=True)
             chat = self._chat
             start = partial(chat.continue_answer, chat.active, message, prefill)

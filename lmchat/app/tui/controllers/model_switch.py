@@ -285,7 +285,7 @@ class ModelSwitch:
         )
         if await self._ui.ask(question):
             await self._workspace.backend.models.remove(model)
-            self._ui.show_action(f"deleted {_short_name(model)}")
+            self._show_action("deleted", model)
             self._show_new_states()
 
     # Loading
@@ -296,7 +296,7 @@ class ModelSwitch:
             return
         if self._lists.load_of(model) is not None:
             self._ui.stop(_group(model))
-            self._ui.show_action(f"stopped loading {_short_name(model)}")
+            self._show_action("stopped loading", model)
         elif product_named(model.product).would_unload(model):
             self._ui.start(partial(self._unload, model), "unload")
         else:
@@ -346,10 +346,10 @@ class ModelSwitch:
             self._ui.start(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
-        self._ui.show_action(f"unloading {_short_name(model)}")
+        self._show_action("unloading", model)
         try:
             await self._workspace.backend.models.unload(model)
-            self._ui.show_action(f"unloaded {_short_name(model)}")
+            self._show_action("unloaded", model)
         finally:
             self._show_new_states()
 
@@ -359,12 +359,12 @@ class ModelSwitch:
         After a failure they return. Some servers do not load on request. For the model in use this
         is no failure: its server may load it with the first prompt.
         """
-        self._ui.show_action(f"loading {_short_name(model)}")
+        self._show_action("loading", model)
         can_answer = False
         try:
             await load
             can_answer = True
-            self._ui.show_action(f"loaded {_short_name(model)}")
+            self._show_action("loaded", model)
             await self._read_abilities(model)
         except ServerRejected as error:
             can_answer = error.kind == "unsupported" and self.is_in_use(model)
@@ -386,6 +386,9 @@ class ModelSwitch:
             target = self._chat.turn_options.target
             if loaded is not None and target is not None and self.is_in_use(model):
                 self.update_target(replace(target, model=loaded))
+
+    def _show_action(self, what: str, model: ModelInfo) -> None:
+        self._ui.show_action(f"{what} {_short_name(model)}")
 
     def _show_new_states(self) -> None:
         self._workspace.monitor.check_now()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
-from rich.cells import cell_len
 
 from lmchat.app.commands.table import BY_ID, COMMANDS, FIRST_COMMANDS, Command, Scope, keys_of
+from lmchat.app.markdown_lines.wrap import width_of
 from lmchat.app.tui.dialogs.dialog import ListDialog
 from lmchat.app.tui.widgets.key_bar import Hint, written
 from lmchat.app.tui.widgets.line import MUTED, StyledTexts, highlighted, parted
@@ -68,10 +69,10 @@ class CommandsDialog(ListDialog):
         rows: list[ListRow] = []
         figures = f"{len(items)}"
         if self.typed:
-            matches = [(found, item) for item in items if (found := _match(self.typed, item))]
-            matches.sort(key=lambda match: match[0].order)
-            for found, item in matches:
-                rows += self._rows_of(item, shortcuts_of[id(item)], found.offsets)
+            matches = [(*found, item) for item in items if (found := _match(self.typed, item))]
+            matches.sort(key=itemgetter(0))
+            for _, offsets, item in matches:
+                rows += self._rows_of(item, shortcuts_of[id(item)], offsets)
             figures = f"{len(matches)} of {figures}"
         else:
             for heading, group in self._groups.items():
@@ -109,7 +110,7 @@ class CommandsDialog(ListDialog):
         self, item: CommandItem, shortcuts: StyledTexts, offsets: Sequence[int] = ()
     ) -> list[ListRow]:
         """A title without room continues in a second row."""
-        room = self.list.text_width - sum(cell_len(text) for text, _ in shortcuts) - _BESIDE_TITLE
+        room = self.list.text_width - width_of(shortcuts) - _BESIDE_TITLE
         title, rest = parted(item.title, room)
         texts = highlighted(title, offsets, NAME)
         rows = [ListRow(pieces=(texts,), right=shortcuts, key=item)]
@@ -120,18 +121,11 @@ class CommandsDialog(ListDialog):
         return rows
 
 
-class _Match(Struct, frozen=True):
-    """How well typed words fit an item: the order, least first, and what is highlighted."""
-
-    order: tuple[int, int, int]
-    offsets: tuple[int, ...]  # in the title
-
-
-def _match(typed: str, item: CommandItem) -> _Match | None:
+def _match(typed: str, item: CommandItem) -> tuple[tuple[int, int, int], list[int]] | None:
     """Each typed word has to be one of the item, start one, or be a part of one, or of its keys.
 
-    The name of its slash command fits best. Then the worst word counts, then the place in the
-    title.
+    Return how well it fits, the best least, and what is highlighted in the title. The name of its
+    slash command fits best. Then the worst word counts, then the place in the title.
     """
     kinds: list[int] = []
     offsets: list[int] = []
@@ -149,8 +143,7 @@ def _match(typed: str, item: CommandItem) -> _Match | None:
         kinds.append(fits.index(True))
         found = fuzzy_match(word, item.title) if word in title else None
         offsets += found.offsets if found else ()
-    order = (max(kinds, default=0), not offsets, min(offsets, default=0))
-    return _Match(order=order, offsets=tuple(offsets))
+    return (max(kinds, default=0), not offsets, min(offsets, default=0)), offsets
 
 
 def item_of(command: Command, overrides: Mapping[str, str]) -> CommandItem:

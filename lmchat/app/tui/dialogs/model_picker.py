@@ -17,6 +17,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from lmchat.app.commands.table import Scope
+from lmchat.app.markdown_lines.wrap import width_of
 from lmchat.app.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.app.tui.messages import bindings
 from lmchat.app.tui.widgets.field import Field
@@ -363,9 +364,7 @@ class ModelPicker(ListDialog):
 
         # the rows, with the cells of their columns at the right
         shared = shared_beginnings(name for name, _ in names)
-        columns_width = max(
-            (cell_len("".join(text for text, _ in line)) for line in lines), default=0
-        )
+        columns_width = max(map(width_of, lines), default=0)
         room = width - columns_width - (GAP if columns_width else 0)
         rows: list[ListRow] = []
         last_group = ""

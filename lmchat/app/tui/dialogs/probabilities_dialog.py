@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from msgspec import Struct
 from rich.cells import cell_len
 from textual.binding import BindingType
 from textual.content import Content, Span
@@ -38,13 +37,6 @@ _UNSURE = 0.5
 _GUESSED = 0.2  # below it, a word is in reverse
 _LEAST_SHOWN = 0.005  # a lower one would be shown as 0 %
 _CURSOR = "bold reverse $primary"
-
-
-class TakenWord(Struct, frozen=True):
-    """Token that the user wants in the place of another one."""
-
-    index: int  # of the replaced word
-    token: str
 
 
 class WordsText(ScrollView):
@@ -100,7 +92,10 @@ def _word_of(span: Span) -> int:
 
 
 class ProbabilitiesDialog(ListDialog):
-    """Marked words, and the alternatives to one; returns a `TakenWord`."""
+    """Marked words, and the alternatives to one.
+
+    Returns the index of a word, and the token that the user wants in its place.
+    """
 
     GROWS = "WordsText"
     HEADING = "Probabilities"
@@ -166,7 +161,7 @@ class ProbabilitiesDialog(ListDialog):
                 return
 
     def action_accept(self) -> None:
-        self.dismiss(TakenWord(index=self._text.cursor, token=str(self.list.key)))
+        self.dismiss((self._text.cursor, str(self.list.key)))
 
 
 def _marked_text(answer: AnswerTokens) -> Content:

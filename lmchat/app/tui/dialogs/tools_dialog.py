@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lmchat.app.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.app.tui.dialogs.text_dialog import TextDialog
-from lmchat.app.tui.widgets.line import MUTED, styled
+from lmchat.app.tui.widgets.line import MUTED, wrapped_lines
 from lmchat.app.tui.widgets.row_list import ASIDE, NAME, ListRow, text_row, wrapped_rows
 from lmchat.base import units
 from lmchat.base.safe_text import safe_line
@@ -82,10 +82,10 @@ class ToolsDialog(ListDialog):
             style = _STYLES[server.state]
             rows.append(text_row(name, right=state, right_style=style, key=server.name))
             if server.error:
-                error = styled(safe_line(server.problem, limit=500))
+                error = safe_line(server.problem, limit=500)
                 # 3 cells: the bar of the row, and the two blanks before each line
-                lines = error.wrap(max(self.list.text_width - 3, 1))
-                rows += [text_row(f"  {line.plain}", style="", key=server.name) for line in lines]
+                lines = wrapped_lines(error, self.list.text_width - 3)
+                rows += [text_row(f"  {line}", style="", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
         count_on = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from functools import cache, lru_cache
-from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -71,8 +70,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     # terminals draw letters of a word side by side; symbols are placed one by one
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
-    bounds = [*(start for start, _ in graphemes(run)), len(run)]
-    parts = [run[start:end] for start, end in pairwise(bounds)]
+    parts = [run[start:end] for start, end, _ in graphemes(run)]
     return "".join(part if _has_sure_width(part) else _with_cursor_behind(part) for part in parts)
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from lmchat.app.markdown_lines.wrap import text_of, width_of
 from lmchat.app.tui.widgets.line import FAINT, MUTED, SIGN_STYLES, StyledText, cut_middle
 from lmchat.app.tui.widgets.row_list import (
     NAME,
@@ -303,9 +304,9 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
     ]
     # no column is left out, also before the page has its width
     heads, *cells = aligned(_COLUMNS, texts, sys.maxsize, gap)
-    used = _INDENT + sum(cell_len(text) for text, _style in heads) + gap
+    used = _INDENT + width_of(heads) + gap
     has_step = width - used >= _LEAST_STEP
-    head = f"{' ' * _INDENT}{''.join(text for text, _style in heads)}"
+    head = f"{' ' * _INDENT}{text_of(heads)}"
     rows = [
         edge_row(f"{head}{' ' * gap}Next step" if has_step else head),
         edge_row(SIGNS.rule * width, FAINT),

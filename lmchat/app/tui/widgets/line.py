@@ -63,6 +63,10 @@ def paragraphs(text: str, style: str = "") -> Content:
     return Content.styled(safe_text(text), style)
 
 
+def wrapped_lines(text: str, width: int) -> list[str]:
+    return [line.plain.rstrip() for line in styled(text).wrap(max(width, 1))]
+
+
 def cut(text: Content, width: int) -> Content:
     if text.cell_length <= width:
         return text

@@ -20,6 +20,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from lmchat.app.markdown_lines.wrap import width_of
 from lmchat.app.tui.messages import AppMessage
 from lmchat.app.tui.widgets.line import (
     MUTED,
@@ -30,6 +31,7 @@ from lmchat.app.tui.widgets.line import (
     cut_apart,
     fit,
     styled,
+    wrapped_lines,
 )
 from lmchat.base.units import SIGNS
 
@@ -82,8 +84,8 @@ class NamedRow(ListRow, frozen=True, kw_only=True):
     shared: int  # as `shared_beginnings` counts
 
     def fitted(self, width: int) -> ListRow:
-        others = "".join(text for text, _ in (*self.lead, *self.right))
-        name = cut_apart(self.name, width - cell_len(others) - GAP, self.shared)
+        room = width - width_of((*self.lead, *self.right)) - GAP
+        name = cut_apart(self.name, room, self.shared)
         return replace(self, pieces=((*self.lead, (name, NAME)),))
 
 
@@ -110,8 +112,7 @@ def edge_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
 
 def wrapped_rows(text: str, width: int) -> list[ListRow]:
     """Wrap a text; its rows cannot be chosen."""
-    lines = styled(text).wrap(max(width, 1))
-    return [edge_row(line.plain.rstrip()) for line in lines]
+    return [*map(edge_row, wrapped_lines(text, width))]
 
 
 class RowList(ScrollView):

@@ -20,6 +20,7 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat.app.commands.table import Scope
+from lmchat.app.markdown_lines.wrap import width_of
 from lmchat.app.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.app.tui.widgets.field import TextLine
 from lmchat.app.tui.widgets.line import (
@@ -69,7 +70,7 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
             (_when(header.updated_at, self.today), MUTED),
         )
         pieces: tuple[StyledTexts, ...]
-        room = width - cell_len("".join(text for text, _ in right)) - _GAP
+        room = width - width_of(right) - _GAP
         if not self.has_two:
             title = cut_apart(title, room - cell_len(fork), self.shared)
             pieces = (((fork, MUTED), (title, NAME)), ((f"  {tags}" if tags else "", MUTED),))

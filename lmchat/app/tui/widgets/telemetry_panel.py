@@ -17,6 +17,7 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 from lmchat.app.cells import split_at_cell
+from lmchat.app.markdown_lines.wrap import text_of
 from lmchat.app.tui.widgets.line import (
     FAINT,
     METER,
@@ -31,6 +32,7 @@ from lmchat.app.tui.widgets.line import (
     cut_middle,
     fit,
     styled,
+    wrapped_lines,
 )
 from lmchat.base.safe_text import on_one_line
 from lmchat.base.units import SIGNS
@@ -126,7 +128,7 @@ def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts
 
 def _joined(texts: Sequence[StyledText]) -> StyledTexts:
     runs = groupby(texts, key=lambda text: text[1])
-    return tuple(("".join(text for text, _ in run), style) for style, run in runs)
+    return tuple((text_of(run), style) for style, run in runs)
 
 
 def _stacked(sections: Sequence[_Rows], *, has_blanks: bool = True) -> _Rows:
@@ -185,8 +187,8 @@ class TelemetryPanel(Widget):
         width, height = self.size
         warning: _Rows = ()
         if self._warning:
-            wrapped = styled(f"! {self._warning}").wrap(max(width, 1))
-            warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in wrapped]
+            lines = wrapped_lines(f"! {self._warning}", width)
+            warning = [TextRow(line, label_style="$warning") for line in lines]
         room = height - len(warning)
         has_all = self.shows_all or not has_columns(self.screen)
         given = self._sections()

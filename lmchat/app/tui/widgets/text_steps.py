@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from itertools import pairwise
+from collections.abc import Callable, Iterable
 
 from lmchat.app.cells import graphemes
 
@@ -18,24 +18,20 @@ def step(line: str, column: int, direction: int, *, by_words: bool = False) -> i
     With `by_words`, it is where a word starts to the left, or ends to the right. A word is a run of
     letters and figures of one script, a run of signs, or one ideograph.
     """
-    parts = _words if by_words else _signs
+    parts: Callable[[str], Iterable[tuple[int, ...]]] = _words if by_words else graphemes
     if direction < 0:
         before = line[max(0, column - _SEEN_CHARS) : column]
-        found = parts(before)
+        found = [*parts(before)]
         return column - len(before) + (found[-1][0] if found else 0)
     behind = line[column : column + _SEEN_CHARS]
-    found = parts(behind)
+    found = [*parts(behind)]
     return column + (found[0][1] if found else len(behind))
-
-
-def _signs(line: str) -> list[tuple[int, int]]:
-    return [*pairwise([*(start for start, _ in graphemes(line)), len(line)])]
 
 
 def _words(line: str) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
     before = _BLANK  # of the word so far
-    for start, end in _signs(line):
+    for start, end, _ in graphemes(line):
         kind = _kind(line[start])
         if kind == _BLANK:
             before = kind
