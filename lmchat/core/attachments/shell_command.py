@@ -45,8 +45,10 @@ class ShellCommand:
         Raises `WrongUse` if the command contains characters that cannot be seen.
         """
         if safe_text(command) != command:
-            problem = "The command contains invisible characters, so it was not run."
-            raise WrongUse(problem, next_step="Type it instead of pasting it.")
+            raise WrongUse(
+                "The command contains invisible characters, so it was not run.",
+                next_step="Type it instead of pasting it.",
+            )
         self.command = command
         self._shell = shell
         self._time_limit_s = time_limit_s
@@ -110,9 +112,11 @@ class ShellCommand:
                 shell=shell,
             )
         except OSError as error:
-            problem = f"The command cannot start: {error.strerror or error}."
-            next_step = "Shorten the command, or close other programs."
-            raise LMChatError(problem, next_step=next_step, kind="program") from error
+            raise LMChatError(
+                f"The command cannot start: {error.strerror or error}.",
+                next_step="Shorten the command, or close other programs.",
+                kind="program",
+            ) from error
         child.close_input()
         return child
 
@@ -125,9 +129,11 @@ class ShellCommand:
         search_path = self._environment.get("PATH", os.defpath)
         program = find_program(str(expanded_path(self._shell)), search_path)
         if not program:
-            problem = f"The shell {safe_line(self._shell)} is not found."
-            next_step = "Correct `shell` in the section [chat] of config.toml."
-            raise LMChatError(problem, next_step=next_step, kind="program")
+            raise LMChatError(
+                f"The shell {safe_line(self._shell)} is not found.",
+                next_step="Correct `shell` in the section [chat] of config.toml.",
+                kind="program",
+            )
         return program
 
     def stop(self) -> None:

@@ -385,8 +385,7 @@ class OpenSession:
         )
 
     def _use_header(self, stored: SessionHeader) -> None:
-        sampling = stored_options(stored.sampling, self._typed_options)
-        self.header = replace(stored, sampling=sampling)
+        self.header = replace(stored, sampling=stored_options(stored.sampling, self._typed_options))
 
     def _change_header(self, **fields: object) -> None:
         """The store updates its header itself with each message."""

@@ -20,8 +20,10 @@ from lmchat.core.storage.store import Store
 def require_restored(header: SessionHeader) -> None:
     """Raise `SessionNotFound` for a session in the trash."""
     if header.deleted_at is not None:
-        next_step = f"`lmchat sessions restore {header.session_id}` restores it."
-        raise SessionNotFound("This session is in the trash.", next_step=next_step)
+        raise SessionNotFound(
+            "This session is in the trash.",
+            next_step=f"`lmchat sessions restore {header.session_id}` restores it.",
+        )
 
 
 class OpenSessions:
@@ -219,6 +221,11 @@ class OpenSessions:
         headers: list[SessionHeader] = []
         for session in self.waiting:
             if session is not self.active and not session.messages:
-                title = session.header.title or title_of(*split_draft(session.queue.drafts[0]))
-                headers.append(replace(session.header, title=title))
+                headers.append(
+                    replace(
+                        session.header,
+                        title=session.header.title
+                        or title_of(*split_draft(session.queue.drafts[0])),
+                    )
+                )
         return headers

@@ -75,8 +75,7 @@ class Prefill(Struct, frozen=True, kw_only=True):
     def of_text(cls, text: str) -> Prefill | None:
         if not text:
             return None
-        message = text_message(Role.ASSISTANT, text)
-        return cls(message=message, is_exact=True, is_typed=True)
+        return cls(message=text_message(Role.ASSISTANT, text), is_exact=True, is_typed=True)
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Prefill:
@@ -315,8 +314,7 @@ def _index_of(path: MessagePath, message_id: str) -> int:
     """Raises `RequestInvalid` if it is not there."""
     index = path.index_of(message_id)
     if index is None:
-        problem = "This message is on another branch."
-        raise RequestInvalid(problem, next_step="Open it in the tree.")
+        raise RequestInvalid("This message is on another branch.", next_step="Open it in the tree.")
     return index
 
 
@@ -329,8 +327,10 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
     if not prompts:  # in some imported chats
         raise RequestInvalid("No prompt comes before this answer.", next_step="Type a prompt.")
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
-        problem = "This message, or its prompt, is taken out of requests."
-        raise RequestInvalid(problem, next_step="Put it back with /context, then try again.")
+        raise RequestInvalid(
+            "This message, or its prompt, is taken out of requests.",
+            next_step="Put it back with /context, then try again.",
+        )
 
 
 def streaming_message(

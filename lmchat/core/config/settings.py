@@ -85,8 +85,12 @@ def setting(description: str, *, example: object = None, expected: str = "", **l
     must be. `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
-    extra = {"expected": expected} if expected else None
-    return Meta(description=description, examples=examples, extra=extra, **limits)
+    return Meta(
+        description=description,
+        examples=examples,
+        extra={"expected": expected} if expected else None,
+        **limits,
+    )
 
 
 @cache

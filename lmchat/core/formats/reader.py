@@ -81,8 +81,10 @@ class _Formats(Struct, frozen=True):
     def require(self, source: str) -> None:
         if self.wanted not in (AUTO, source):
             names = program_names(self.programs)
-            message = f"It has chats of {names[source]}, not of {names[self.wanted]}."
-            raise FormatUnknown(message, next_step=f"Import it with --from {source}.")
+            raise FormatUnknown(
+                f"It has chats of {names[source]}, not of {names[self.wanted]}.",
+                next_step=f"Import it with --from {source}.",
+            )
 
     @property
     def step(self) -> str:

@@ -107,8 +107,10 @@ class ChatReader:
                 yield reply
         except ChildEndedError as error:
             await self.aclose()
-            message = f"{name} cannot be read: the process reading it ended, as for lack of memory."
-            raise FileRefused(message, next_step="Export fewer chats at once.") from error
+            raise FileRefused(
+                f"{name} cannot be read: the process reading it ended, as for lack of memory.",
+                next_step="Export fewer chats at once.",
+            ) from error
 
     async def aclose(self) -> None:
         """End the child process, whatever it reads."""

@@ -159,8 +159,11 @@ class Source:
         """Return the text from its beginning; bytes that are not UTF-8 are halves of surrogates."""
         encoding = json.detect_encoding(self._file.read(4))  # UTF-16 of Windows shells, too
         self._file.seek(0)
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-        return io.TextIOWrapper(self._file, encoding, errors=errors)
+        return io.TextIOWrapper(
+            self._file,
+            encoding,
+            errors="surrogateescape" if encoding.startswith("utf-8") else "replace",
+        )
 
     def folders_below(self, name: str) -> list[str]:
         """Return the names of the folders that it is in, down from one of a name."""
@@ -219,8 +222,9 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                         yield member, Source(member, text, files)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
-        next_step = "Unpack it, and import the folder."
-        raise FileRefused(message, next_step=next_step, details=repr(error)) from error
+        raise FileRefused(
+            message, next_step="Unpack it, and import the folder.", details=repr(error)
+        ) from error
 
 
 def file_source(path: Path, file: IO[bytes]) -> Source:
@@ -240,8 +244,10 @@ def files_below(folder: Path) -> list[Path]:
             if name.lower().endswith(_ENDINGS) and not name.startswith(".") and name != THREAD
         ]
     if not paths:
-        message = f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}."
-        raise FileRefused(message, next_step="Name a file, or another folder.")
+        raise FileRefused(
+            f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}.",
+            next_step="Name a file, or another folder.",
+        )
     return paths
 
 
@@ -282,8 +288,7 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
             words.append(f"{counted(count, noun)}{of}{rest}")
     if not words:
         return ()
-    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
-    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
+    return (Skipped(where=f"“{title[:100]}”", reason=f"{', '.join(words[:_MOST_KINDS])} left out"),)
 
 
 def quoted_call(name: str, arguments: object) -> ToolQuote:

@@ -287,8 +287,11 @@ def failure_of(error: object) -> Failure:
     """
     paths = ((), ("error", "message"), ("detail",), ("message",))
     words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
-    message = words or ("The answer failed." if error is True else value_text(error))
-    return Failure(kind="server_error", message=message, hint="Ask again.")
+    return Failure(
+        kind="server_error",
+        message=words or ("The answer failed." if error is True else value_text(error)),
+        hint="Ask again.",
+    )
 
 
 def quoted_result(value: Any) -> ToolQuote:

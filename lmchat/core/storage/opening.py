@@ -134,8 +134,7 @@ def connect(path: Path) -> Connection:
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
-    busy_s = HELD_S if has_locks(path.parent) else 0.0
-    connection = _open(path, "mode=rw", busy_s=busy_s)
+    connection = _open(path, "mode=rw", busy_s=HELD_S if has_locks(path.parent) else 0.0)
     try:
         # a turn changes about 20 pages: 65 kB, not 205 kB as with the usual 4096
         connection.execute("pragma page_size = 1024")
@@ -166,8 +165,9 @@ def real_file(path: Path) -> Path:
     """
     status = status_of(path)
     if status and not stat.S_ISREG(status.st_mode):
-        problem = f"{path} is a folder or a device, not a file."
-        raise StoreUnavailable(problem, next_step="Move it away.")
+        raise StoreUnavailable(
+            f"{path} is a folder or a device, not a file.", next_step="Move it away."
+        )
     return Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
 
 

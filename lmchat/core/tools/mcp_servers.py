@@ -161,9 +161,12 @@ class McpServers:
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
         command, folder = start_of(settings, self._folder, self._environ)
-        environment = needed_environment(self._environ) | dict(settings.env or {})
         return await ServerProgram.start(
-            settings.name, command, environment=environment, folder=folder, log_fd=self._log_fd
+            settings.name,
+            command,
+            environment=needed_environment(self._environ) | dict(settings.env or {}),
+            folder=folder,
+            log_fd=self._log_fd,
         )
 
     def expanded(self, settings: McpSettings) -> McpSettings:
@@ -284,8 +287,11 @@ class _McpServer:
                 self.end()
             return ToolResult(text=words, is_error=True)
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
-        images = {name: image_bytes(data) for name, data in result.meta["images"].items()}
-        return ToolResult(text=cut_result(text), is_error=result.is_error, images=images)
+        return ToolResult(
+            text=cut_result(text),
+            is_error=result.is_error,
+            images={name: image_bytes(data) for name, data in result.meta["images"].items()},
+        )
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""

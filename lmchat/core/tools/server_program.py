@@ -128,8 +128,11 @@ class ServerProgram:
             pass
         except ValueError:  # from `read_line`: the line is too long
             limit = f"{_MESSAGE_BYTES // 2**20} MB"
-            text = f"The server {self._name} sent a message of more than {limit}."
-            raise LMChatError(text, next_step="Correct it.", kind="tools") from None
+            raise LMChatError(
+                f"The server {self._name} sent a message of more than {limit}.",
+                next_step="Correct it.",
+                kind="tools",
+            ) from None
         finally:
             on_end()
             incoming_sender.close()
@@ -154,8 +157,9 @@ class ServerProgram:
             asked = [one for one in waiting if one is not None and number in (one, str(one))]
             if not asked:
                 return []
-            error = ErrorData(code=PARSE_ERROR, message=NOT_MCP)
-            message = JSONRPCError(jsonrpc="2.0", id=asked[0], error=error)
+            message = JSONRPCError(
+                jsonrpc="2.0", id=asked[0], error=ErrorData(code=PARSE_ERROR, message=NOT_MCP)
+            )
         if not isinstance(message, JSONRPCError | JSONRPCResponse):
             return [message]
         if message.id is not None:

@@ -74,8 +74,9 @@ class ServerFinder:
         return self.servers
 
     async def search(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
-        named = (*self._added, *configured_endpoints(self._settings))
-        self.servers = await self._source.detect(named=named, is_counted=is_counted)
+        self.servers = await self._source.detect(
+            named=(*self._added, *configured_endpoints(self._settings)), is_counted=is_counted
+        )
         return self.servers
 
     def add(self, endpoint: Endpoint) -> None:
@@ -155,8 +156,10 @@ class ServerFinder:
         """
         server = next((one for one in self.servers if one.endpoint == model.endpoint), None)
         if server is None:  # a request has failed since
-            message = f"No server of the last look has {safe_line(model.model_id)}."
-            raise WrongUse(message, next_step="Ask for its models again.")
+            raise WrongUse(
+                f"No server of the last look has {safe_line(model.model_id)}.",
+                next_step="Ask for its models again.",
+            )
 
         def find(name: str) -> ModelInfo:
             target = self.choice_on(server, name).target

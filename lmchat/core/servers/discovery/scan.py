@@ -292,8 +292,12 @@ class Scanner:
         One of an earlier run counts if it is younger than `_CACHED_LIST_S`. Raises
         `ServerUnavailable` if the server does not answer in time.
         """
-        max_age_s = None if api.memory.is_recognised else _CACHED_LIST_S
-        models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
+        models = (
+            self._lists.models_of(
+                api.endpoint, max_age_s=None if api.memory.is_recognised else _CACHED_LIST_S
+            )
+            or ()
+        )
         if not models or api.memory.wants_list:
             return ()
         product = product_named(models[0].product)

@@ -189,8 +189,11 @@ class PreparedRequest(Struct, kw_only=True):
             self.is_whole = True
             return []
         body = self.json()
-        fields = {name: value for name, value in self._extra_fields.items() if name in body}
-        refused = Refused(error=error, body=body, fields=fields)
+        refused = Refused(
+            error=error,
+            body=body,
+            fields={name: value for name, value in self._extra_fields.items() if name in body},
+        )
         form = self.request_format
         for lesson in lessons_of(refused):
             if lesson is SEND_AGAIN:
@@ -213,8 +216,10 @@ class PreparedRequest(Struct, kw_only=True):
 
     def _notes(self, error: ServerRejected, lesson: Lesson, before: RequestFormat) -> list[str]:
         form, output = self.request_format, self.request.output
-        lost = ", ".join(sorted(name for name, _ in form.dropped - before.dropped))
-        note = lesson.note.format(lost=lost, json=json_words(output, form.json_mode(output)))
+        note = lesson.note.format(
+            lost=", ".join(sorted(name for name, _ in form.dropped - before.dropped)),
+            json=json_words(output, form.json_mode(output)),
+        )
         return [f"{error.message.rstrip('.')}. {note}"] if note else []
 
     def _name_system_prompt(self, error: ServerRejected) -> None:

@@ -123,9 +123,11 @@ def refusal(
 
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
-    message = f"This is not a model server: {reason}"
     return ServerRejected(
-        message, kind="not_an_llm", next_step=STEPS["not_an_llm"], details=details
+        f"This is not a model server: {reason}",
+        kind="not_an_llm",
+        next_step=STEPS["not_an_llm"],
+        details=details,
     )
 
 
