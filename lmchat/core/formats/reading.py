@@ -24,6 +24,7 @@ from msgspec import Struct
 from lmchat.base.errors import FileRefused
 from lmchat.base.files.disk import MAX_BYTES, read_plain
 from lmchat.base.files.folder_walk import folders_below
+from lmchat.base.json_values import utf8_safe
 from lmchat.base.units import counted
 from lmchat.core.sessions.message import call_text, value_text
 from lmchat.core.sessions.session import Session, Skipped
@@ -88,7 +89,7 @@ def items_of(value: Any) -> list[Any]:
 def parsed(text: str | bytes) -> Any:
     """Decode JSON; return the text itself where it is none."""
     with suppress(ValueError, RecursionError):
-        return whole_value(json.loads(text))
+        return utf8_safe(json.loads(text))
     return text
 
 
@@ -109,22 +110,6 @@ def checked_time(time: datetime) -> datetime:
     if time.year not in _SHOWABLE_YEARS:
         raise ValueError("a time out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
-def whole_text(text: str) -> str:
-    """Halves of surrogate pairs become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def whole_value(value: Any) -> Any:
-    """Make all texts of a JSON value whole; raises `RecursionError`."""
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, list):
-        return [whole_value(item) for item in value]
-    if isinstance(value, dict):
-        return {whole_value(key): whole_value(item) for key, item in value.items()}
-    return value
 
 
 def local_id(file_id: str, session_id: str = "") -> str:
@@ -227,10 +212,6 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
         ) from error
 
 
-def file_source(path: Path, file: IO[bytes]) -> Source:
-    return Source(path.as_posix(), file, partial(_files_beside, path))
-
-
 def files_below(folder: Path) -> list[Path]:
     """Return files that may have chats; raises `FileRefused` without any."""
     paths: list[Path] = []
@@ -251,7 +232,7 @@ def files_below(folder: Path) -> list[Path]:
     return paths
 
 
-def _files_beside(path: Path) -> Iterator[Files]:
+def files_beside(path: Path) -> Iterator[Files]:
     """Yield the files beside a text, and those in `user-files` of each folder above.
 
     LM Studio has that beside its folder of chats, which may have subfolders.
