@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
 from msgspec.structs import replace
@@ -58,21 +58,18 @@ class AnswerContent:
                 pass
         return ()
 
-    def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
+    def _entries_of_call(self, delta: ToolCallDelta) -> Iterator[JournalEntry]:
         """The id is made if the server gives none; the name may come with a later event."""
         prefix = f"tool_call {delta.index}"
-        entries: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
-            call_id = delta.call_id or f"call_{new_id()[:8]}"
-            entries.append((f"{prefix} id", call_id))
+            yield f"{prefix} id", delta.call_id or f"call_{new_id()[:8]}"
         if f"{prefix} name" not in self._texts:
-            entries.append((f"{prefix} name", delta.name))
-        entries.append((f"{prefix} arguments", delta.arguments))
+            yield f"{prefix} name", delta.name
+        yield f"{prefix} arguments", delta.arguments
         if delta.others:
-            entries.append((f"{prefix} others", f"{delta.others}\n"))
-        return entries
+            yield f"{prefix} others", f"{delta.others}\n"
 
-    def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
+    def _add_entries(self, entries: Iterable[JournalEntry]) -> tuple[JournalEntry, ...]:
         not_empty = tuple((kind, text) for kind, text in entries if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)

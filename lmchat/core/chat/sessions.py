@@ -218,14 +218,11 @@ class OpenSessions:
 
         The first prompt gives a missing title, as when it is sent.
         """
-        headers: list[SessionHeader] = []
-        for session in self.waiting:
-            if session is not self.active and not session.messages:
-                headers.append(
-                    replace(
-                        session.header,
-                        title=session.header.title
-                        or title_of(*split_draft(session.queue.drafts[0])),
-                    )
-                )
-        return headers
+        return [
+            replace(
+                session.header,
+                title=session.header.title or title_of(*split_draft(session.queue.drafts[0])),
+            )
+            for session in self.waiting
+            if session is not self.active and not session.messages
+        ]
