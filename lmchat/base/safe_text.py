@@ -233,11 +233,6 @@ def _json_escape(unsafe: re.Match[str]) -> str:
     return json.dumps(unsafe[0])[1:-1]  # without its quotes
 
 
-def decoded_text(data: bytes) -> str:
-    """Bytes that cannot be decoded become U+FFFD."""
-    return data.decode(encoding_of(data) or "utf-8", "replace")
-
-
 def encoding_of(data: bytes) -> str:
     """Return the encoding that a byte order mark names, UTF-8, or Windows-1252; else "".
 

@@ -17,7 +17,7 @@ from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.files.disk import expanded_path
 from lmchat.base.processes.child import ChildProcess, output_pipe
 from lmchat.base.processes.environment import IS_WINDOWS, environment_for_others, find_program
-from lmchat.base.safe_text import as_printed, decoded_text, safe_line, safe_text, without_controls
+from lmchat.base.safe_text import as_printed, encoding_of, safe_line, safe_text, without_controls
 from lmchat.base.units import breakable, size_text
 from lmchat.core.attachments.attachment import Attachment, text_attachment
 
@@ -167,7 +167,7 @@ def output_attachment(command: ShellCommand) -> Attachment:
 def _printed_text(output: bytes) -> str:
     """Programs of Windows print the code page of a console, or UTF-8."""
     if not IS_WINDOWS:
-        return decoded_text(output)
+        return output.decode(encoding_of(output) or "utf-8", "replace")
     try:
         return codecs.utf_8_decode(output)[0]  # without half a character at its end
     except UnicodeDecodeError:

@@ -272,7 +272,7 @@ class ChatService:
         turn = Turn(
             self._services,
             report=partial(self.reporter.report, session),
-            ask=partial(self.reporter.ask, session),
+            ask=partial(self.reporter.listener.approve, session),
             pending=pending,
         )
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)

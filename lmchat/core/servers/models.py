@@ -61,7 +61,7 @@ class ServerModels:
         `hinted` are addresses of environment variables, by the product that is expected there,
         `used` those of earlier runs.
         """
-        self._scanner.scan_also((*hinted.values(), *used))
+        self._scanner.remembered = (*hinted.values(), *used)
         for product, endpoint in hinted.items():
             self._scanner.expect_product(endpoint, product)
 

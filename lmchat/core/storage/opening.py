@@ -26,8 +26,6 @@ from lmchat.base.files.disk import (
     status_of,
 )
 from lmchat.base.files.locks import has_locks
-from lmchat.core.sessions.journal_entries import JournalEntry
-from lmchat.core.storage.journal import answer_path, read_answer
 from lmchat.core.storage.record_values import contains, searchable
 from lmchat.core.storage.schema import (
     TABLES,
@@ -88,13 +86,6 @@ class Connection(sqlite3.Connection):
     notice = ""  # see `Store.notice`
     changed_rows = 0  # rows of sessions, on this connection
     number = 0  # random, unlike that of any other
-
-    def arrived_entries(self, message_id: str) -> list[JournalEntry]:
-        try:
-            _, entries = read_answer(answer_path(self.path, message_id))
-        except OSError:  # its file was removed at its end, or cannot be read now
-            return []
-        return entries
 
 
 @contextmanager
@@ -296,7 +287,10 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
             "place; so does the chat, if you choose one.",
             details=f"{path}: {name or error}",
         )
-    if not name.startswith(_HELD) and (refusal := _refusal_to_write(path)):
+    file = Path(os.path.realpath(path))
+    # ask the system, as SQLite has several names for its refusals
+    refusal = refusal_to_write(file) or refusal_to_write(file.parent)
+    if refusal is not None and not name.startswith(_HELD):
         return explain_system_error(refusal, path)
     unknown_error = (str(error), "Check the log file, then start lmchat again.")
     fitting = (_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning))
@@ -308,12 +302,6 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         next_step=next_step,
         details=f"{path}: {name or error}",
     )
-
-
-def _refusal_to_write(path: Path) -> OSError | None:
-    """Ask the system, as SQLite has several names for its refusals."""
-    file = Path(os.path.realpath(path))
-    return refusal_to_write(file) or refusal_to_write(file.parent)
 
 
 def name_of(error: BaseException) -> str:

@@ -150,11 +150,6 @@ def _code_as_status(body: ErrorBody) -> int:
     return int(body.code) if is_status else 0
 
 
-def overflow_error(window: int, context: RefusalContext) -> ServerRejected:
-    """Return the error for a prompt that was taken, although it fills the window."""
-    return refusal_in_stream({"code": "context_length_exceeded", "n_ctx": window}, context)
-
-
 def _error(
     status: int,
     headers: Mapping[str, str],
