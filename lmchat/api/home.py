@@ -132,18 +132,18 @@ class RunningTurn(Generic[Events]):
         self.queue: _EventQueue = asyncio.Queue()
         self.session_id = ""
         self.session: OpenSession | None = None  # once it has started
-        self.state: TurnState | None = None
+        self.state = TurnState()
         self.ended: TurnEnded | None = None
         self.messages: Sequence[ChatMessage] = ()  # at the end
         self.save_error: LMChatError | None = None
 
     @property
     def stats(self) -> LiveStats | None:
-        return self.state.stats if self.state is not None else None
+        return self.state.stats
 
     @property
     def streamed(self) -> StreamedAnswer | None:
-        return self.state.answer if self.state is not None else None
+        return self.state.answer
 
     @property
     def answer(self) -> ChatMessage | None:

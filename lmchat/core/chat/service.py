@@ -359,7 +359,7 @@ class ChatService:
         """
         try:
             # its end may start the turn of a queued prompt
-            while session.turn is not None and session.turn.task is not None:
+            while session.turn.task is not None:
                 await asyncio.wait([session.turn.task])
         except asyncio.CancelledError:
             await self.stop_and_wait(session)

@@ -205,7 +205,7 @@ class OpenSessions:
             session.session_id
             for session in self.all
             if self._save_queue.is_unsaved(session.session_id)
-            and not (session.turn is not None and session.turn.pending)  # the first try
+            and not session.turn.pending  # the first try
         )
 
     def unsaved(self) -> list[SessionHeader]:
