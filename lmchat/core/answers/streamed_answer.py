@@ -30,13 +30,11 @@ class AnswerContent:
     """Text of a running answer behind that of `prefill`, which it continues."""
 
     def __init__(self, prefill: ChatMessage | None = None) -> None:
-        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
+        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [""], "refusal": []}
         """Pieces by their kind: one of these, or a field of a tool call."""
         if prefill is not None:
             self._texts["reasoning"] = [prefill.reasoning]
             self._texts["text"] = [prefill.text]  # with its refusal
-        self._prefill_text_count = len(self._texts["text"])
-        """A `Rethought` changes only later texts."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Return the entries for the journal."""
@@ -48,9 +46,9 @@ class AnswerContent:
             case RefusalDelta(text=text):
                 return self._add_entries([("refusal", text)])
             case Rethought():
-                texts = self._texts["text"]
-                self._texts["reasoning"] += texts[self._prefill_text_count :]
-                del texts[self._prefill_text_count :]
+                continued, *new = self._texts["text"]
+                self._texts["reasoning"] += new
+                self._texts["text"] = [continued]
                 return (RESET, *self.entries)
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
@@ -102,7 +100,7 @@ class StreamedAnswer:
         clock: Callable[[], float] = monotonic,
         steps: int = 0,
     ) -> None:
-        """`prefill` is the answer that it continues."""
+        """`prefill` has the parts that it continues."""
         self.stats = LiveStats(
             model=target.model_id,
             started_s=clock(),

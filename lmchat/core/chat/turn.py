@@ -180,7 +180,7 @@ class Turn(TurnState):
         answer = StreamedAnswer(
             target,
             max_tokens=settings.sampling.max_tokens,
-            prefill=prefill.message if prefill is not None else None,
+            prefill=message,
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
             steps=rounds.steps if rounds is not None else 0,

@@ -22,6 +22,7 @@ from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import (
     EDITED,
     AnswerState,
+    AnswerStats,
     ChatMessage,
     FilePart,
     Part,
@@ -80,11 +81,11 @@ class Prefill(Struct, frozen=True, kw_only=True):
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Prefill:
         """Leave out blanks at the end of the user's words (R-43): the model writes its own."""
-        stats = answer.stats
-        if stats is not None and stats.ends_with_edit:  # it has only a text
+        stats = answer.stats or AnswerStats()
+        if stats.ends_with_edit:  # it has only a text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
         # exact even if a model has added to it
-        return cls(message=answer, is_exact=stats is not None and stats.is_edited)
+        return cls(message=answer, is_exact=stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
         """Some servers cannot continue a thought alone."""
