@@ -201,8 +201,7 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        keys = OneKey(settings.get("key", ""), *named)
-        backend = HttpServerClient(own_settings, keys=keys)
+        backend = HttpServerClient(own_settings, keys=OneKey(settings.get("key", ""), *named))
         # without a memory of earlier chats, whose server and model the screen would prefer
         finder = ServerFinder(backend.models, own_settings, State)
         self._connect(backend, finder, *named, model=settings.get("model", ""))

@@ -132,18 +132,18 @@ class RunningTurn(Generic[Events]):
         self.queue: _EventQueue = asyncio.Queue()
         self.session_id = ""
         self.session: OpenSession | None = None  # once it has started
-        self.state: TurnState | None = None
+        self.state = TurnState()
         self.ended: TurnEnded | None = None
         self.messages: Sequence[ChatMessage] = ()  # at the end
         self.save_error: LMChatError | None = None
 
     @property
     def stats(self) -> LiveStats | None:
-        return self.state.stats if self.state is not None else None
+        return self.state.stats
 
     @property
     def streamed(self) -> StreamedAnswer | None:
-        return self.state.answer if self.state is not None else None
+        return self.state.answer
 
     @property
     def answer(self) -> ChatMessage | None:
@@ -251,8 +251,9 @@ class Tools:
                     raise LMChatError(server.error, kind="tools", next_step=server.next_step)
             raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
         if toolbox.approval("", tool) == "never":
-            next_step = "Change its approval in config.toml."
-            raise WrongUse(f"{name} may never run.", next_step=next_step)
+            raise WrongUse(
+                f"{name} may never run.", next_step="Change its approval in config.toml."
+            )
         errors: list[BaseException] = []
 
         def told(words: str) -> None:
@@ -484,8 +485,11 @@ class Home:
         # one that runs may be new, and the disk may have refused another
         if session_id and session_id not in open_sessions.running_ids | open_sessions.refused_ids:
             session_id = await store.find_id(session_id)
-        prompt = Prompt(ask.prompt, tuple(file.part for file in files))
-        return _Sending(session_id=session_id, model=model, prompt=prompt)
+        return _Sending(
+            session_id=session_id,
+            model=model,
+            prompt=Prompt(ask.prompt, tuple(file.part for file in files)),
+        )
 
     async def _start_of(
         self, ask: Ask, session: OpenSession, sending: _Sending
@@ -537,8 +541,12 @@ class Home:
                 await session.set_system_prompt(ask.system)
             self._require_open()  # it may have been closed since
             chat.open_sessions.switch_to(session)
-            pending = PendingPrompt(draft=sending.prompt.draft) if ask.has_prompt else None
-            chat.start_turn(session, make_start, settings=settings, pending=pending)
+            chat.start_turn(
+                session,
+                make_start,
+                settings=settings,
+                pending=PendingPrompt(draft=sending.prompt.draft) if ask.has_prompt else None,
+            )
             running.session, running.state = session, session.turn
             while not isinstance(event := await running.queue.get(), TurnEnded):
                 if isinstance(event, BaseException):

@@ -134,9 +134,12 @@ class Setup(Struct, frozen=True, kw_only=True):
         *,
         is_temporary: bool = False,
     ) -> Setup:
-        keys = ApiKeys(loaded, environ, Credentials(paths.credentials_file))
         return cls(
-            paths=paths, loaded=loaded, environ=environ, keys=keys, is_temporary=is_temporary
+            paths=paths,
+            loaded=loaded,
+            environ=environ,
+            keys=ApiKeys(loaded, environ, Credentials(paths.credentials_file)),
+            is_temporary=is_temporary,
         )
 
     async def saved_state(self) -> State:

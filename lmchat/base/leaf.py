@@ -14,8 +14,9 @@ _HOUSES = ("lmchat.app.leaves", "lmchat.core")
 
 def no_leaf_error(name: str) -> WrongUse:
     """`name` is that of a leaf, or of a command of one."""
-    message = f"This build of lmchat has no {name}."
-    return WrongUse(message, next_step="`lmchat --help` lists what it has.")
+    return WrongUse(
+        f"This build of lmchat has no {name}.", next_step="`lmchat --help` lists what it has."
+    )
 
 
 def leaf(name: str, without: Any = None) -> Any:

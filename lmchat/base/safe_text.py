@@ -152,17 +152,13 @@ def marked_line(text: str) -> SafeText:
     A run of blanks or of letters that show nothing is one mark, but for a blank between words: it
     would push what follows off the screen.
     """
-    return safe_text(re.sub(_BLANKS, _visible_blank, text))
+    return safe_text(re.sub(_BLANKS, lambda run: " " if run[0] == " " else _BLANK, text))
 
 
 def bounded_rows(*texts: str) -> list[SafeText]:
     """Put all of foreign texts on rows for a question about them; none if they are too long."""
     rows = [marked_line(text) for text in texts]
     return rows if sum(max(len(row), _LEAST_OF_ROW) for row in rows) <= _MOST_ASKED else []
-
-
-def _visible_blank(run: re.Match[str]) -> str:
-    return " " if run[0] == " " else _BLANK
 
 
 def line_without_controls(text: str, *, limit: int | None = None) -> str:
@@ -231,11 +227,6 @@ def _json_escape(unsafe: re.Match[str]) -> str:
     import json  # noqa: PLC0415 - most runs escape nothing
 
     return json.dumps(unsafe[0])[1:-1]  # without its quotes
-
-
-def decoded_text(data: bytes) -> str:
-    """Bytes that cannot be decoded become U+FFFD."""
-    return data.decode(encoding_of(data) or "utf-8", "replace")
 
 
 def encoding_of(data: bytes) -> str:

@@ -168,7 +168,7 @@ class ScreenCommands:
             case "stop":
                 return session.is_running or session.is_waiting
             case "now":
-                return session.turn is not None and session.turn.can_answer_now
+                return session.turn.can_answer_now
             case "retry":
                 last = session.messages.last_answer_or_prompt
                 return not reason_against("message.regenerate", session, last)

@@ -112,8 +112,10 @@ def expanded_path(name: str) -> Path:
     # as in a shell, `~.txt` is a name unless somebody is called `.txt`
     path = Path(os.path.expanduser(name))  # noqa: PTH111 - `Path.expanduser` raises then
     if os.name == "nt" and ":" in path.name:  # a hidden stream of a file, which no folder lists
-        problem = f"{name} has a colon, which names of files on Windows must not have."
-        raise FileRefused(problem, next_step="Choose another name.")
+        raise FileRefused(
+            f"{name} has a colon, which names of files on Windows must not have.",
+            next_step="Choose another name.",
+        )
     if not path.is_absolute():
         current_folder()
     return path
@@ -124,9 +126,9 @@ def current_folder() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        message = f"The current folder cannot be used: {error.strerror or error}."
         raise WrongUse(
-            message, next_step="Change to another folder, such as with `cd ~`."
+            f"The current folder cannot be used: {error.strerror or error}.",
+            next_step="Change to another folder, such as with `cd ~`.",
         ) from error
 
 
@@ -321,8 +323,9 @@ def write_new_file(
     except FileExistsError:
         # root could replace `/dev/null`
         if is_forced or path.is_dir():
-            message = f"{path} is not a regular file."
-            raise FileRefused(message, next_step="Choose another name.") from None
+            raise FileRefused(
+                f"{path} is not a regular file.", next_step="Choose another name."
+            ) from None
         raise FileExists(
             f"{path} already exists.",
             next_step="Choose another name, or overwrite it with --force.",

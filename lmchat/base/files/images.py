@@ -132,14 +132,17 @@ def _decoded(name: str, data: bytes, image_format: str) -> SizedImage:
     except FileRefused:
         raise
     except Exception as error:  # a decoder may raise anything
-        message = f"{name} is damaged or cut off."
-        raise FileRefused(message, next_step="Copy or download it again.") from error
+        raise FileRefused(
+            f"{name} is damaged or cut off.", next_step="Copy or download it again."
+        ) from error
 
 
 def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImage:
     if image.width * image.height > MAX_PIXELS:
-        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(message, next_step="Save a smaller copy of it.")
+        raise FileRefused(
+            f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels.",
+            next_step="Save a smaller copy of it.",
+        )
     # the other images of an MPO, a kind of JPEG, are smaller ones
     has_more = image.format != "MPO" and getattr(image, "is_animated", False)
     kind = "page" if image_format == "TIFF" else "frame"

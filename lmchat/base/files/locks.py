@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 try:
@@ -14,6 +14,7 @@ except ImportError:  # Windows
 CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
 # Windows locks bytes, which no other process can then read: one far behind the content
 _LOCKED_BYTE = 1024 * 1024 * 1024
+_TRY_EVERY_S = 0.1
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
@@ -30,6 +31,23 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     except (BlockingIOError, PermissionError):  # Windows raises the latter
         return False
     return True
+
+
+@asynccontextmanager
+async def one_process(file: Path, wait_s: float) -> AsyncIterator[None]:
+    """Let no other process be in a block with this file, for at most `wait_s`.
+
+    Without locks, or where the file cannot be written, nothing waits.
+    """
+    import asyncio  # noqa: PLC0415 - not before the first paint
+
+    with ExitStack() as stack:
+        with suppress(OSError, TimeoutError):
+            opened = stack.enter_context(await asyncio.to_thread(file.open, "ab"))
+            async with asyncio.timeout(wait_s):
+                while not try_lock(opened.fileno()):  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(_TRY_EVERY_S)
+        yield
 
 
 def has_locks(folder: Path) -> bool:

@@ -48,8 +48,9 @@ class Paths:
             folder = Path(os.path.expanduser(home))  # noqa: PTH111 - it does not raise
             if not folder.is_absolute():
                 message = f"LMCHAT_HOME is not an absolute path: {safe_line(home)}"
-                next_step = "Write the whole path, or begin it with ~/, without quotes."
-                raise ConfigError(message, next_step=next_step)
+                raise ConfigError(
+                    message, next_step="Write the whole path, or begin it with ~/, without quotes."
+                )
             paths = cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         else:
             import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves

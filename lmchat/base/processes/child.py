@@ -283,8 +283,11 @@ class ChildProcess:
         try:
             return await cls.start(own_program(module), environment=environment, folder=folder)
         except OSError as error:
-            text = f"A process for files cannot start: {error.strerror or error}."
-            raise LMChatError(text, next_step="Close other programs.", kind="program") from error
+            raise LMChatError(
+                f"A process for files cannot start: {error.strerror or error}.",
+                next_step="Close other programs.",
+                kind="program",
+            ) from error
 
     @property
     def pid(self) -> int:

@@ -47,8 +47,11 @@ def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool
     if counted is None or not is_prompt_cut(request, counted):
         return stats
     if not has_reply:
-        tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
-        raise cut_prompt_error(request, tokens=tokens, counted=counted)
+        raise cut_prompt_error(
+            request,
+            tokens=sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages),
+            counted=counted,
+        )
     return replace(stats, is_prompt_cut=True)
 
 

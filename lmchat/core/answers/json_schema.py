@@ -157,8 +157,9 @@ def read_schema(path: Path) -> SchemaOutput:
     except OSError as error:
         raise unreadable(path, error, max_bytes=_MAX_SCHEMA_BYTES) from error
     except ValueError as error:
-        problem = f"The schema {path} is not valid JSON: {error}."
-        raise WrongUse(problem, next_step="Correct the file.") from error
+        raise WrongUse(
+            f"The schema {path} is not valid JSON: {error}.", next_step="Correct the file."
+        ) from error
     # None would mean any object
     return SchemaOutput([] if value is None else value, name=path.stem)
 
@@ -173,8 +174,9 @@ def _unwrapped(value: JsonObject) -> JsonObject:
 
 def _invalid_schema_error(reason: str) -> RequestInvalid:
     """`reason` follows a colon."""
-    text = f"This JSON schema cannot be used: {reason}."
-    return RequestInvalid(text, next_step="Correct the schema.")
+    return RequestInvalid(
+        f"This JSON schema cannot be used: {reason}.", next_step="Correct the schema."
+    )
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
 from msgspec.structs import replace
@@ -30,13 +30,11 @@ class AnswerContent:
     """Text of a running answer behind that of `prefill`, which it continues."""
 
     def __init__(self, prefill: ChatMessage | None = None) -> None:
-        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
+        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [""], "refusal": []}
         """Pieces by their kind: one of these, or a field of a tool call."""
         if prefill is not None:
             self._texts["reasoning"] = [prefill.reasoning]
             self._texts["text"] = [prefill.text]  # with its refusal
-        self._prefill_text_count = len(self._texts["text"])
-        """A `Rethought` changes only later texts."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Return the entries for the journal."""
@@ -48,9 +46,9 @@ class AnswerContent:
             case RefusalDelta(text=text):
                 return self._add_entries([("refusal", text)])
             case Rethought():
-                texts = self._texts["text"]
-                self._texts["reasoning"] += texts[self._prefill_text_count :]
-                del texts[self._prefill_text_count :]
+                continued, *new = self._texts["text"]
+                self._texts["reasoning"] += new
+                self._texts["text"] = [continued]
                 return (RESET, *self.entries)
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
@@ -58,21 +56,18 @@ class AnswerContent:
                 pass
         return ()
 
-    def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
+    def _entries_of_call(self, delta: ToolCallDelta) -> Iterator[JournalEntry]:
         """The id is made if the server gives none; the name may come with a later event."""
         prefix = f"tool_call {delta.index}"
-        entries: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
-            call_id = delta.call_id or f"call_{new_id()[:8]}"
-            entries.append((f"{prefix} id", call_id))
+            yield f"{prefix} id", delta.call_id or f"call_{new_id()[:8]}"
         if f"{prefix} name" not in self._texts:
-            entries.append((f"{prefix} name", delta.name))
-        entries.append((f"{prefix} arguments", delta.arguments))
+            yield f"{prefix} name", delta.name
+        yield f"{prefix} arguments", delta.arguments
         if delta.others:
-            entries.append((f"{prefix} others", f"{delta.others}\n"))
-        return entries
+            yield f"{prefix} others", f"{delta.others}\n"
 
-    def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
+    def _add_entries(self, entries: Iterable[JournalEntry]) -> tuple[JournalEntry, ...]:
         not_empty = tuple((kind, text) for kind, text in entries if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)
@@ -105,7 +100,7 @@ class StreamedAnswer:
         clock: Callable[[], float] = monotonic,
         steps: int = 0,
     ) -> None:
-        """`prefill` is the answer that it continues."""
+        """`prefill` has the parts that it continues."""
         self.stats = LiveStats(
             model=target.model_id,
             started_s=clock(),

@@ -168,8 +168,10 @@ def text_of(name: str, data: bytes) -> str:
     # UTF-8 text may have control characters, as the log of a terminal has. Elsewhere, they show
     # that it is no text.
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
-        message = f"{name} is neither text nor a PDF nor an image of a known kind."
-        raise FileRefused(message, next_step="Convert it to one of them.")
+        raise FileRefused(
+            f"{name} is neither text nor a PDF nor an image of a known kind.",
+            next_step="Convert it to one of them.",
+        )
     if not encoding:
         raise FileRefused(f"{name} is text in an unknown encoding.", next_step="Save it as UTF-8.")
     return text.replace("\r\n", "\n")
@@ -180,8 +182,10 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
     text = text_of(name, data)
     content = text.encode()
     if len(content) > MAX_TEXT_BYTES:
-        message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
-        raise FileRefused(message, next_step="Save the part you need as a separate file.")
+        raise FileRefused(
+            f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text.",
+            next_step="Save the part you need as a separate file.",
+        )
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
     part = replace(part, language=language, left_out=decoding_note(data))
     return Attachment(part=part, data=content)
@@ -202,8 +206,13 @@ def decoding_note(data: bytes) -> str:
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
-    digest = sha256(data).hexdigest()
-    return FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=tokens)
+    return FilePart(
+        name=name,
+        media_type=media_type,
+        digest=sha256(data).hexdigest(),
+        size=len(data),
+        tokens=tokens,
+    )
 
 
 async def _pdf_attachment(name: str, data: bytes) -> Attachment:

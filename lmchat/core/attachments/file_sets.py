@@ -122,8 +122,7 @@ def read_set(name: SetName) -> FileSet:
         total_bytes += file.part.size
         if len(files) > _MOST_ATTACHED or total_bytes > _MOST_BYTES:
             most = f"{_MOST_ATTACHED} text files, or {_MOST_BYTES // 1_000_000} MB of them"
-            message = f"{shown_name} has more than {most}."
-            raise FileRefused(message, next_step=_NARROWER)
+            raise FileRefused(f"{shown_name} has more than {most}.", next_step=_NARROWER)
 
     if not files:
         for error in found.unread:
@@ -131,8 +130,10 @@ def read_set(name: SetName) -> FileSet:
         problem = f"{shown_name} has no text files."
         if name.pattern != (ANY_FOLDERS,):  # else that of a folder
             problem = f"No text file fits {shown_name}."
-        next_step = "Hidden files, links and those of .gitignore do not count. Check the name."
-        raise FileRefused(problem, next_step=next_step)
+        raise FileRefused(
+            problem,
+            next_step="Hidden files, links and those of .gitignore do not count. Check the name.",
+        )
     return FileSet(files=files, left_out_count=left_out_count, unread_count=len(found.unread))
 
 

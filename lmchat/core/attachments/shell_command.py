@@ -17,7 +17,7 @@ from lmchat.base.errors import LMChatError, WrongUse
 from lmchat.base.files.disk import expanded_path
 from lmchat.base.processes.child import ChildProcess, output_pipe
 from lmchat.base.processes.environment import IS_WINDOWS, environment_for_others, find_program
-from lmchat.base.safe_text import as_printed, decoded_text, safe_line, safe_text, without_controls
+from lmchat.base.safe_text import as_printed, encoding_of, safe_line, safe_text, without_controls
 from lmchat.base.units import breakable, size_text
 from lmchat.core.attachments.attachment import Attachment, text_attachment
 
@@ -45,8 +45,10 @@ class ShellCommand:
         Raises `WrongUse` if the command contains characters that cannot be seen.
         """
         if safe_text(command) != command:
-            problem = "The command contains invisible characters, so it was not run."
-            raise WrongUse(problem, next_step="Type it instead of pasting it.")
+            raise WrongUse(
+                "The command contains invisible characters, so it was not run.",
+                next_step="Type it instead of pasting it.",
+            )
         self.command = command
         self._shell = shell
         self._time_limit_s = time_limit_s
@@ -110,9 +112,11 @@ class ShellCommand:
                 shell=shell,
             )
         except OSError as error:
-            problem = f"The command cannot start: {error.strerror or error}."
-            next_step = "Shorten the command, or close other programs."
-            raise LMChatError(problem, next_step=next_step, kind="program") from error
+            raise LMChatError(
+                f"The command cannot start: {error.strerror or error}.",
+                next_step="Shorten the command, or close other programs.",
+                kind="program",
+            ) from error
         child.close_input()
         return child
 
@@ -125,9 +129,11 @@ class ShellCommand:
         search_path = self._environment.get("PATH", os.defpath)
         program = find_program(str(expanded_path(self._shell)), search_path)
         if not program:
-            problem = f"The shell {safe_line(self._shell)} is not found."
-            next_step = "Correct `shell` in the section [chat] of config.toml."
-            raise LMChatError(problem, next_step=next_step, kind="program")
+            raise LMChatError(
+                f"The shell {safe_line(self._shell)} is not found.",
+                next_step="Correct `shell` in the section [chat] of config.toml.",
+                kind="program",
+            )
         return program
 
     def stop(self) -> None:
@@ -161,7 +167,7 @@ def output_attachment(command: ShellCommand) -> Attachment:
 def _printed_text(output: bytes) -> str:
     """Programs of Windows print the code page of a console, or UTF-8."""
     if not IS_WINDOWS:
-        return decoded_text(output)
+        return output.decode(encoding_of(output) or "utf-8", "replace")
     try:
         return codecs.utf_8_decode(output)[0]  # without half a character at its end
     except UnicodeDecodeError:

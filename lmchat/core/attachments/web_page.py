@@ -182,9 +182,13 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
         raise no_address
-    origin = f"{url.scheme}://{url.netloc.decode()}"
     return PageAddress(
-        url=str(url), scheme=url.scheme, host=host, port=port, path=url.path, origin=origin
+        url=str(url),
+        scheme=url.scheme,
+        host=host,
+        port=port,
+        path=url.path,
+        origin=f"{url.scheme}://{url.netloc.decode()}",
     )
 
 
@@ -220,8 +224,9 @@ async def _attachment(address: PageAddress, content: bytes, content_type: str) -
     charset = charset or _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
     text = await _text_of_html(_decoded(content, charset[1].decode() if charset else ""))
     if not text.strip():
-        next_step = "Open it in a browser: scripts may write its text."
-        raise FileRefused("The page has no text.", next_step=next_step)
+        raise FileRefused(
+            "The page has no text.", next_step="Open it in a browser: scripts may write its text."
+        )
     return text_attachment(name, "text/plain", without_controls(text).encode("utf-8", "replace"))
 
 

@@ -104,9 +104,11 @@ def check_start(start: TurnStart, settings: TurnSettings, estimator: TokenEstima
     """
     target, prefill = settings.target, start.prefill
     if target.is_blind and has_images(start.prompts):
-        problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
-        next_step = "Choose a model with vision, or remove the image."
-        raise FileRefused(problem, next_step=next_step, kind="no_vision")
+        raise FileRefused(
+            f"{safe_line(target.model_id, limit=80)} cannot see images.",
+            next_step="Choose a model with vision, or remove the image.",
+            kind="no_vision",
+        )
     if prefill is not None and prefill.is_exact:
         require_prefill(target, prefill)
     if not settings.is_truncating:
@@ -289,9 +291,11 @@ class Asking(Struct):
                         learn_taken(estimator.memory_of(target), sent, refusal)
                     return
                 tokens = estimator.tokens(request)
-                next_step = larger_window_step(target, tokens)
                 raise cut_prompt_error(
-                    request, tokens=tokens, counted=counted_tokens, next_step=next_step
+                    request,
+                    tokens=tokens,
+                    counted=counted_tokens,
+                    next_step=larger_window_step(target, tokens),
                 )
             except ServerRejected as error:
                 if seen & _CONTENT_EVENTS:
@@ -304,8 +308,14 @@ class Asking(Struct):
                     whole = await make(choose(is_quoted=True))
                     sent.append(whole)
                     continue
-                has_quote = prefill is not None and not is_continued and bool(prefill.message.text)
-                less = lesser(sent, error, estimator, has_quote=has_quote)
+                less = lesser(
+                    sent,
+                    error,
+                    estimator,
+                    has_quote=prefill is not None
+                    and not is_continued
+                    and bool(prefill.message.text),
+                )
                 if less is None or not settings.is_truncating:
                     raise
                 note = f"{error.message.rstrip('.')}. {left_out_note(whole, less)}"

@@ -56,8 +56,10 @@ def compacting_start(
     # raw estimates are exact enough for this limit
     recent = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if recent.raw_text + recent.raw_thoughts > _MAX_RECENT_SHARE * tokens:
-        problem = "A summary would make no room: the last prompts and answers take most of it."
-        raise RequestInvalid(problem, next_step=next_step)
+        raise RequestInvalid(
+            "A summary would make no room: the last prompts and answers take most of it.",
+            next_step=next_step,
+        )
     request = text_message(Role.USER, prompt, parent_id=older.leaf_id)
     return TurnStart(path=older, prompts=(request,))
 
@@ -93,8 +95,13 @@ def compacted_branch(
     copies = _copies(path[len(start.path) :])
     branch: list[ChatMessage] = []
     for message in (*_copies(system), start.prompts[0], answer, *copies):
-        stats = message.stats and replace(message.stats, prompt_tokens=None)
-        branch.append(replace(message, parent_id=parent_id, stats=stats))
+        branch.append(
+            replace(
+                message,
+                parent_id=parent_id,
+                stats=message.stats and replace(message.stats, prompt_tokens=None),
+            )
+        )
         parent_id = message.message_id
     return tuple(branch)
 

@@ -68,7 +68,6 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
     raw_text: float  # with text files
     raw_thoughts: float  # of the sent thoughts
     has_images: bool
-    is_continued: bool  # the last message is one that the model continues
 
     @property
     def fits(self) -> bool:
@@ -136,7 +135,6 @@ def select_context(
         raw_text=sum(map(_raw_text_tokens, sent)),
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
         has_images=has_images(sent),
-        is_continued=is_continued,
     )
 
 
@@ -313,8 +311,10 @@ class TokenEstimator:
         if selection.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
             return  # the template may leave them out
         factor = (counted - TEMPLATE_TOKENS * len(selection.messages)) / raw
-        earlier_factor = self._factors.get(_model_key(target), factor)
-        self._set_factor(target, (earlier_factor + 2 * factor) / 3)
+        key = _model_key(target)
+        learned = (self._factors.get(key, factor) + 2 * factor) / 3
+        # a server that counts wrongly must not make all messages seem to fit, or none
+        self._factors[key] = min(max(learned, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
     def use(
         self,
@@ -354,10 +354,6 @@ class TokenEstimator:
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         self._last_use = (messages, key, use)
         return use
-
-    def _set_factor(self, target: Target, factor: float) -> None:
-        """A server that counts wrongly must not make all messages seem to fit, or none."""
-        self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
 def _counted_tokens(message: ChatMessage) -> int:

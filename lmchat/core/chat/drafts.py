@@ -174,8 +174,10 @@ class Drafts(SessionTexts):
 
     async def _save_draft(self, session_id: str, text: str) -> None:
         if session_id in self._open_sessions.refused_ids:
-            message = "A prompt of this draft is no message on the disk yet."
-            raise StoreUnavailable(message, next_step="It is tried again.")
+            raise StoreUnavailable(
+                "A prompt of this draft is no message on the disk yet.",
+                next_step="It is tried again.",
+            )
         await self._store.save_draft(session_id, text, self._written.get(session_id, ""))
 
     def _text_to_save(self, session_id: str) -> str:

@@ -92,6 +92,3 @@ class Reporter:
             self.listener.on_event(session, event)
         except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
             session.fail(error)
-
-    async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        return await self.listener.approve(session, question)

@@ -96,8 +96,9 @@ class RepetitionFollower:
                 self._answer_now.end_thought()
             else:
                 self._stop()
-            way_out = f"lmchat {'ends' if ends_thought else 'stops'} it."
-            repetition = replace(repetition, way_out=way_out)
+            repetition = replace(
+                repetition, way_out=f"lmchat {'ends' if ends_thought else 'stops'} it."
+            )
         self._report(repetition)
 
     def at_cut_end(self) -> Repetition | None:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
+from msgspec import Struct
+
 from lmchat.base.errors import LMChatError
 from lmchat.core.chat.context_window import ContextWindow
 from lmchat.core.chat.session import OpenSession
@@ -22,27 +24,19 @@ LEAST_TOKENS = 500  # fewer are not worth a request
 _logger = logging.getLogger(__name__)
 
 
-class ReadAhead:
+class ReadAhead(Struct, eq=False):
     """Reader of the active session on the server of the next turn."""
 
-    def __init__(
-        self,
-        backend: AnswerSource,
-        turn_options: TurnOptions,
-        sessions: OpenSessions,
-        context_window: ContextWindow,
-        next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
-    ) -> None:
-        self.fraction: float | None = None  # 0 to 1, while something is read
-        self.on_change: Callable[[], None] = lambda: None  # when reading starts and ends
-        self._backend = backend
-        self._turn_options = turn_options
-        self._sessions = sessions
-        self._context_window = context_window
-        self._next_request = next_request
-        self._task: asyncio.Task[None] | None = None
-        self._followed: object = None
-        """Server, model and messages that are or were read; None after `cancel`."""
+    _backend: AnswerSource
+    _turn_options: TurnOptions
+    _sessions: OpenSessions
+    _context_window: ContextWindow
+    _next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]]
+    fraction: float | None = None  # 0 to 1, while something is read
+    on_change: Callable[[], None] = lambda: None  # when reading starts and ends
+    _task: asyncio.Task[None] | None = None
+    _followed: object = None
+    """Server, model and messages that are or were read; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
         """Call this after each change of the draft.

@@ -165,8 +165,7 @@ class ChatService:
             files=None if keeps_files else prompt.files,
             prefill_text=session.prefill_text,
         )
-        pending = PendingPrompt(draft=prompt.draft)
-        self.start_turn(session, make_start, pending=pending)
+        self.start_turn(session, make_start, pending=PendingPrompt(draft=prompt.draft))
 
     def regenerate(
         self,
@@ -176,8 +175,9 @@ class ChatService:
     ) -> None:
         """Give a prompt another version of its answer, or its first; repeat a tool call."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
-            problem = "No tools are configured."
-            raise RequestInvalid(problem, next_step="/tools shows how to add some.")
+            raise RequestInvalid(
+                "No tools are configured.", next_step="/tools shows how to add some."
+            )
         make_start = partial(
             regenerated, message_id=message.message_id, prefill_text=session.prefill_text
         )
@@ -238,9 +238,13 @@ class ChatService:
             tools = await toolbox.offered(settings.target, session.session_id)
         path = start.sent_path
         selection = select(path, settings, estimator, prefill=start.prefill, tools=tools)
-        must_call = toolbox is not None and toolbox.must_call
         return await request_of(
-            selection, settings, estimator, self.store, tools=tools, must_call=must_call
+            selection,
+            settings,
+            estimator,
+            self.store,
+            tools=tools,
+            must_call=toolbox is not None and toolbox.must_call,
         )
 
     # A turn
@@ -268,7 +272,7 @@ class ChatService:
         turn = Turn(
             self._services,
             report=partial(self.reporter.report, session),
-            ask=partial(self.reporter.ask, session),
+            ask=partial(self.reporter.listener.approve, session),
             pending=pending,
         )
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
@@ -355,7 +359,7 @@ class ChatService:
         """
         try:
             # its end may start the turn of a queued prompt
-            while session.turn is not None and session.turn.task is not None:
+            while session.turn.task is not None:
                 await asyncio.wait([session.turn.task])
         except asyncio.CancelledError:
             await self.stop_and_wait(session)

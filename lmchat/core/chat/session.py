@@ -49,9 +49,9 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
 
 
 class TurnState:
-    """A turn as others may use it."""
+    """A turn as others may use it; by itself, one that never runs."""
 
-    def __init__(self, pending: PendingPrompt | None) -> None:
+    def __init__(self, pending: PendingPrompt | None = None) -> None:
         self.task: asyncio.Task[None] | None = None  # None once it has ended
         self.pending = pending  # until it is a message
         self.saved_as = ""  # id of that message once it is written
@@ -122,8 +122,8 @@ class OpenSession:
         self._load_lock = asyncio.Lock()  # else two callers read the same
         self.prefill_text = ""  # words of the user with which the next answer starts
         self.queue = PromptQueue(partial(on_pending_change, self))
-        self.turn: TurnState | None = None
-        """The running or last turn; None before the first, and after a refusal."""
+        self.turn = TurnState()
+        """The running or last turn; one that never runs before the first, and after a refusal."""
         self.aside: OpenSession | None = None  # in which the turn runs instead, until its end
         self._aside_from = 0  # messages of the path that it starts with
         self._earlier_stats: LiveStats | None = None
@@ -141,31 +141,30 @@ class OpenSession:
     @property
     def is_running(self) -> bool:
         """True until the end of the turn is saved."""
-        return self.turn is not None and self.turn.task is not None
+        return self.turn.task is not None
 
     @property
     def stats(self) -> LiveStats | None:
         """Stats of the answer or round of calls that started last."""
-        return (self.turn.stats if self.turn is not None else None) or self._earlier_stats
+        return self.turn.stats or self._earlier_stats
 
     @property
     def question(self) -> ToolQuestion | None:
-        return self.turn.question if self.turn is not None else None
+        return self.turn.question
 
     @property
     def pending(self) -> tuple[str, ...]:
         """Drafts of prompts that are no messages yet."""
-        of_turn = self.turn.pending if self.turn is not None else None
+        of_turn = self.turn.pending
         return (of_turn.draft, *self.queue.drafts) if of_turn else self.queue.drafts
 
     def pending_behind(self, message_id: str) -> tuple[str, ...]:
         """The same once this message is on the disk."""
-        is_of_turn = self.turn is not None and self.turn.saved_as == message_id
-        return self.queue.drafts if is_of_turn else self.pending
+        return self.queue.drafts if self.turn.saved_as == message_id else self.pending
 
     def end_pending(self, message_id: str) -> None:
         """Let the prompt of the turn leave `pending`, if it is this message on the disk."""
-        if self.turn is not None and self.turn.saved_as == message_id:
+        if self.turn.saved_as == message_id:
             self.turn.pending = None
 
     @property
@@ -206,8 +205,7 @@ class OpenSession:
 
         Tool messages must follow the answer that calls them; a summary starts another branch.
         """
-        turn = self.turn
-        if self._is_changing or (turn is not None and (turn.may_call_tools or self.aside)):
+        if self._is_changing or self.turn.may_call_tools or self.aside:
             self.require_idle()
 
     @contextmanager
@@ -224,10 +222,10 @@ class OpenSession:
             self._is_changing = False
 
     def stop(self) -> bool:
-        return self.turn is not None and self.turn.stop()
+        return self.turn.stop()
 
     def fail(self, error: Exception) -> None:
-        if self.turn is not None and self.turn.task is not None:
+        if self.is_running:
             self.turn.fail(error)
         else:
             self.last_end = replace(self.last_end, error=error, is_shown_in_answer=False)
@@ -235,8 +233,8 @@ class OpenSession:
     async def wait_until_saved(self) -> None:
         """Wait until no turn runs and all writes have ended or failed; stop nothing."""
         while True:
-            task = self.turn.task if self.turn is not None else None
-            if not (running := [work for work in (task, *self.saves) if work is not None]):
+            running = [work for work in (self.turn.task, *self.saves) if work is not None]
+            if not running:
                 return
             await asyncio.wait(running)
 
@@ -269,7 +267,7 @@ class OpenSession:
     @property
     def _answer_so_far(self) -> ChatMessage | None:
         turn = self.turn
-        if turn is None or turn.message is None or turn.answer is None:
+        if turn.message is None or turn.answer is None:
             return None
         is_streaming = turn.message.state is AnswerState.STREAMING
         return turn.answer.so_far(turn.message) if is_streaming else None
@@ -385,8 +383,7 @@ class OpenSession:
         )
 
     def _use_header(self, stored: SessionHeader) -> None:
-        sampling = stored_options(stored.sampling, self._typed_options)
-        self.header = replace(stored, sampling=sampling)
+        self.header = replace(stored, sampling=stored_options(stored.sampling, self._typed_options))
 
     def _change_header(self, **fields: object) -> None:
         """The store updates its header itself with each message."""
@@ -493,7 +490,7 @@ class OpenSession:
     def refuse(self, error: Exception) -> TurnEnded:
         """Note that a queued prompt was refused: no caller waits for its error."""
         self._earlier_stats = self.stats
-        self.turn = None
+        self.turn = TurnState()
         self.last_end = TurnEnded(state=AnswerState.FAILED, error=error)
         return self.last_end
 
@@ -503,6 +500,5 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         # the disk may lack the end of the last answer (`messages_so_far` adds text that streams)
-        turn = self.turn
-        if self.is_running and turn is not None and turn.message and self.aside is None:
-            self.replace(turn.message)
+        if self.is_running and self.turn.message and self.aside is None:
+            self.replace(self.turn.message)

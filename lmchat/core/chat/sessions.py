@@ -20,8 +20,10 @@ from lmchat.core.storage.store import Store
 def require_restored(header: SessionHeader) -> None:
     """Raise `SessionNotFound` for a session in the trash."""
     if header.deleted_at is not None:
-        next_step = f"`lmchat sessions restore {header.session_id}` restores it."
-        raise SessionNotFound("This session is in the trash.", next_step=next_step)
+        raise SessionNotFound(
+            "This session is in the trash.",
+            next_step=f"`lmchat sessions restore {header.session_id}` restores it.",
+        )
 
 
 class OpenSessions:
@@ -203,7 +205,7 @@ class OpenSessions:
             session.session_id
             for session in self.all
             if self._save_queue.is_unsaved(session.session_id)
-            and not (session.turn is not None and session.turn.pending)  # the first try
+            and not session.turn.pending  # the first try
         )
 
     def unsaved(self) -> list[SessionHeader]:
@@ -216,9 +218,11 @@ class OpenSessions:
 
         The first prompt gives a missing title, as when it is sent.
         """
-        headers: list[SessionHeader] = []
-        for session in self.waiting:
-            if session is not self.active and not session.messages:
-                title = session.header.title or title_of(*split_draft(session.queue.drafts[0]))
-                headers.append(replace(session.header, title=title))
-        return headers
+        return [
+            replace(
+                session.header,
+                title=session.header.title or title_of(*split_draft(session.queue.drafts[0])),
+            )
+            for session in self.waiting
+            if session is not self.active and not session.messages
+        ]

@@ -199,8 +199,11 @@ class TurnOptions:
         """Raises `RequestInvalid` if no chosen model can answer yet."""
         target = self.target
         if target is None:
-            next_step = "lmchat keeps checking; /model lists the models."
-            raise RequestInvalid("No model is ready yet.", next_step=next_step, kind="no_server")
+            raise RequestInvalid(
+                "No model is ready yet.",
+                next_step="lmchat keeps checking; /model lists the models.",
+                kind="no_server",
+            )
         if self.is_loading:
             problem = f"{target.server_name} is still loading its model."
             raise RequestInvalid(problem, next_step="Try again when it is loaded.", kind="loading")
@@ -248,8 +251,10 @@ class TurnOptions:
         elif name == NO_PROFILE:
             profile, name = Profile(), layers.profile_name
         else:
-            problem = f"Unknown profile: {safe_line(name, limit=40)}."
-            raise WrongUse(problem, next_step=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
+            raise WrongUse(
+                f"Unknown profile: {safe_line(name, limit=40)}.",
+                next_step=f"Configured: {', '.join(profiles) or NO_PROFILE}.",
+            )
         options = {**layers.profile, **options_set_in(profile)}
         # one chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
@@ -262,9 +267,9 @@ class TurnOptions:
         """Raises `WrongUse` for neither one of `LEVELS` nor a number of tokens."""
         effort = "" if typed == _NO_EFFORT else effort_of(typed)
         if effort is None:
-            next_step = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
             raise WrongUse(
-                f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", next_step=next_step
+                f"Unknown reasoning effort: {safe_line(typed, limit=20)}.",
+                next_step=f"The levels are {', '.join(LEVELS)}; or type a number of tokens.",
             )
         self.layers = replace(self.layers, effort=effort)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, suppress
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError
@@ -30,41 +31,27 @@ _TITLE_REQUEST = (
 _AROUND_TITLE = "\"'“”„*. \n"  # models put these around a title
 
 
-class TitleWriter:
+class TitleWriter(Struct, eq=False):
     """Writer of titles: the model names a session after its first answer, unless the user has."""
 
-    def __init__(
-        self,
-        turn_options: TurnOptions,
-        backend: AnswerSource,
-        store: Store,
-        reporter: Reporter,
-    ) -> None:
-        self._turn_options = turn_options
-        self._backend = backend
-        self._store = store
-        self._reporter = reporter
-        self._task: asyncio.Task[None] | None = None
+    _turn_options: TurnOptions
+    _backend: AnswerSource
+    _store: Store
+    _reporter: Reporter
+    _task: asyncio.Task[None] | None = None
 
     def start(self, session: OpenSession, target: Target) -> None:
         """`target` is that of the turn: no other model gets to read the chat."""
         if self._turn_options.chat_settings.auto_title:
-            self._task = asyncio.create_task(self._try_to_rename(session, target), name="title")
+            self._task = asyncio.create_task(self._rename(session, target), name="title")
 
     def give_up(self) -> None:
         """Give up the title: it keeps the server busy."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _try_to_rename(self, session: OpenSession, target: Target) -> None:
-        with suppress(LMChatError, TimeoutError):
-            await self._rename(session, target)
-
     async def _rename(self, session: OpenSession, target: Target) -> None:
-        """Name a session with one prompt and its complete answer.
-
-        Raises `LMChatError` or `TimeoutError`.
-        """
+        """Name a session with one prompt and its complete answer, unless that fails."""
         prompts = [message for message in session.messages if message.role is Role.USER]
         if len(prompts) != 1:
             return
@@ -85,23 +72,23 @@ class TitleWriter:
             sampling=replace(sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
         streamed = StreamedAnswer(target)
-        async with asyncio.timeout(_TIMEOUT_S):
-            async with aclosing(self._backend.stream(request)) as events:
-                async for event in events:
-                    streamed.add(event)
-        # "**Title:** Lettuce in pots." becomes "Lettuce in pots"
-        text = streamed.content.text("text").strip(_AROUND_TITLE)
-        written = text.removeprefix("Title:").strip(_AROUND_TITLE)
-        # cut if the answer is cut and has no further line
-        is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
-        is_data = written.startswith(("{", "[", "```"))
-        if not written or is_data or not is_whole:  # perhaps only a thought
-            return
-        title = title_from(written)
-        stored = await self._store.update_session(
-            session.session_id, {"title": title}, old_title=first_title
-        )
-        if stored.title != title:  # the user has changed it since
-            return
-        session.update_header(stored)
-        self._reporter.report(session, TitleChanged())
+        with suppress(LMChatError, TimeoutError):
+            async with asyncio.timeout(_TIMEOUT_S):
+                async with aclosing(self._backend.stream(request)) as events:
+                    async for event in events:
+                        streamed.add(event)
+            # "**Title:** Lettuce in pots." becomes "Lettuce in pots"
+            text = streamed.content.text("text").strip(_AROUND_TITLE)
+            written = text.removeprefix("Title:").strip(_AROUND_TITLE)
+            # cut if the answer is cut and has no further line
+            is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
+            is_data = written.startswith(("{", "[", "```"))
+            if not written or is_data or not is_whole:  # perhaps only a thought
+                return
+            title = title_from(written)
+            stored = await self._store.update_session(
+                session.session_id, {"title": title}, old_title=first_title
+            )
+            if stored.title == title:  # else the user has changed it since
+                session.update_header(stored)
+                self._reporter.report(session, TitleChanged())

@@ -238,8 +238,9 @@ class ToolRounds:
             fields = ", ".join(properties or ()) or "none"
             return f"The arguments are not a JSON object. Its fields are: {fields}."
         if toolbox.approval(session_id, tool) == "ask":
-            note = toolbox.why_asked_again(tool)
-            decision = await self._ask(ToolQuestion(message=message, note=note))
+            decision = await self._ask(
+                ToolQuestion(message=message, note=toolbox.why_asked_again(tool))
+            )
             if decision.choice is ApprovalScope.NO:
                 return decision
             await toolbox.allow(session_id, tool, decision.choice)

@@ -180,7 +180,7 @@ class Turn(TurnState):
         answer = StreamedAnswer(
             target,
             max_tokens=settings.sampling.max_tokens,
-            prefill=prefill.message if prefill is not None else None,
+            prefill=message,
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
             steps=rounds.steps if rounds is not None else 0,
@@ -273,10 +273,9 @@ def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:
         _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
     else:
         failure_id = log_bug(error)
-        next_step = "Try again. The log file has details under this id."
         shown = LMChatError(
             "lmchat had an internal error.",
-            next_step=next_step,
+            next_step="Try again. The log file has details under this id.",
             kind="bug",
             details=type(error).__name__,
         )

@@ -22,6 +22,7 @@ from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import (
     EDITED,
     AnswerState,
+    AnswerStats,
     ChatMessage,
     FilePart,
     Part,
@@ -75,17 +76,16 @@ class Prefill(Struct, frozen=True, kw_only=True):
     def of_text(cls, text: str) -> Prefill | None:
         if not text:
             return None
-        message = text_message(Role.ASSISTANT, text)
-        return cls(message=message, is_exact=True, is_typed=True)
+        return cls(message=text_message(Role.ASSISTANT, text), is_exact=True, is_typed=True)
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Prefill:
         """Leave out blanks at the end of the user's words (R-43): the model writes its own."""
-        stats = answer.stats
-        if stats is not None and stats.ends_with_edit:  # it has only a text
+        stats = answer.stats or AnswerStats()
+        if stats.ends_with_edit:  # it has only a text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
         # exact even if a model has added to it
-        return cls(message=answer, is_exact=stats is not None and stats.is_edited)
+        return cls(message=answer, is_exact=stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
         """Some servers cannot continue a thought alone."""
@@ -315,8 +315,7 @@ def _index_of(path: MessagePath, message_id: str) -> int:
     """Raises `RequestInvalid` if it is not there."""
     index = path.index_of(message_id)
     if index is None:
-        problem = "This message is on another branch."
-        raise RequestInvalid(problem, next_step="Open it in the tree.")
+        raise RequestInvalid("This message is on another branch.", next_step="Open it in the tree.")
     return index
 
 
@@ -329,8 +328,10 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
     if not prompts:  # in some imported chats
         raise RequestInvalid("No prompt comes before this answer.", next_step="Type a prompt.")
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
-        problem = "This message, or its prompt, is taken out of requests."
-        raise RequestInvalid(problem, next_step="Put it back with /context, then try again.")
+        raise RequestInvalid(
+            "This message, or its prompt, is taken out of requests.",
+            next_step="Put it back with /context, then try again.",
+        )
 
 
 def streaming_message(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from time import monotonic
 
 import tomli_w
 from msgspec import Struct, to_builtins
@@ -17,14 +15,13 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import StoreUnavailable
 from lmchat.base.files.disk import OWNER_ONLY, explain_system_error, locked, write_atomically
-from lmchat.base.files.locks import try_lock
+from lmchat.base.files.locks import one_process
 from lmchat.core.config.toml import TomlError, read_toml
 
 _logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077  # permissions of other users
 _RENEWAL_S = 10.0  # the longest wait for a renewal by another process
-_LOOK_EVERY_S = 0.1
 _HEAD = "# API keys that were typed into lmchat, and sign-ins. Keep this file private.\n"
 
 
@@ -72,20 +69,12 @@ class Credentials:
             self._store(address, sign_in="")
         return had_one
 
-    @asynccontextmanager
-    async def renewing(self) -> AsyncIterator[None]:
+    def renewing(self) -> AbstractAsyncContextManager[None]:
         """Keep other processes from renewing a sign-in, which the server may do once only.
 
         The lock is not that of the file, as each renewal has to write it.
         """
-        place = self._path.with_name(f".{self._path.name}.renewal")
-        with ExitStack() as stack:
-            with suppress(OSError):  # a disk that cannot be written, or without locks
-                file = stack.enter_context(await asyncio.to_thread(place.open, "ab"))
-                until_s = monotonic() + _RENEWAL_S
-                while not try_lock(file.fileno()) and monotonic() < until_s:  # noqa: ASYNC110 - of another process
-                    await asyncio.sleep(_LOOK_EVERY_S)
-            yield
+        return one_process(self._path.with_name(f".{self._path.name}.renewal"), _RENEWAL_S)
 
     def _store(self, name: str, **values: str) -> None:
         try:

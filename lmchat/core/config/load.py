@@ -128,16 +128,19 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
         return frozenset(names.union(*map(variables_in, (*self.servers, *headers))))
 
     def problem(self, place: KeyPath, reason: str) -> Problem:
-        line = line_of(self.text, place)
-        return Problem(source=str(self.file), line=line, key=key_of(place), reason=reason)
+        return Problem(
+            source=str(self.file), line=line_of(self.text, place), key=key_of(place), reason=reason
+        )
 
     def require_valid(self) -> LoadedSettings:
         """Raises `ConfigError` with the first problem, and all as details."""
         if not self.problems:
             return self
-        details = "\n".join(problem.sentence for problem in self.problems)
-        next_step = "Correct it, then try again. `lmchat config check` lists all problems."
-        raise ConfigError(self.problems[0].sentence, next_step=next_step, details=details)
+        raise ConfigError(
+            self.problems[0].sentence,
+            next_step="Correct it, then try again. `lmchat config check` lists all problems.",
+            details="\n".join(problem.sentence for problem in self.problems),
+        )
 
 
 def load(
@@ -174,8 +177,12 @@ def load(
             key = name if name == "model" else f"chat.{name}"
             overrides[key] = (value, Origin(Level.PROFILE, f"profile {flags.profile}"))
     elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles
-        reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
-        problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
+        problems.append(
+            Problem(
+                source=f"--profile {flags.profile}",
+                reason=f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}",
+            )
+        )
     overrides |= _of_flags(flags, settings)
     if flags.endpoint is not None and not flags.endpoint.strip():
         # it counts all the same: the user does not mean the server of the file
@@ -218,9 +225,13 @@ def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem
             # not strict: a number comes as text here
             value = convert(text, Annotated[kind, meta], strict=False)
         except ValidationError as error:
-            reason = reason_of(message_and_place(error)[0], place)
-            source = f"environment variable {variable}"
-            problems.append(Problem(source=source, key=key, reason=reason))
+            problems.append(
+                Problem(
+                    source=f"environment variable {variable}",
+                    key=key,
+                    reason=reason_of(message_and_place(error)[0], place),
+                )
+            )
         else:
             overrides[key] = (value, named_origin(Level.ENVIRONMENT, variable))
     return overrides, problems
@@ -277,8 +288,7 @@ def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
         Problem(source=str(file), key=name, reason=reason.rstrip("."))
         for name, reason in found.refused.items()
     )
-    servers = tuple(found.servers.values())
-    return replace(loaded, servers=servers, notes=(*loaded.notes, *notes))
+    return replace(loaded, servers=tuple(found.servers.values()), notes=(*loaded.notes, *notes))
 
 
 def _moved_text(found: ServersFile, file: Path) -> str:

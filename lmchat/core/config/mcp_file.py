@@ -141,8 +141,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
                 return content, content[key], plain == text
         reason = f"it has no {' or '.join(_TABLES)}"
-    message = f"{file} is not a file of MCP servers: {reason}."
-    raise FileRefused(message, next_step=f"It is JSON such as {_FORM}.")
+    raise FileRefused(
+        f"{file} is not a file of MCP servers: {reason}.", next_step=f"It is JSON such as {_FORM}."
+    )
 
 
 def moved(tables: Any) -> ServersFile:
@@ -180,9 +181,11 @@ def checked_headers(server: str, kind: str, headers: Mapping[str, str]) -> dict[
             checked[header] = header_value(value)
         except ValueError as error:
             # the error is the end of a sentence: "has control characters or …"
-            reason = f"The header {header} of the server {server} {error}."
-            next_step = "Set it again without them."
-            raise RequestInvalid(reason, next_step=next_step, kind=kind) from None
+            raise RequestInvalid(
+                f"The header {header} of the server {server} {error}.",
+                next_step="Set it again without them.",
+                kind=kind,
+            ) from None
     return checked
 
 

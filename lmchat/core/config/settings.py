@@ -85,18 +85,21 @@ def setting(description: str, *, example: object = None, expected: str = "", **l
     must be. `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
-    extra = {"expected": expected} if expected else None
-    return Meta(description=description, examples=examples, extra=extra, **limits)
+    return Meta(
+        description=description,
+        examples=examples,
+        extra={"expected": expected} if expected else None,
+        **limits,
+    )
 
 
 @cache
 def declared(table: type[Struct]) -> Mapping[str, tuple[Any, Meta]]:
     """Return type, without `| None`, and `Meta` of each setting."""
-    found: dict[str, tuple[Any, Meta]] = {}
-    for name, hint in get_type_hints(table, include_extras=True).items():
-        annotated = hint if get_origin(hint) is Annotated else get_args(hint)[0]
-        found[name] = get_args(annotated)
-    return found
+    return {
+        name: get_args(hint if get_origin(hint) is Annotated else get_args(hint)[0])
+        for name, hint in get_type_hints(table, include_extras=True).items()
+    }
 
 
 def effort_of(value: object) -> str | None:

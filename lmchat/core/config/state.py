@@ -52,8 +52,13 @@ class State(Struct, frozen=True, kw_only=True):
     def with_model(self, endpoint: str, model: str, *, is_remote: bool = False) -> State:
         newest = UsedModel(endpoint, model)
         others = [used for used in self.recent if used != newest]
-        recent = (newest, *others)[:_MAX_RECENT]
-        return replace(self, endpoint=endpoint, model=model, is_remote=is_remote, recent=recent)
+        return replace(
+            self,
+            endpoint=endpoint,
+            model=model,
+            is_remote=is_remote,
+            recent=(newest, *others)[:_MAX_RECENT],
+        )
 
     def with_tool_hosts(self, hosts: Iterable[str]) -> State:
         return replace(self, tool_hosts=tuple(dict.fromkeys((*self.tool_hosts, *hosts))))

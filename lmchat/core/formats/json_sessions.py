@@ -167,8 +167,9 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         if sound.message_id in by_id:
             raise FileRefused("Two of its messages have the same id.", next_step="Export it again.")
         if sound.parent_id is not None and sound.parent_id not in by_id:
-            text = "Its messages are out of order or form a loop."
-            raise FileRefused(text, next_step="Export it again.")
+            raise FileRefused(
+                "Its messages are out of order or form a loop.", next_step="Export it again."
+            )
         by_id[sound.message_id] = sound
     path: list[ChatMessage] = []
     above = ids[session.messages[-1].message_id] if session.messages else None

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from io import BytesIO
 from itertools import chain, islice
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.base.files.disk import open_plain, unreadable
+from lmchat.base.json_values import utf8_safe
 from lmchat.core.formats.programs import AUTO, OWN, Program, program_names
 from lmchat.core.formats.reading import (
     BAD_VALUE_ERRORS,
@@ -31,8 +33,7 @@ from lmchat.core.formats.reading import (
     Format,
     Record,
     Source,
-    file_source,
-    whole_value,
+    files_beside,
     zip_sources,
 )
 from lmchat.core.sessions.session import Session, Skipped
@@ -81,8 +82,10 @@ class _Formats(Struct, frozen=True):
     def require(self, source: str) -> None:
         if self.wanted not in (AUTO, source):
             names = program_names(self.programs)
-            message = f"It has chats of {names[source]}, not of {names[self.wanted]}."
-            raise FormatUnknown(message, next_step=f"Import it with --from {source}.")
+            raise FormatUnknown(
+                f"It has chats of {names[source]}, not of {names[self.wanted]}.",
+                next_step=f"Import it with --from {source}.",
+            )
 
     @property
     def step(self) -> str:
@@ -170,7 +173,8 @@ def _chats(
     elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
         yield from _text_chats(Source("", file), now, formats)
     elif head != _SQLITE_HEAD:
-        yield from _text_chats(file_source(path, file), now, formats)
+        source = Source(path.as_posix(), file, partial(files_beside, path))
+        yield from _text_chats(source, now, formats)
     else:
         step = formats.step
         for program in formats.programs:
@@ -325,5 +329,5 @@ def _value_at(text: str, position: int) -> tuple[Any, int]:
     if _WRONG_BYTE.search(text, position, end):
         return _NOT_UTF8, end
     if _SURROGATE.search(text, position, end):
-        value = whole_value(value)
+        value = utf8_safe(value)
     return value, end

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from lmchat.base.errors import FileRefused, FormatUnknown
+from lmchat.base.json_values import utf8_safe
 from lmchat.base.processes.child import ChildEndedError, ChildProcess
 from lmchat.base.processes.frames import answer_parent, limit_memory
 from lmchat.core.formats.programs import AUTO, Program
 from lmchat.core.formats.reader import read_chats
-from lmchat.core.formats.reading import whole_text
 from lmchat.core.sessions.message import ChatMessage, now
 from lmchat.core.sessions.session import MessagePath, Session, Skipped
 
@@ -96,7 +96,7 @@ class ChatReader:
         """
         is_path = isinstance(content, Path)
         data = os.fsencode(content) if isinstance(content, Path) else content
-        request = _Request(whole_text(name), is_path, data, now(), wanted, self._programs)
+        request = _Request(utf8_safe(name), is_path, data, now(), wanted, self._programs)
         self._child = self._child or await ChildProcess.start_own(_CHILD)
         try:
             await self._child.send_frame(msgspec.msgpack.encode(request))
@@ -107,8 +107,10 @@ class ChatReader:
                 yield reply
         except ChildEndedError as error:
             await self.aclose()
-            message = f"{name} cannot be read: the process reading it ended, as for lack of memory."
-            raise FileRefused(message, next_step="Export fewer chats at once.") from error
+            raise FileRefused(
+                f"{name} cannot be read: the process reading it ended, as for lack of memory.",
+                next_step="Export fewer chats at once.",
+            ) from error
 
     async def aclose(self) -> None:
         """End the child process, whatever it reads."""

@@ -24,6 +24,7 @@ from msgspec import Struct
 from lmchat.base.errors import FileRefused
 from lmchat.base.files.disk import MAX_BYTES, read_plain
 from lmchat.base.files.folder_walk import folders_below
+from lmchat.base.json_values import utf8_safe
 from lmchat.base.units import counted
 from lmchat.core.sessions.message import call_text, value_text
 from lmchat.core.sessions.session import Session, Skipped
@@ -88,7 +89,7 @@ def items_of(value: Any) -> list[Any]:
 def parsed(text: str | bytes) -> Any:
     """Decode JSON; return the text itself where it is none."""
     with suppress(ValueError, RecursionError):
-        return whole_value(json.loads(text))
+        return utf8_safe(json.loads(text))
     return text
 
 
@@ -109,22 +110,6 @@ def checked_time(time: datetime) -> datetime:
     if time.year not in _SHOWABLE_YEARS:
         raise ValueError("a time out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
-def whole_text(text: str) -> str:
-    """Halves of surrogate pairs become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def whole_value(value: Any) -> Any:
-    """Make all texts of a JSON value whole; raises `RecursionError`."""
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, list):
-        return [whole_value(item) for item in value]
-    if isinstance(value, dict):
-        return {whole_value(key): whole_value(item) for key, item in value.items()}
-    return value
 
 
 def local_id(file_id: str, session_id: str = "") -> str:
@@ -159,8 +144,11 @@ class Source:
         """Return the text from its beginning; bytes that are not UTF-8 are halves of surrogates."""
         encoding = json.detect_encoding(self._file.read(4))  # UTF-16 of Windows shells, too
         self._file.seek(0)
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-        return io.TextIOWrapper(self._file, encoding, errors=errors)
+        return io.TextIOWrapper(
+            self._file,
+            encoding,
+            errors="surrogateescape" if encoding.startswith("utf-8") else "replace",
+        )
 
     def folders_below(self, name: str) -> list[str]:
         """Return the names of the folders that it is in, down from one of a name."""
@@ -219,12 +207,9 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                         yield member, Source(member, text, files)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
-        next_step = "Unpack it, and import the folder."
-        raise FileRefused(message, next_step=next_step, details=repr(error)) from error
-
-
-def file_source(path: Path, file: IO[bytes]) -> Source:
-    return Source(path.as_posix(), file, partial(_files_beside, path))
+        raise FileRefused(
+            message, next_step="Unpack it, and import the folder.", details=repr(error)
+        ) from error
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -240,12 +225,14 @@ def files_below(folder: Path) -> list[Path]:
             if name.lower().endswith(_ENDINGS) and not name.startswith(".") and name != THREAD
         ]
     if not paths:
-        message = f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}."
-        raise FileRefused(message, next_step="Name a file, or another folder.")
+        raise FileRefused(
+            f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}.",
+            next_step="Name a file, or another folder.",
+        )
     return paths
 
 
-def _files_beside(path: Path) -> Iterator[Files]:
+def files_beside(path: Path) -> Iterator[Files]:
     """Yield the files beside a text, and those in `user-files` of each folder above.
 
     LM Studio has that beside its folder of chats, which may have subfolders.
@@ -282,8 +269,7 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
             words.append(f"{counted(count, noun)}{of}{rest}")
     if not words:
         return ()
-    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
-    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
+    return (Skipped(where=f"“{title[:100]}”", reason=f"{', '.join(words[:_MOST_KINDS])} left out"),)
 
 
 def quoted_call(name: str, arguments: object) -> ToolQuote:

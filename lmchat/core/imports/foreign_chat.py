@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 
 from lmchat.base.files.images import MAX_IMAGE_BYTES, image_type
+from lmchat.base.json_values import utf8_safe
 from lmchat.core.formats.reading import (
     BAD_VALUE_ERRORS,
     EMPTY,
@@ -30,7 +31,6 @@ from lmchat.core.formats.reading import (
     omissions,
     quoted,
     text_at,
-    whole_text,
 )
 from lmchat.core.sessions.message import (
     AnswerState,
@@ -287,8 +287,11 @@ def failure_of(error: object) -> Failure:
     """
     paths = ((), ("error", "message"), ("detail",), ("message",))
     words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
-    message = words or ("The answer failed." if error is True else value_text(error))
-    return Failure(kind="server_error", message=message, hint="Ask again.")
+    return Failure(
+        kind="server_error",
+        message=words or ("The answer failed." if error is True else value_text(error)),
+        hint="Ask again.",
+    )
 
 
 def quoted_result(value: Any) -> ToolQuote:
@@ -350,8 +353,8 @@ def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
 
     Steps before an answer (tool calls, thoughts) have become its parts.
     """
-    thoughts = [whole_text(part.text) for part in parts if isinstance(part, ReasoningPart)]
-    texts = [whole_text(part.text) for part in parts if isinstance(part, TextPart)]
+    thoughts = [utf8_safe(part.text) for part in parts if isinstance(part, ReasoningPart)]
+    texts = [utf8_safe(part.text) for part in parts if isinstance(part, TextPart)]
     joined: list[Part] = [ReasoningPart(text="\n\n".join(thoughts))] if thoughts else []
     joined += [part for part in parts if isinstance(part, FilePart)]
     if texts:

@@ -114,8 +114,9 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
 
 def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
     thread_id = thread["id"]
-    title = thread["name"] or ""
-    chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
+    chat = ForeignChat(
+        key=thread_id, title=thread["name"] or "", path_end=thread["tip_message_hash"]
+    )
     records_by_message: defaultdict[str, list[Record]] = defaultdict(list)
     for record in _records(database, _CHAIN + _PARTS, id=thread_id):
         records_by_message[record["message_hash"]].append(record)

@@ -92,8 +92,10 @@ class Library:
             return trash[0]
         session_id = await self.store.find_id(id_or_prefix)
         if session_id not in trash:
-            next_step = "`lmchat sessions --trash` lists what can be restored."
-            raise SessionNotFound("This session is not in the trash.", next_step=next_step)
+            raise SessionNotFound(
+                "This session is not in the trash.",
+                next_step="`lmchat sessions --trash` lists what can be restored.",
+            )
         return session_id
 
     async def restore(self, session_id: str) -> SessionHeader:

@@ -34,8 +34,10 @@ async def exports_of(database: Path) -> AsyncGenerator[bytes, None]:
             store.files = AttachedFiles(database.with_name("attachments"))
             headers = await store.list_sessions()
             if not headers:
-                problem = f"{safe_line(str(database))} has no sessions outside of its trash."
-                raise FileRefused(problem, next_step="Name another file.")
+                raise FileRefused(
+                    f"{safe_line(str(database))} has no sessions outside of its trash.",
+                    next_step="Name another file.",
+                )
             library = Library(store)
             for header in headers:
                 session = await store.open_session(header.session_id)

@@ -82,11 +82,15 @@ class Access(Struct, frozen=True, kw_only=True):
         connect_s = connect_timeout_s(endpoint, self.timeouts(endpoint).connect_s)
         if read_s is not None:  # it limits connecting, too
             connect_s = min(connect_s, read_s)
-        timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
             refusal_context=self.refusal_context(target, key),
             memory=self.memories[endpoint],
-            ask=partial(self.connections.ask, endpoint, key=key, timeout=timeout),
+            ask=partial(
+                self.connections.ask,
+                endpoint,
+                key=key,
+                timeout=httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S),
+            ),
             ask_for_events=partial(self.connections.json_events, endpoint, key=key),
         )

@@ -397,8 +397,9 @@ class HttpServerClient:
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message
-                sentence = "Streaming failed: lmchat had an internal error."
-                raise LMChatError(sentence, details=type(error).__name__) from None
+                raise LMChatError(
+                    "Streaming failed: lmchat had an internal error.", details=type(error).__name__
+                ) from None
             finally:
                 self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 

@@ -219,8 +219,11 @@ def model_meant(
 def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     suggestion = similar_names(name, models)
     ending = f"; did you mean {suggestion}?" if suggestion else "."
-    sentence = safe_line(f"No server has a model {name}{ending}")
-    return WrongUse(sentence, next_step=_LIST_STEP, kind="model_missing")
+    return WrongUse(
+        safe_line(f"No server has a model {name}{ending}"),
+        next_step=_LIST_STEP,
+        kind="model_missing",
+    )
 
 
 def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
@@ -238,8 +241,11 @@ def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
 def cannot_chat_error(model: ModelInfo) -> WrongUse:
     """Its kind is that of a missing model, which it is for a chat."""
     makes = _KINDS.get(model.kind, "makes no text")
-    sentence = f"{safe_line(model.model_id)} {makes} and cannot chat."
-    return WrongUse(sentence, next_step=_LIST_STEP, kind="model_missing")
+    return WrongUse(
+        f"{safe_line(model.model_id)} {makes} and cannot chat.",
+        next_step=_LIST_STEP,
+        kind="model_missing",
+    )
 
 
 def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool:

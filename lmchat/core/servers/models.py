@@ -61,7 +61,7 @@ class ServerModels:
         `hinted` are addresses of environment variables, by the product that is expected there,
         `used` those of earlier runs.
         """
-        self._scanner.scan_also((*hinted.values(), *used))
+        self._scanner.remembered = (*hinted.values(), *used)
         for product, endpoint in hinted.items():
             self._scanner.expect_product(endpoint, product)
 
@@ -262,8 +262,7 @@ class ServerModels:
         """
         # the same list: the server was not asked for it
         is_unchanged = server.models is self._lists.models_of(server.endpoint)
-        is_loading = server.state is ServerState.LOADING
-        self._lists.note_server(server.endpoint, is_loading=is_loading)
+        self._lists.note_server(server.endpoint, is_loading=server.state is ServerState.LOADING)
         if (server.state.is_usable or server.models) and not is_unchanged:
             self._lists.put(server.endpoint, server.models)
             if product_named(server.product).lists.is_disturbed:

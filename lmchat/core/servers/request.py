@@ -74,8 +74,12 @@ class Sampling(Struct, frozen=True, kw_only=True):
 
     def without_limits(self) -> Sampling:
         """Leave out what could spoil a text that lmchat itself needs, such as a summary."""
-        more = {name: value for name, value in self.more.items() if name not in _FOR_ANSWERS}
-        return replace(self, max_tokens=None, stop=(), more=more)
+        return replace(
+            self,
+            max_tokens=None,
+            stop=(),
+            more={name: value for name, value in self.more.items() if name not in _FOR_ANSWERS},
+        )
 
 
 SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "reasoning_effort")

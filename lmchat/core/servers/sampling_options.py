@@ -122,8 +122,10 @@ def checked_option(name: str, value: object) -> object:
     if _is_extra(name):
         field = name.removeprefix(EXTRA).casefold()
         if field in _OWN_FIELDS:
-            message = f"{name} cannot be set: lmchat itself sets {field} in each request."
-            raise WrongUse(message, next_step="Leave it out; nothing was changed.")
+            raise WrongUse(
+                f"{name} cannot be set: lmchat itself sets {field} in each request.",
+                next_step="Leave it out; nothing was changed.",
+            )
         return value
     if name in FURTHER_OPTIONS or name.startswith(STORED):
         return value

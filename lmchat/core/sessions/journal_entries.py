@@ -51,9 +51,8 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
     """Return the calls of a tool message, for `parts_of`."""
-    entries: list[JournalEntry] = []
-    for index, call in enumerate(message.tool_calls):
-        entries.append((f"tool_call {index} id", call.call_id))
-        entries.append((f"tool_call {index} name", call.name))
-        entries.append((f"tool_call {index} arguments", call.arguments))
-    return tuple(entries)
+    return tuple(
+        (f"tool_call {index} {name}", text)
+        for index, call in enumerate(message.tool_calls)
+        for name, text in (("id", call.call_id), ("name", call.name), ("arguments", call.arguments))
+    )

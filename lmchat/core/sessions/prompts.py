@@ -8,7 +8,7 @@ imported chats, are treated as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import MsgspecError, Struct, field, json
 from msgspec.structs import replace
@@ -141,19 +141,17 @@ class Prompt(Struct, frozen=True):
         return [*before, *_pieces_of(self.text, self.files)]
 
 
-def _pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
+def _pieces_of(text: str, files: Iterable[FilePart]) -> Iterator[str | FilePart]:
     """`files` are in the order of their places."""
-    pieces: list[str | FilePart] = []
     start = 0
     for part in files:
         if part.place is not None:
             if part.place > start:
-                pieces.append(text[start : part.place])
+                yield text[start : part.place]
                 start = part.place
-            pieces.append(part)
+            yield part
     if text[start:]:
-        pieces.append(text[start:])
-    return pieces
+        yield text[start:]
 
 
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:

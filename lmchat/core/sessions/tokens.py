@@ -93,9 +93,9 @@ class AnswerTokens:
         if old_token.is_thought:
             whole, start = self.answer.reasoning, self.thought_start
         if start is None or HALF_CHARACTER in token:
-            problem = "The text of this token is not exactly known."
             raise RequestInvalid(
-                problem, next_step="Choose another one, or rewrite the answer with E."
+                "The text of this token is not exactly known.",
+                next_step="Choose another one, or rewrite the answer with E.",
             )
         text_of_token = old_token.text_before + token
         logprobs = {other.token: other.logprob for other in old_token.top}
@@ -107,8 +107,12 @@ class AnswerTokens:
             thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
             parts = (*thoughts, TextPart(text=text))
         # those of the old answer are not true of the new version
-        stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
-        message = replace(self.answer, parts=parts, stats=stats, failure=None)
+        message = replace(
+            self.answer,
+            parts=parts,
+            stats=AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1),
+            failure=None,
+        )
         return message, (*earlier, new_token)
 
 

@@ -8,6 +8,7 @@ all below it: their `hidden_by` is its id. All others are *visible*.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lmchat.base.errors import SessionNotFound, SessionUnreadable
@@ -20,6 +21,7 @@ from lmchat.core.sessions.session import (
     SessionHeader,
     title_from,
 )
+from lmchat.core.storage.journal import answer_path, read_answer
 from lmchat.core.storage.opening import Connection
 from lmchat.core.storage.record_values import (
     HEADER_COLUMNS,
@@ -102,7 +104,11 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 def active_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
     """Raises `SessionNotFound`, `SessionUnreadable`."""
-    leaf_id = _active_leaf(connection, session_id)
+    query = """select m.message_id from sessions s join messages m
+        on m.message_id = s.leaf_id and m.session_id = s.session_id
+        where s.session_id = ? and m.hidden_by is null"""
+    leaf_id = first_id(connection, query, (session_id,))
+    leaf_id = leaf_id or _newest_visible_id(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
         path = whole_path(connection, session_id, leaf_id)
@@ -185,9 +191,10 @@ def _messages(
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
     """Return the parts of a row in the state `streaming`."""
-    parts = list(parts_of(connection.arrived_entries(message_id)))
-    if parts:
-        return parts
+    with suppress(OSError):  # its file was removed at its end, or cannot be read now
+        _, entries = read_answer(answer_path(connection.path, message_id))
+        if parts := parts_of(entries):
+            return list(parts)
     # Nothing has arrived, or the answer has ended since its row was read: its parts are in the
     # table. Those of a tool call are there from the beginning.
     return read_parts(connection, "number = ?", (number,)).get(number, [])
@@ -221,14 +228,6 @@ def first_id(
 ) -> str | None:
     record = connection.execute(query, values).fetchone()
     return None if record is None else str(record[0])
-
-
-def _active_leaf(connection: Connection, session_id: str) -> str | None:
-    query = """select m.message_id from sessions s join messages m
-        on m.message_id = s.leaf_id and m.session_id = s.session_id
-        where s.session_id = ? and m.hidden_by is null"""
-    leaf_id = first_id(connection, query, (session_id,))
-    return leaf_id or _newest_visible_id(connection, session_id)
 
 
 def _newest_visible_id(connection: Connection, session_id: str) -> str | None:

@@ -210,8 +210,9 @@ class Database:
                 # held by another lmchat, or on a read-only disk
                 with suppress(OSError), locked(file, wait_s=0.0):
                     self.notice = self._look() or self.notice
-                wait_s = HELD_S if self.is_patient else 0.0
-                stack.enter_context(locked(file, is_shared=True, wait_s=wait_s))
+                stack.enter_context(
+                    locked(file, is_shared=True, wait_s=HELD_S if self.is_patient else 0.0)
+                )
             self._connection = connection = self._connect()
             self._opened_file = self._file_identity()
             self._lock = stack.pop_all()

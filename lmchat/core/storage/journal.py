@@ -78,21 +78,11 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
     head = _parsed(first_line, FileHead)
     entries: list[JournalEntry] = []
     for line in further_lines:
-        entries_of_line = _parsed(line, list[tuple[str, str]])
-        if entries_of_line is not None:
-            entries += entries_of_line
-    return head, entries_after_reset(entries)
-
-
-def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
-    reset_kind, _ = RESET
-    remaining: list[JournalEntry] = []
-    for kind, text in entries:
-        if kind == reset_kind:
-            remaining.clear()
-        else:
-            remaining.append((kind, text))
-    return remaining
+        for entry in _parsed(line, list[tuple[str, str]]) or ():
+            entries.append(entry)
+            if entry[0] == RESET[0]:
+                entries.clear()
+    return head, entries
 
 
 def _parsed(line: bytes, value_type: type[T]) -> T | None:

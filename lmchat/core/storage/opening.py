@@ -26,8 +26,6 @@ from lmchat.base.files.disk import (
     status_of,
 )
 from lmchat.base.files.locks import has_locks
-from lmchat.core.sessions.journal_entries import JournalEntry
-from lmchat.core.storage.journal import answer_path, read_answer
 from lmchat.core.storage.record_values import contains, searchable
 from lmchat.core.storage.schema import (
     TABLES,
@@ -89,13 +87,6 @@ class Connection(sqlite3.Connection):
     changed_rows = 0  # rows of sessions, on this connection
     number = 0  # random, unlike that of any other
 
-    def arrived_entries(self, message_id: str) -> list[JournalEntry]:
-        try:
-            _, entries = read_answer(answer_path(self.path, message_id))
-        except OSError:  # its file was removed at its end, or cannot be read now
-            return []
-        return entries
-
 
 @contextmanager
 def transaction(connection: Connection, mode: str = "immediate") -> Iterator[None]:
@@ -134,8 +125,7 @@ def connect(path: Path) -> Connection:
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
-    busy_s = HELD_S if has_locks(path.parent) else 0.0
-    connection = _open(path, "mode=rw", busy_s=busy_s)
+    connection = _open(path, "mode=rw", busy_s=HELD_S if has_locks(path.parent) else 0.0)
     try:
         # a turn changes about 20 pages: 65 kB, not 205 kB as with the usual 4096
         connection.execute("pragma page_size = 1024")
@@ -166,8 +156,9 @@ def real_file(path: Path) -> Path:
     """
     status = status_of(path)
     if status and not stat.S_ISREG(status.st_mode):
-        problem = f"{path} is a folder or a device, not a file."
-        raise StoreUnavailable(problem, next_step="Move it away.")
+        raise StoreUnavailable(
+            f"{path} is a folder or a device, not a file.", next_step="Move it away."
+        )
     return Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
 
 
@@ -296,7 +287,10 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
             "place; so does the chat, if you choose one.",
             details=f"{path}: {name or error}",
         )
-    if not name.startswith(_HELD) and (refusal := _refusal_to_write(path)):
+    file = Path(os.path.realpath(path))
+    # ask the system, as SQLite has several names for its refusals
+    refusal = refusal_to_write(file) or refusal_to_write(file.parent)
+    if refusal is not None and not name.startswith(_HELD):
         return explain_system_error(refusal, path)
     unknown_error = (str(error), "Check the log file, then start lmchat again.")
     fitting = (_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning))
@@ -308,12 +302,6 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         next_step=next_step,
         details=f"{path}: {name or error}",
     )
-
-
-def _refusal_to_write(path: Path) -> OSError | None:
-    """Ask the system, as SQLite has several names for its refusals."""
-    file = Path(os.path.realpath(path))
-    return refusal_to_write(file) or refusal_to_write(file.parent)
 
 
 def name_of(error: BaseException) -> str:

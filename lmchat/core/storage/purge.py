@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from lmchat.base.files.kept_prompts import kept_prompts
 from lmchat.base.files.locks import has_file_locks
@@ -73,15 +75,12 @@ class Purged(NamedTuple):
         return " and ".join(counted(count, name) for name, count in counts.items() if count)
 
 
-class Trash:
+class Trash(Struct, eq=False):
     """Deletion for ever, with the parts of a database that it concerns."""
 
-    def __init__(
-        self, locks: SessionLocks, files: AttachedFiles, prompts_folder: Path | None
-    ) -> None:
-        self._locks = locks
-        self._files = files
-        self._prompts_folder = prompts_folder
+    _locks: SessionLocks
+    _files: AttachedFiles
+    _prompts_folder: Path | None
 
     def empty(self, connection: Connection, moment: datetime) -> str:
         """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
@@ -168,9 +167,8 @@ class Trash:
         return left
 
 
-def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
-    """Return the files that stay."""
-    left: list[Path] = []
+def _remove_answers(path: Path, ids: Collection[str]) -> Iterator[Path]:
+    """Yield the files that stay."""
     for file in answer_files(path):
         try:
             head, _ = read_answer(file)
@@ -180,8 +178,7 @@ def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
             continue
         except OSError as error:
             _logger.warning("the file of an answer could not be removed: %s", error.strerror)
-            left.append(file)
-    return left
+            yield file
 
 
 def _delete_session(connection: Connection, session_id: str) -> None:

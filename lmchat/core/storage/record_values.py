@@ -180,10 +180,10 @@ def message_from(
 
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
     """Ignore further columns; raise `ValueError` or `TypeError` for damage."""
-    values: dict[str, Any] = {}
-    for name, stored in zip(names, columns, strict=False):
-        values[name] = None if stored is None else _READERS[name](stored)
-    return values
+    return {
+        name: None if stored is None else _READERS[name](stored)
+        for name, stored in zip(names, columns, strict=False)
+    }
 
 
 def time_from(value: object) -> datetime:

@@ -19,7 +19,6 @@ from lmchat.core.storage.opening import Connection, transaction
 from lmchat.core.storage.record_values import (
     MESSAGE_COLUMNS,
     message_from,
-    read_parts,
     text_from,
 )
 
@@ -56,9 +55,7 @@ def _end_record(connection: Connection, number: int, message_id: str, moment: da
         if record is None:
             return
         session_id, *columns = record
-        arrived = arrived_parts(connection, number, message_id)
-        earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
-        message = message_from(columns, arrived or earlier)
+        message = message_from(columns, arrived_parts(connection, number, message_id))
         if message is not None:
             end_answer(connection, session_id, interrupted(message, _KILLED), moment)
 

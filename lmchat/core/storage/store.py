@@ -245,8 +245,10 @@ class Store:
                 order by {LAST_CHANGED_FIRST}"""
             last_id = first_id(connection, query, ())
             if last_id is None:
-                next_step = "The chat saves what you send, and so does `lmchat ask --save`."
-                raise SessionNotFound("There are no saved sessions.", next_step=next_step)
+                raise SessionNotFound(
+                    "There are no saved sessions.",
+                    next_step="The chat saves what you send, and so does `lmchat ask --save`.",
+                )
             return last_id
         if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
             raise SessionNotFound(

@@ -57,8 +57,9 @@ class FunctionTool:
         own_schema = definitions.pop(schema["$ref"].rpartition("/")[2])  # of "#/$defs/NAME"
         if definitions:
             own_schema["$defs"] = definitions
-        description = inspect.getdoc(function) or ""
-        self.tool = Tool(name=name, description=description, input_schema=own_schema)
+        self.tool = Tool(
+            name=name, description=inspect.getdoc(function) or "", input_schema=own_schema
+        )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Run the function in a thread; the result is a string as it is, or else JSON.

@@ -90,7 +90,7 @@ class McpServers:
         self.log_file = log_file
         self._log_fd: int | None = None  # of the log, since the first program started
         self._opening_log = asyncio.Lock()
-        self._environ = environ
+        self.environ = environ
         self.check_address = check_address
         self.credentials = credentials
         self.ask_user: AskUser | None = None  # set by a front end that can ask; else all is refused
@@ -160,27 +160,21 @@ class McpServers:
                     self.log_file = None  # tools do without
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
-        command, folder = start_of(settings, self._folder, self._environ)
-        environment = needed_environment(self._environ) | dict(settings.env or {})
+        command, folder = start_of(settings, self._folder, self.environ)
         return await ServerProgram.start(
-            settings.name, command, environment=environment, folder=folder, log_fd=self._log_fd
+            settings.name,
+            command,
+            environment=needed_environment(self.environ) | dict(settings.env or {}),
+            folder=folder,
+            log_fd=self._log_fd,
         )
-
-    def expanded(self, settings: McpSettings) -> McpSettings:
-        """Put in the values of variables; raises `LMChatError` if one is missing."""
-        return expanded(settings, self._environ, partial(refuse_missing, settings.name, "tools"))
-
-    def headers(self, settings: McpSettings) -> dict[str, str]:
-        """Raises `LMChatError` if the address is not allowed, or a value is invalid."""
-        self.check_address(settings.url)
-        return checked_headers(settings.name, "tools", settings.headers or {})
 
     def secrets_of(self, settings: McpSettings) -> set[str]:
         """Return the values that a server gets, which errors may repeat."""
-        own = set(variables_in(settings)) - needed_environment(self._environ).keys()
+        own = set(variables_in(settings)) - needed_environment(self.environ).keys()
         values = (settings.env or {}).values()
         written = [text for text in values if len(text) >= _KEY_CHARS and "${" not in text]
-        return {*written, *(self._environ.get(name, "") for name in own)}
+        return {*written, *(self.environ.get(name, "") for name in own)}
 
 
 class _McpServer:
@@ -284,8 +278,11 @@ class _McpServer:
                 self.end()
             return ToolResult(text=words, is_error=True)
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
-        images = {name: image_bytes(data) for name, data in result.meta["images"].items()}
-        return ToolResult(text=cut_result(text), is_error=result.is_error, images=images)
+        return ToolResult(
+            text=cut_result(text),
+            is_error=result.is_error,
+            images={name: image_bytes(data) for name, data in result.meta["images"].items()},
+        )
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""
@@ -447,12 +444,15 @@ class _McpServer:
 
         async with AsyncExitStack() as opened:
             self._program = self._http = None
-            owner = self._owner
-            settings = owner.expanded(self.settings)
+            owner, name = self._owner, self.settings.name
+            settings = expanded(
+                self.settings, owner.environ, partial(refuse_missing, name, "tools")
+            )
             if settings.url:
+                owner.check_address(settings.url)
                 self._http = ServerOverHttp(
                     settings,
-                    owner.headers(settings),
+                    checked_headers(name, "tools", settings.headers or {}),
                     secrets=owner.secrets_of(self.settings),
                     credentials=owner.credentials,
                     check_address=owner.check_address,

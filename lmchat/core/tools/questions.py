@@ -31,10 +31,11 @@ class ServerQuestion(Struct, frozen=True, kw_only=True):
         if not self.url:
             return [self.text]
         if "@" in urlsplit(self.url).netloc:
-            message = (
-                "The address of the sign-in has a user name, which can look like another host."
+            raise LMChatError(
+                "The address of the sign-in has a user name, which can look like another host.",
+                next_step="Tell the author of the server.",
+                kind="auth",
             )
-            raise LMChatError(message, next_step="Tell the author of the server.", kind="auth")
         address, half = marked_line(self.url), _ADDRESS_CHARS // 2
         if len(address) > _ADDRESS_CHARS:
             address = SafeText(f"{address[:half]}…{address[-half:]}")

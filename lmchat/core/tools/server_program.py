@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from msgspec import Struct
+
 from lmchat.base.errors import LMChatError
 from lmchat.base.files.disk import expanded_path
 from lmchat.base.processes.child import ChildProcess
@@ -36,24 +38,16 @@ _BELOW_REASON = re.compile(
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
 
 
-class ServerProgram:
+class ServerProgram(Struct, eq=False):
     """A program that has started; `end` ends it."""
 
-    def __init__(
-        self,
-        name: str,
-        child: ChildProcess,
-        *,
-        last_errors: bytearray,
-        copying: Thread,
-    ) -> None:
-        self._name = name  # of the server
-        self._child = child
-        self._last_errors = last_errors
-        self._stray_line = b""  # the last on stdout that is no message
-        # ids of the requests that wait for an answer, and None for each notification behind them
-        self._unanswered: list[Any] = []
-        self._copying = copying
+    _name: str  # of the server
+    _child: ChildProcess
+    _last_errors: bytearray
+    _copying: Thread
+    _stray_line: bytes = b""  # the last on stdout that is no message
+    # ids of the requests that wait for an answer, and None for each notification behind them
+    _unanswered: list[Any] = []
 
     @classmethod
     async def start(
@@ -81,7 +75,7 @@ class ServerProgram:
             )
         finally:
             os.close(sink)
-        return cls(name, child, last_errors=last_errors, copying=copying)
+        return cls(name, child, last_errors, copying)
 
     @property
     def exit_code(self) -> int | None:
@@ -128,8 +122,11 @@ class ServerProgram:
             pass
         except ValueError:  # from `read_line`: the line is too long
             limit = f"{_MESSAGE_BYTES // 2**20} MB"
-            text = f"The server {self._name} sent a message of more than {limit}."
-            raise LMChatError(text, next_step="Correct it.", kind="tools") from None
+            raise LMChatError(
+                f"The server {self._name} sent a message of more than {limit}.",
+                next_step="Correct it.",
+                kind="tools",
+            ) from None
         finally:
             on_end()
             incoming_sender.close()
@@ -154,8 +151,9 @@ class ServerProgram:
             asked = [one for one in waiting if one is not None and number in (one, str(one))]
             if not asked:
                 return []
-            error = ErrorData(code=PARSE_ERROR, message=NOT_MCP)
-            message = JSONRPCError(jsonrpc="2.0", id=asked[0], error=error)
+            message = JSONRPCError(
+                jsonrpc="2.0", id=asked[0], error=ErrorData(code=PARSE_ERROR, message=NOT_MCP)
+            )
         if not isinstance(message, JSONRPCError | JSONRPCResponse):
             return [message]
         if message.id is not None:

@@ -214,11 +214,16 @@ class SignIn(Auth):
             with suppress(EndpointNotAllowed):
                 self._check_address(endpoint.url)
                 return
-        text = f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too."
-        question = ServerQuestion(title=f"Connect to {safe_line(endpoint.netloc)}?", text=text)
+        question = ServerQuestion(
+            title=f"Connect to {safe_line(endpoint.netloc)}?",
+            text=f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too.",
+        )
         if not await self._ask(question):
-            message = f"{self._name} signs in at {endpoint.origin}, which is not allowed."
-            raise LMChatError(message, next_step=next_step, kind="auth")
+            raise LMChatError(
+                f"{self._name} signs in at {endpoint.origin}, which is not allowed.",
+                next_step=next_step,
+                kind="auth",
+            )
         self._saved.origins.add(endpoint.origin)
 
     async def _note_address(self, address: str) -> None:
@@ -233,10 +238,10 @@ class SignIn(Auth):
                 partial(_receive, answer, state), "127.0.0.1", self._port, limit=_HEAD_BYTES
             )
         except OSError as error:
-            message = (
-                f"Port {self._port} of this machine, to which {self._name} answers, is in use."
-            )
-            raise LMChatError(message, next_step="Close what uses it, then try again.") from error
+            raise LMChatError(
+                f"Port {self._port} of this machine, to which {self._name} answers, is in use.",
+                next_step="Close what uses it, then try again.",
+            ) from error
         question = ServerQuestion(
             title=f"Sign in to {self._name}?",
             text=f"The tool server {self._name} wants you to sign in with your browser.",

@@ -138,7 +138,7 @@ class SessionView:
         self._log.calls.set_states(
             session.running_calls,
             asked_id=session.question.message.message_id if session.question else "",
-            told=session.turn.told if session.turn else {},
+            told=session.turn.told,
             now_s=self._ui.workspace.clock(),
         )
 

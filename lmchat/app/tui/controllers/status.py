@@ -96,7 +96,7 @@ class StatusDisplay:
         stats = session.stats
         if stats is not None and stats.is_running:
             hint = ""
-            if session.turn is not None and session.turn.can_answer_now:
+            if session.turn.can_answer_now:
                 # that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its stats in place

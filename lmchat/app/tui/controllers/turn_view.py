@@ -27,7 +27,6 @@ from lmchat.core.chat.events import (
     TurnListener,
     TurnStarted,
 )
-from lmchat.core.chat.followers import NOT_THINKING
 from lmchat.core.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.core.chat.session import OpenSession, TurnEnded
 from lmchat.core.chat.toolbox import ToolQuestion
@@ -156,9 +155,7 @@ class TurnView(TurnListener):
         return is_stopping
 
     def answer_now(self) -> None:
-        turn = self._chat.active.turn
-        refusal = turn.answer_now() if turn is not None else NOT_THINKING
-        if refusal:
+        if refusal := self._chat.active.turn.answer_now():
             self._ui.notify(refusal)
         else:
             self._ui.take_back(self._key_notice)
@@ -387,12 +384,12 @@ class TurnView(TurnListener):
 
     def _show_repetition(self, session: OpenSession, repetition: Repetition) -> None:
         """The keys act on the session that is shown."""
-        text, turn = repetition.text, session.turn
+        text = repetition.text
         key_name = self._ui.key_name
         if session is not self._chat.active:
             text = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {text}"
             way_out = "Open its session to stop it."
-        elif repetition.is_thought and turn is not None and turn.can_answer_now and key_name("now"):
+        elif repetition.is_thought and session.turn.can_answer_now and key_name("now"):
             way_out = f"{key_name('now')} answers now."
         else:
             way_out = f"{key_name('stop')} stops it."
@@ -419,7 +416,7 @@ class TurnView(TurnListener):
                 self._log.replace(message)
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
-            if session.turn is None or session.turn.message is None:  # no answer has started
+            if session.turn.message is None:  # no answer has started
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from lmchat.base.safe_text import line_without_controls
 from lmchat.core.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Role,
     ToolCallPart,
@@ -83,24 +84,23 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
 def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> MessageEntry:
     """`ids_with_results` are from `entries`."""
-    speaker = _SPEAKERS[message.role]
+    speaker, stats = _SPEAKERS[message.role], message.stats or AnswerStats()
     if message.role is Role.ASSISTANT and message.model:
         speaker = line_without_controls(message.model)
-    if message.stats is not None and message.stats.is_edited:
+    if stats.is_edited:
         speaker = f"{speaker} (edited)"
     time = message.created_at.astimezone()
-    thought_ms = message.stats.reasoning_ms if message.stats else None
     thought_heading = "Thought"
-    if thought_ms is not None:
-        thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
+    if stats.reasoning_ms is not None:
+        thought_heading = f"Thought for {stats.reasoning_ms / 1e3:.1f} s"
     failure = message.failure
     state, reason = _STATES.get(message.state, ""), ""  # empty for a complete message
     if failure is not None:
         reason = line_without_controls(f"{failure.message} {failure.hint}")
-    elif not state and message.stats is not None and message.stats.is_prompt_cut:
+    elif not state and stats.is_prompt_cut:
         state, reason = "Prompt cut", "The server has left out a part of the prompt."
-    elif not state and message.stats is not None and message.stats.is_cut:
-        limit = message.stats.limit or "token limit of the server reached"
+    elif not state and stats.is_cut:
+        limit = stats.limit or "token limit of the server reached"
         state, reason = "Cut short", f"{limit.capitalize()}."
     has_shown_calls = is_tool_run(message) or message.message_id in ids_with_results
     return MessageEntry(

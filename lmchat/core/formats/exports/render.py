@@ -32,9 +32,10 @@ def form_of(path: Path) -> str:
     form = _BY_SUFFIX.get(path.suffix.lower())
     if form is None:
         suffix = safe_line(path.suffix, limit=20)
-        message = f"Sessions cannot be exported as {suffix}; use .{', .'.join(EXPORT_FORMATS)}."
-        next_step = "For another ending, choose the format with: lmchat export --format FORMAT"
-        raise WrongUse(message, next_step=next_step)
+        raise WrongUse(
+            f"Sessions cannot be exported as {suffix}; use .{', .'.join(EXPORT_FORMATS)}.",
+            next_step="For another ending, choose the format with: lmchat export --format FORMAT",
+        )
     return form
 
 

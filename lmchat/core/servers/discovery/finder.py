@@ -161,8 +161,10 @@ class ServerFinder:
         """
         server = next((one for one in self.servers if one.endpoint == model.endpoint), None)
         if server is None:  # a request has failed since
-            message = f"No server of the last look has {safe_line(model.model_id)}."
-            raise WrongUse(message, next_step="Ask for its models again.")
+            raise WrongUse(
+                f"No server of the last look has {safe_line(model.model_id)}.",
+                next_step="Ask for its models again.",
+            )
 
         def find(name: str) -> ModelInfo:
             target = self.choice_on(server, name).target

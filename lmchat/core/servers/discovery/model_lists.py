@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,19 +15,12 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.base.files.disk import (
-    OPEN_FLAGS,
-    OWNER_ONLY,
-    ensure_folder,
-    read_plain,
-    write_atomically,
-)
-from lmchat.base.files.locks import try_lock
+from lmchat.base.files.disk import ensure_folder, read_plain, write_atomically
+from lmchat.base.files.locks import one_process
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo, ModelList
 from lmchat.core.servers.target import Target
 
-_TRY_EVERY_S = 0.1
 _LOAD_S = 600.0  # that another process may take, until this one loads the model all the same
 _logger = logging.getLogger(__name__)
 
@@ -119,24 +111,14 @@ class ModelLists:
 
     @asynccontextmanager
     async def one_load(self, model: ModelInfo) -> AsyncIterator[None]:
-        """Let no other process load this model at its server meanwhile.
-
-        Without locks, or in a folder that cannot be written, nothing waits.
-        """
+        """Let no other process load this model at its server meanwhile."""
         if self._file is None:
             yield
             return
         name = sha256(f"{model.endpoint.netloc} {model.model_id}".encode()).hexdigest()[:16]
-        with ExitStack() as stack:
-            with suppress(OSError, TimeoutError):
-                await asyncio.to_thread(ensure_folder, self._file.parent)
-                file = self._file.with_name(f"load-{name}.lock")
-                flags = os.O_RDWR | os.O_CREAT | OPEN_FLAGS
-                descriptor = await asyncio.to_thread(os.open, file, flags, OWNER_ONLY)
-                stack.callback(os.close, descriptor)
-                async with asyncio.timeout(_LOAD_S):
-                    while not try_lock(descriptor):  # noqa: ASYNC110 - of another process
-                        await asyncio.sleep(_TRY_EVERY_S)
+        with suppress(OSError):
+            await asyncio.to_thread(ensure_folder, self._file.parent)
+        async with one_process(self._file.with_name(f"load-{name}.lock"), _LOAD_S):
             yield
 
     def load(

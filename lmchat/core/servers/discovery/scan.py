@@ -32,7 +32,7 @@ from lmchat.core.servers.discovery.status import (
     ServerStatus,
     reason_of_models,
 )
-from lmchat.core.servers.endpoint import Endpoint, origin_of
+from lmchat.core.servers.endpoint import Endpoint, loopback, origin_of
 from lmchat.core.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.core.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.core.servers.products.product import LIST, Product
@@ -73,11 +73,8 @@ class Scanner:
         settings = access.settings
         urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
         access.named.update(map(origin_of, urls))
-        self._remembered: Sequence[Endpoint] = ()
-
-    def scan_also(self, remembered: Sequence[Endpoint]) -> None:
-        """Let each scan probe these, too: those of environment variables and earlier runs."""
-        self._remembered = remembered
+        self.remembered: Sequence[Endpoint] = ()
+        """Each scan probes these, too: those of environment variables and earlier runs."""
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
         """Ask all addresses at once; return what to show, best first.
@@ -115,14 +112,14 @@ class Scanner:
             )
             candidates += [
                 Candidate(
-                    endpoint=product.place.endpoint_at(port),
+                    endpoint=replace(loopback(port), path=product.place.path),
                     expected=product,
                     is_usual=True,
                     is_offered=product.place.is_offered or is_installed,
                 )
                 for port in filter(None, (product.place.last_port(), *product.place.ports))
             ]
-        candidates += map(self._candidate, self._remembered)
+        candidates += map(self._candidate, self.remembered)
         by_address: dict[str, Candidate] = {}
         for candidate in candidates:
             by_address.setdefault(candidate.endpoint.netloc, candidate)
@@ -225,7 +222,7 @@ class Scanner:
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             # `RequestInvalid`: the key has characters that no header can hold
-            reason = _reason_of(caught, api, _location(api), is_usual=candidate.is_usual)
+            reason = _reason_of(caught, api, is_usual=candidate.is_usual)
             detail = caught.message
             # a step has no full stop, unless it has several sentences
             next_step = (
@@ -292,8 +289,12 @@ class Scanner:
         One of an earlier run counts if it is younger than `_CACHED_LIST_S`. Raises
         `ServerUnavailable` if the server does not answer in time.
         """
-        max_age_s = None if api.memory.is_recognised else _CACHED_LIST_S
-        models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
+        models = (
+            self._lists.models_of(
+                api.endpoint, max_age_s=None if api.memory.is_recognised else _CACHED_LIST_S
+            )
+            or ()
+        )
         if not models or api.memory.wants_list:
             return ()
         product = product_named(models[0].product)
@@ -371,7 +372,7 @@ def _location(api: ServerApi) -> str:
     return ""
 
 
-def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: bool) -> str:
+def _reason_of(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
     """Return a reason that suits another program while no product is identified."""
     reply, may_be_other = api.refused_reply, not api.is_identified
     has_ended = error.kind == "dropped" and api.memory.is_recognised
@@ -386,7 +387,7 @@ def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: b
         if may_be_other and scheme.lower().startswith("basic"):
             return "password"
         return "key_rejected" if api.refusal_context.key else "auth"
-    if location and not is_usual:
+    if not is_usual and (location := _location(api)):
         return "slash" if location == f"{api.url(LIST)}/" else "moved"
     is_foreign = error.kind in _FOREIGN_KINDS or (reply is not None and reply.is_unknown_path)
     # one that forbids the request may be a model server, but for a web page

@@ -401,19 +401,15 @@ class KeySource(Protocol):
 
     def known_key(self, endpoint: Endpoint) -> str:
         """Return it without asking the user."""
-        ...
 
     async def key_for(self, endpoint: Endpoint) -> str:
         """The user may be asked for a password."""
-        ...
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent, and the next step; else ""."""
-        ...
 
     def take_fault(self, endpoint: Endpoint) -> str:
         """Return why a key could not be had, the first time only; else ""."""
-        ...
 
 
 class OneKey:

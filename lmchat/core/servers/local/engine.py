@@ -378,9 +378,10 @@ class Engine:
             reason = await self.crash_error(_EXIT_WAIT_S)
             if reason is None:
                 raise
-            next_step = f"{reason.next_step} {_STARTS_AGAIN}"
             raise StreamInterrupted(
-                reason.message, next_step=next_step, details=reason.details
+                reason.message,
+                next_step=f"{reason.next_step} {_STARTS_AGAIN}",
+                details=reason.details,
             ) from error
 
 

@@ -252,8 +252,7 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
         )
     next_step = "`lmchat models --local` lists the model files."
     if name_or_path.lower().endswith(_SUFFIX):
-        problem = f"{path} does not exist, or cannot be read."
-        raise WrongUse(problem, next_step=next_step)
+        raise WrongUse(f"{path} does not exist, or cannot be read.", next_step=next_step)
     suggestion = closest_word(name_or_path, tuple(model.name for model in models))
     if suggestion:
         next_step = f"Did you mean {suggestion}?"

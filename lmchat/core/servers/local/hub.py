@@ -97,8 +97,10 @@ class Hub:
         try:
             self._origin = _endpoint_of(self._address).origin
         except EndpointNotAllowed as error:
-            next_step = f"Set it to an address such as {_ADDRESS}, or unset it."
-            raise WrongUse(f"HF_ENDPOINT: {error.message}", next_step=next_step) from None
+            raise WrongUse(
+                f"HF_ENDPOINT: {error.message}",
+                next_step=f"Set it to an address such as {_ADDRESS}, or unset it.",
+            ) from None
 
     async def find(self, name: str) -> tuple[HubFile, ...]:
         """Return the model of `USER/REPO[:QUANT|FILE]`: its parts, mostly one.
@@ -308,8 +310,11 @@ def _network_errors(endpoint: Endpoint) -> Iterator[None]:
         with errors_as_unavailable(endpoint):
             yield
     except ServerUnavailable as error:
-        next_step = error.next_step if error.kind == "certificate" else _TRY_AGAIN
-        raise EngineUnavailable(error.message, next_step=next_step, kind="fetch") from error
+        raise EngineUnavailable(
+            error.message,
+            next_step=error.next_step if error.kind == "certificate" else _TRY_AGAIN,
+            kind="fetch",
+        ) from error
 
 
 def _endpoint_of(url: str) -> Endpoint:

@@ -200,10 +200,9 @@ def koboldcpp_record(model: ModelInfo, _: JsonObject) -> ModelInfo:
 def lmchat_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     abilities = record.get("capabilities")
     kind = str_or_empty(record.get("type"))
-    state = _STATES.get(str_or_empty(record.get("state")), model.state)
     return replace(
         model,
-        state=state,
+        state=_STATES.get(str_or_empty(record.get("state")), model.state),
         kind="" if kind == "llm" else kind,
         context_loaded=count_or_none(record.get("context_loaded")),
         context_max=count_or_none(record.get("context_max")),

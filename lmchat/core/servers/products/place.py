@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.base.json_values import JsonObject, str_or_empty
-from lmchat.core.servers.endpoint import Endpoint, loopback
+from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.http.reply import Reply
 
 
@@ -77,9 +76,6 @@ class Place(Struct, frozen=True, kw_only=True):
     """Reads an environment variable of the product; None if it is not usable."""
     last_port: Callable[[], int | None] = lambda: None
     """Used last on this machine, by a file of it; may block."""
-
-    def endpoint_at(self, port: int) -> Endpoint:
-        return replace(loopback(port), path=self.path)
 
 
 class LocalProgram(Struct, frozen=True, kw_only=True):

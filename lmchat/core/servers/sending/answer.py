@@ -98,6 +98,7 @@ async def answer(
     except ServerRejected as error:
         if error.kind in ("context_overflow", "too_large"):
             window = ", or load the model with a larger context window"
-            otherwise = window if error.kind == "context_overflow" else ""
-            error.next_step = largest_part(prepared.request, otherwise=otherwise)
+            error.next_step = largest_part(
+                prepared.request, otherwise=window if error.kind == "context_overflow" else ""
+            )
         raise

@@ -128,9 +128,12 @@ class Forwarding(Struct, kw_only=True):
                 )
                 self._refused.append(refused)
                 raise error
-            is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
             self._reader = _ReplyReader(
-                self.request, exchange, idle_timeout, context, is_stream=is_stream
+                self.request,
+                exchange,
+                idle_timeout,
+                context,
+                is_stream=headers.get("content-type", "").lower().startswith("text/event-stream"),
             )
             chunks = self._chunks(response, idle_timeout, self._reader)
             attempt.push_async_callback(chunks.aclose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
 
@@ -189,8 +189,11 @@ class PreparedRequest(Struct, kw_only=True):
             self.is_whole = True
             return []
         body = self.json()
-        fields = {name: value for name, value in self._extra_fields.items() if name in body}
-        refused = Refused(error=error, body=body, fields=fields)
+        refused = Refused(
+            error=error,
+            body=body,
+            fields={name: value for name, value in self._extra_fields.items() if name in body},
+        )
         form = self.request_format
         for lesson in lessons_of(refused):
             if lesson is SEND_AGAIN:
@@ -213,8 +216,10 @@ class PreparedRequest(Struct, kw_only=True):
 
     def _notes(self, error: ServerRejected, lesson: Lesson, before: RequestFormat) -> list[str]:
         form, output = self.request_format, self.request.output
-        lost = ", ".join(sorted(name for name, _ in form.dropped - before.dropped))
-        note = lesson.note.format(lost=lost, json=json_words(output, form.json_mode(output)))
+        note = lesson.note.format(
+            lost=", ".join(sorted(name for name, _ in form.dropped - before.dropped)),
+            json=json_words(output, form.json_mode(output)),
+        )
         return [f"{error.message.rstrip('.')}. {note}"] if note else []
 
     def _name_system_prompt(self, error: ServerRejected) -> None:
@@ -226,12 +231,11 @@ class PreparedRequest(Struct, kw_only=True):
             error.next_step = _NO_SYSTEM_STEP
 
 
-class RequestPreparer:
+class RequestPreparer(Struct, eq=False):
     """Preparer of requests; remembers the request format of each model."""
 
-    def __init__(self, lists: ModelLists, memory_of: Callable[[Target], ModelMemory]) -> None:
-        self._lists = lists
-        self._memory_of = memory_of
+    _lists: ModelLists
+    _memory_of: Callable[[Target], ModelMemory]
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Use the format that the model took last, else that of the product."""
@@ -260,16 +264,12 @@ class RequestPreparer:
             request_format = replace(request_format, dropped=dropped, tool_refusals=refusals)
         prepared.memory.request_format = request_format
 
-    def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
-        """Return a note for each option that is not sent, once for each model; always for tools."""
+    def take_new_notes(self, prepared: PreparedRequest) -> Iterator[str]:
+        """Yield a note for each option that is not sent, once for each model; always for tools."""
         noted = prepared.memory.noted
-        new_notes: list[str] = []
         if prepared.has_lost_tools:
-            new_notes.append(
-                f"{prepared.product.subject} has refused the tools twice. They are not sent."
-            )
+            yield f"{prepared.product.subject} has refused the tools twice. They are not sent."
         for name, note in prepared.option_notes.items():
             if name not in noted:
                 noted.add(name)
-                new_notes.append(note)
-        return new_notes
+                yield note

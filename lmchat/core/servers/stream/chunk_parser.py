@@ -167,9 +167,13 @@ class ChunkParser:
         """Read what is not of a choice."""
         if not self._has_model_name and (model := str_or_empty(chunk.get("model"))):
             self._has_model_name = True
-            build = str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS]
-            answer_id = str_or_empty(chunk.get("id"))[:MAX_NAME_CHARS]
-            self._post(ModelNamed(model=model[:MAX_NAME_CHARS], build=build, answer_id=answer_id))
+            self._post(
+                ModelNamed(
+                    model=model[:MAX_NAME_CHARS],
+                    build=str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS],
+                    answer_id=str_or_empty(chunk.get("id"))[:MAX_NAME_CHARS],
+                )
+            )
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
         if may_have_usage:
@@ -233,8 +237,11 @@ class ChunkParser:
         has_other_fault = end.failure is not None or has_lost_call or network_error
         is_unread = (self._has_unread or self._is_unknown) and not self.has_posted_token
         if is_unread and not has_other_fault:
-            message = "The server answers in a form that lmchat does not read."
-            raise ServerRejected(message, kind="unsupported", next_step=STEPS["unsupported"])
+            raise ServerRejected(
+                "The server answers in a form that lmchat does not read.",
+                kind="unsupported",
+                next_step=STEPS["unsupported"],
+            )
         if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
             return StreamFinished(reason=end.reason)
         if end.failure is not None and not has_lost_call:

@@ -53,6 +53,7 @@ class LogprobReader:
             token = read_token(entry)
             if token is None:
                 continue
+            listed = dicts_in(entry.get("top_logprobs"))
             text = token.token if self._text.startswith(token.token) else ""
             self._text = self._text[len(text) :]
             tokens.append(
@@ -61,19 +62,14 @@ class LogprobReader:
                     logprob=token.logprob,
                     text=text,
                     is_thought=self._is_thought,
-                    top=read_alternatives(entry),
+                    # without empty ones, such as the end of the answer
+                    top=tuple(filter(None, map(read_token, listed[:MAX_ALTERNATIVES]))),
                 )
             )
         if tokens:
             tokens[-1] = replace(tokens[-1], text=tokens[-1].text + self._text)
             self._text = ""
         return tuple(tokens)
-
-
-def read_alternatives(entry: JsonObject) -> tuple[Alternative, ...]:
-    """Leave out empty tokens, such as the end of the answer."""
-    listed = dicts_in(entry.get("top_logprobs"))[:MAX_ALTERNATIVES]
-    return tuple(filter(None, map(read_token, listed)))
 
 
 def read_token(entry: JsonObject) -> Alternative | None:

@@ -22,7 +22,6 @@ from lmchat.core.servers.stream.timeouts import IdleTimeout
 from lmchat.core.servers.wire.refusals import (
     RefusalContext,
     not_an_llm_error,
-    overflow_error,
     refusal,
     refusal_in_stream,
 )
@@ -110,7 +109,8 @@ async def read_answer(
             raise refusal_in_stream({"code": end.reason}, context)
         tokens = chunks.usage.prompt_tokens if chunks.usage is not None else None
         if window and tokens is not None and tokens >= window:
-            raise overflow_error(window, context)
+            full = {"code": "context_length_exceeded", "n_ctx": window}
+            raise refusal_in_stream(full, context)
     return finished
 
 

@@ -123,9 +123,11 @@ def refusal(
 
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
-    message = f"This is not a model server: {reason}"
     return ServerRejected(
-        message, kind="not_an_llm", next_step=STEPS["not_an_llm"], details=details
+        f"This is not a model server: {reason}",
+        kind="not_an_llm",
+        next_step=STEPS["not_an_llm"],
+        details=details,
     )
 
 
@@ -146,11 +148,6 @@ def _code_as_status(body: ErrorBody) -> int:
     """Return 0 if it is none."""
     is_status = body.code.isdecimal() and len(body.code) == _STATUS_DIGITS
     return int(body.code) if is_status else 0
-
-
-def overflow_error(window: int, context: RefusalContext) -> ServerRejected:
-    """Return the error for a prompt that was taken, although it fills the window."""
-    return refusal_in_stream({"code": "context_length_exceeded", "n_ctx": window}, context)
 
 
 def _error(
