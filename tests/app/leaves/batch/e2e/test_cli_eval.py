@@ -143,15 +143,10 @@ def test_answers_in_a_file_are_not_asked_for_again_but_checked_again(cli, server
     assert len(server.seen(CHAT)) == 3
     other = HI.replace("Hi", "Ho")
     assert "belongs to another run" in cli("eval", cases(other), *words).stderr
-    evaluated(cli, cases(other), *words, "--force", code=1)
-    assert len(server.seen(CHAT)) == 5
-    more = '[[case]]\nname = "new"\nprompt = "Ha"\nexpect = "ha"\n' + other
+    more = stricter + '[[case]]\nname = "new"\nprompt = "Ha"\nexpect = "ha"\n'
     found = evaluated(cli, cases(more), "-m", "small", *words, code=1)
-    assert len(server.seen(CHAT)) == 5 + 4 + 2  # two cases of another model, and a new case
-    passed = {(row["model"], row["name"]): row["passed"] for row in found["cases"]}
-    assert passed == {
-        (model, name): name == "new" for model in ("tiny", "small") for name in ("new", "case 2")
-    }
+    assert len(server.seen(CHAT)) == 3 + 4 + 2  # two cases of another model, and a new case
+    assert sum(row["passed"] for row in found["cases"]) == 4
 
 
 _CASE = '[[case]]\nprompt = "a"\n'
