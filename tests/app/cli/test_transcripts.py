@@ -23,13 +23,18 @@ pytestmark = pytest.mark.posix  # the names of files have slashes
 Cli = Inside
 
 FOLDER = Path(__file__).parent / "transcripts"
+LEAVES = ("batch", "imports", "plain")  # the files with stories of these
 STORIES = {
-    title: story.strip("\n").splitlines()
+    title: (file.stem, story.strip("\n").splitlines())
     for file in sorted(FOLDER.iterdir())
     for title, story in re.findall(
         r"^# (.*)\n((?:(?!# ).*\n)*)", file.read_text(encoding="utf-8"), re.MULTILINE
     )
 }
+CASES = [
+    pytest.param(lines, id=title, marks=[pytest.mark.leaf(name)] if name in LEAVES else ())
+    for title, (name, lines) in STORIES.items()
+]
 
 
 class Shell:
@@ -53,9 +58,9 @@ class Shell:
         return bool(found)
 
 
-@pytest.mark.parametrize("title", STORIES)
-def test_a_story_of_commands_prints_what_its_transcript_has(cli, server, title):
-    shell, lines = Shell(cli), STORIES[title]
+@pytest.mark.parametrize("lines", CASES)
+def test_a_story_of_commands_prints_what_its_transcript_has(cli, server, lines):
+    shell = Shell(cli)
     cli.cwd = cli.home
     while lines:
         head, *lines = lines
