@@ -318,6 +318,8 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     assert json.loads(called.stdout)["env"]["WIKI_KEY"] == "s3cret"
     assert missing in alone("tools", "call", "wiki/environment").stderr
     assert "s3cret" not in done.stderr + text + alone("config", "show").stdout
+    again = alone("tools", "add", *words, WIKI_KEY="a")
+    assert (again.returncode, "has a server of this name" in again.stderr) == (1, True)
     assert alone("tools", "remove", "wiki").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2

@@ -8,8 +8,9 @@ import math
 import pytest
 
 from tests.support.programs import Inside
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, ollama
-from tests.support.scripted_server import DONE, Seen, delta, finish, sse, usage
+from tests.support.scripted_server import DONE, Gate, Seen, delta, finish, sse, usage
 
 Cli = Inside
 
@@ -44,6 +45,17 @@ def llama(server, cli):
     llama_cpp(server)
     server.on(CHAT, play)
     return cli
+
+
+def test_at_a_terminal_it_shows_what_it_waits_for(llama, server):
+    started = Gate()
+    server.on(CHAT, first_token(delta("A"), {"A": 0.9}, started), *server._routes[CHAT])
+    argv = llama.argv("decide", QUESTION)
+    with PtyProgram(argv, home=llama.home, size=(80, 10)) as program:
+        program.wait_for("lmchat: waiting …")
+        started.open()
+        program.wait_exit()
+        assert "…" not in program.text
 
 
 def test_the_means_over_all_turned_options_decide(llama, server):

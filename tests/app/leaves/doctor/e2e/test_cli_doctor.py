@@ -75,6 +75,13 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
     assert "sk-right" not in done.stdout
 
 
+def test_a_key_is_waited_for_that_a_command_prints(cli, server):
+    plain(server, "tiny", key="sk-right")
+    command = "sleep 0.5; echo sk-right"
+    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_cmd = "{command}"\n')
+    assert own(report(cli), cli)["verdict"] == "ok"
+
+
 def test_no_server_of_the_configuration_takes_the_place_of_the_one_that_was_named(cli, server):
     cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n')
     cli.url = "http://127.0.0.1:9"

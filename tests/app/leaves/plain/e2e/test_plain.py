@@ -17,7 +17,7 @@ from lmchat.core.config.settings import COMPACT_PROMPT
 from lmchat.core.storage.store import Store
 from tests.support.chats import fill_long
 from tests.support.lmchat_screen import PlainChat, configure, prompts_sent, stored, texts
-from tests.support.programs import PYTHON, Inside, write_tools
+from tests.support.programs import PYTHON, Inside, put_script, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain, router
 from tests.support.scripted_server import (
     DONE,
@@ -115,6 +115,10 @@ def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(start, server,
     talk.type("/edit\r", sees="You:\n/edit Others?")
     talk.type("\x7f please\r", sees="Four.\nYou:")
     assert texts(cli.home)[2:] == ["Others please", "Four."]
+    talk.type("/sessions\r", sees="1. “Which grow?”, 7 messages")
+    talk.wait_prompt()
+    talk.type("/sessions 1\r")
+    talk.wait_until(lambda: talk.text.count("\nOthers please\ntiny.gguf:") == 1, "its messages")
     talk.leave()
 
 
@@ -578,6 +582,9 @@ def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli,
     assert f"{gone} does not exist." in done.stderr
     assert done.stderr.count("A prompt was not sent, as the file before it could not be") == 2
     assert done.returncode != 0
+    put_script(tmp_path / "xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
+    cli("--plain", stdin="/paste\nWhat?", PATH=str(tmp_path), DISPLAY=":0")
+    assert "File clipboard.txt:\n```\nBeans.\n```" in prompts_sent(server)[-1]
     with_name = f"What is in @{soil}?"
     for done in (cli("--plain", stdin=with_name), cli("ask", with_name)):
         assert (done.returncode, f"{soil} is only named; " in done.stderr) == (0, True)
