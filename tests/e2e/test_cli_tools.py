@@ -20,7 +20,7 @@ from lmchat.app.leaves.doctor import checks
 from lmchat.core.config.credentials import Credentials
 from tests.support import mcp_server, programs
 from tests.support.oauth_server import OAuthServer
-from tests.support.programs import Inside, is_running, processes, wait_until, write_tools
+from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
@@ -234,6 +234,12 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
     assert list(state["allowed_tools"]) == ["python/add"]
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     assert "Not allowed" not in cli("ask", "--tools", "?").stderr
+    write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for("lmchat: python/add is not what you always allowed: ", 50)
+        program.type("\x04", sees="Done.")  # Ctrl+D is a no
+        assert program.wait_exit() == 0
 
 
 _PRINTING = """
