@@ -91,22 +91,6 @@ def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):
     assert messages[0]["content"][0]["type"] == "image_url"
 
 
-def test_the_texts_of_a_folder_or_a_pattern_are_sent_by_name(cli, server, tmp_path):
-    work = tmp_path / "work"
-    for name in ("src/b.py", "src/sub/c.py", "src/notes.txt"):
-        (work / name).parent.mkdir(exist_ok=True, parents=True)
-        (work / name).write_text(f"# {name}\n")
-    (work / "src/picture.py").write_bytes(image())
-    done = cli("ask", "-f", f"{work}/src/**/*.py", "What is it?")
-    assert done.stderr == (
-        f"lmchat: {work}/src/**/*.py: 2 files, 26 B, ~14 tokens; "
-        "1 skipped (not text, or too long).\n"
-    )
-    text = server.seen(CHAT)[0].json["messages"][-1]["content"]
-    heads = [line for line in text.splitlines() if line.startswith("File ")]
-    assert heads == [f"File {work}/src/{name}:" for name in ("b.py", "sub/c.py")]
-
-
 def test_files_that_fill_half_of_the_window_are_not_sent_without_consent(cli, server, tmp_path):
     llama_cpp(server, n_ctx=4096)
     (tmp_path / "long.md").write_text("word " * 2_500)

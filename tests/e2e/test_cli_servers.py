@@ -67,12 +67,10 @@ def test_a_gateway_that_answers_its_list_is_ok_without_a_choice_of_a_model(cli, 
     assert (value["status"], value["model"], value["model_loaded"]) == ("ok", "a", False)
 
 
-def test_health_keeps_its_form_where_an_address_or_the_configuration_is_refused(alone):
-    value = alone.json("health", "--endpoint", "http://example.com", code=2)
-    assert list(value) == _HEALTH
-    assert value["error"].startswith("Endpoint not allowed: Endpoint must be localhost")
+def test_health_keeps_its_form_where_the_configuration_is_refused(alone):
     alone.configure("nonsense = 1")
     value = alone.json("health", code=2)
+    assert list(value) == _HEALTH
     assert "config.toml, line 1: nonsense: unknown" in value["error"]
     assert value["orchestrator_ready"] is False
 
@@ -133,19 +131,6 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
     assert cli.json("models", "unload", thinking[1:].upper(), "--json")["state"] == "not loaded"
     assert states()[thinking] == "not loaded"
     assert cli("models", "unload", thinking).stdout == f"{thinking}: not loaded\n"
-
-
-def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):
-    cli("ask", "one")
-    cli("ask", "two")
-    server.on("POST /v1/chat/completions", json_reply({"error": {"message": "boom"}}, status=500))
-    cli("ask", "three")
-    value = cli.json("metrics", "--json")
-    names = ("totalRequests", "successfulRequests", "failedRequests")
-    assert [value[name] for name in names] == [3, 2, 1]
-    assert value["averageResponseTime"] > 0
-    assert cli.json("metrics", "reset") == {"message": "Metrics reset successfully"}
-    assert not any(cli.json("metrics").values())
 
 
 def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):

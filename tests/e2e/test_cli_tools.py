@@ -20,7 +20,7 @@ from lmchat.app.leaves.doctor import checks
 from lmchat.core.config.credentials import Credentials
 from tests.support import mcp_server, programs
 from tests.support.oauth_server import OAuthServer
-from tests.support.programs import Inside, is_running, processes, wait_until, write_tools
+from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
@@ -63,24 +63,10 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alo
     assert tool["schema"]["required"] == ["a"]
 
 
-def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_server(alone):
-    write_tools(alone)
+def test_a_call_prints_its_result_and_starts_no_other_server(alone):
     started = alone.folder / "started"
+    alone.folder.mkdir()
     alone.add_servers(files=_SCRIPTED, other={"command": "touch", "args": [str(started)]})
-    for words, code, out, err in (
-        (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (["files/fail"], 1, "", "files/fail failed: It went wrong\n"),
-        (["files/echo", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
-        (
-            ["files/ech", "{}"],
-            2,
-            "",
-            "There is no tool files/ech.\n`lmchat tools` lists the tools.",
-        ),
-    ):
-        done = alone("tools", "call", *words)
-        assert (done.returncode, done.stdout) == (code, out)
-        assert done.stderr.startswith(f"lmchat: {err}" if err else "")
     failed = alone.json("tools", "call", "files/fail", "--json", code=1)
     assert (failed["tool"], failed["state"]) == ("files/fail", "failed")
     assert failed["result"] == "It went wrong"
@@ -248,6 +234,12 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
     assert list(state["allowed_tools"]) == ["python/add"]
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     assert "Not allowed" not in cli("ask", "--tools", "?").stderr
+    write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for("lmchat: python/add is not what you always allowed: ", 50)
+        program.type("\x04", sees="Done.")  # Ctrl+D is a no
+        assert program.wait_exit() == 0
 
 
 _PRINTING = """
@@ -332,6 +324,8 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     assert json.loads(called.stdout)["env"]["WIKI_KEY"] == "s3cret"
     assert missing in alone("tools", "call", "wiki/environment").stderr
     assert "s3cret" not in done.stderr + text + alone("config", "show").stdout
+    again = alone("tools", "add", *words, WIKI_KEY="a")
+    assert (again.returncode, "has a server of this name" in again.stderr) == (1, True)
     assert alone("tools", "remove", "wiki").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2
@@ -340,39 +334,6 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     kept = alone("tools", "add", *words, WIKI_KEY="s3cret")
     assert (kept.returncode, written(alone)) == (2, commented)
     assert 'Paste among its servers: "wiki": {"command": ' in kept.stderr
-
-
-def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
-    file = tmp_path / "mcp.json"
-    file.write_text(json.dumps({"mcpServers": _SERVERS}), encoding="utf-8")
-    for words, code, said in (
-        (
-            ["x"],
-            2,
-            "The server x needs a command or an address.\nWrite: lmchat tools add x -- COMMAND",
-        ),
-        (["mcp.json"], 2, "lmchat tools add --from FILE"),
-        ([], 2, "needs a command or an address.\nWrite: lmchat tools add NAME -- COMMAND"),
-        (["x", "localhost:1/mcp"], 1, "Nothing answers at localhost:1."),
-        (["x", "ftp://a/b"], 1, "only http:// and https:// are supported"),
-        (["x", "http://me:s3cret@a/b"], 1, "addresses with a user name or password"),
-        (["a/b", "ls"], 1, 'a/b was not added: name: expected a name, not empty, without "/"'),
-        (["python", "ls"], 1, "and not python."),
-        (["x", "--", "no-such"], 1, "no-such is not in PATH."),
-        (["x", "--", "./no-such"], 1, "no-such does not exist."),
-        (["x", "--", sys.executable, "-c", "raise SystemExit('bad key')"], 1, "failed: bad key."),
-        (["x", "http://127.0.0.1:1/mcp"], 1, "Nothing answers at localhost:1."),
-        (["x", "http://192.0.2.1/mcp"], 2, "a question that needs a terminal.\nConfirm with --yes"),
-        (["--env", "K=s3cret", "x", "ls"], 2, "--env takes the name of a variable."),
-        (["--from", "missing.json"], 1, "missing.json does not exist.\nCheck the path.\n"),
-        (["--from", mcp_server.__file__], 1, "is not a file of MCP servers: "),
-        (["x", "--from", str(file)], 1, "mcp.json has no server x."),
-    ):
-        done = alone("tools", "add", *words)
-        assert (done.returncode, done.stdout) == (code, ""), words
-        assert said in done.stderr, words
-        assert "s3cret" not in done.stderr
-    assert not (alone.folder / "mcp.json").exists()
 
 
 def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(alone, tmp_path):

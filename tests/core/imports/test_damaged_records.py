@@ -82,17 +82,6 @@ def test_messages_before_the_hole_of_their_list_are_a_chat(tmp_path):
     assert told == "Record 3 is damaged: nothing from there on is imported."
 
 
-def test_values_in_a_row_end_at_a_broken_one_as_a_list_does(tmp_path):
-    path = tmp_path / "chats.json"
-    chats = [
-        json.dumps({"messages": [{"role": "user", "content": text}]}, indent=1) for text in "ab"
-    ]
-    path.write_text("\n".join([chats[0], "{,", chats[1]]), encoding="utf-8")
-    (session,), told = read_to_a_hole(path)
-    assert texts_of(session) == ["a"]
-    assert told == "Record 2 is damaged: nothing from there on is imported."
-
-
 def test_a_number_of_any_length_costs_nothing():
     chats = [[{"role": "user", "content": text, "n": 0}] for text in ("a", "b", "c")]
     text = json.dumps([{"messages": messages} for messages in chats])

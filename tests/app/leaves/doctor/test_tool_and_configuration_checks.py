@@ -35,3 +35,5 @@ def test_each_problem_of_the_configuration_is_a_row_and_a_missing_file_is_none()
     assert "does not exist" in config_findings(missing, [])[0].cause
     problems = [Problem(source="c.toml", reason=reason) for reason in ("is wrong", "is, too")]
     assert [row.grade for row in config_findings(missing, problems)] == [Grade.FAULT] * 2
+    noted = LoadedSettings(settings=Settings(), file=Path("c.toml"), notes=tuple(problems))
+    assert [row.grade for row in config_findings(noted, [])] == [Grade.WARNING] * 2
