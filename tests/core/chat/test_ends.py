@@ -45,10 +45,16 @@ class Row(NamedTuple):
     answer: tuple[AnswerState, str] | None = (COMPLETE, "")  # state and failure of the last one
     breaks_at: type | None = None  # the event that the front end cannot show
     stops_at: type | None = None
+    text: str = ""  # that is kept
 
 
 def send(chat: ChatTurns) -> None:
     chat.sessions.send(chat.session, PendingPrompt(draft="next"))
+
+
+def send_two(chat: ChatTurns) -> None:
+    send(chat)
+    chat.sessions.send(chat.session, PendingPrompt(draft="and then"))
 
 
 def compact(chat: ChatTurns) -> None:
@@ -86,6 +92,14 @@ ROWS = {
         INTERRUPTED,
         StreamInterrupted,
         answer=(INTERRUPTED, "The connection broke."),
+        text="Let",
+    ),
+    "broken off in a thought": Row(
+        send,
+        [ReasoningDelta(text="Hm."), BROKE],
+        INTERRUPTED,
+        StreamInterrupted,
+        answer=(INTERRUPTED, "The connection broke."),
     ),
     "a bug": Row(
         send,
@@ -94,17 +108,26 @@ ROWS = {
         LMChatError,
         answer=(FAILED, "lmchat had an internal error."),
     ),
+    "a bug after text": Row(
+        send,
+        [TEXT, KeyError("secret")],
+        INTERRUPTED,
+        LMChatError,
+        answer=(INTERRUPTED, "lmchat had an internal error."),
+        text="Let",
+    ),
     "stopped before an answer": Row(send, answer_steps("Kale."), STOPPED, stops_at=TurnEnded),
     "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerStarted),
-    "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta),
+    "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta, text="Let"),
     "front end raised": Row(
-        send,
+        send_two,
         HELD,
         FAILED,
         BrokenPipeError,
         is_raised=True,
         answer=(STOPPED, ""),
         breaks_at=TextDelta,
+        text="Let",
     ),
     "front end raised at the end": Row(
         send, answer_steps("Kale."), COMPLETE, BrokenPipeError, is_raised=True, breaks_at=TurnEnded
@@ -119,6 +142,7 @@ ROWS = {
 }
 
 
+@pytest.mark.rule("R-27")
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     row = ROWS[name]
@@ -157,6 +181,9 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     assert last is not None
     failure = last.failure.message if last.failure else ""
     assert (last.state, failure) == row.answer
+    assert not row.text or last.text == row.text
+    if row.act is send_two:
+        assert (chat.returned, chat.server.stopped) == (["and then"], 1)
     assert list(await chat.on_disk()) == list(chat.path)
     assert not chat.session.is_running
     chat.breaks_at = None

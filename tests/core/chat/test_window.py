@@ -85,21 +85,6 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     assert estimator.factor(chat.sessions.turn_options.target) == 1
 
 
-async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
-    chat = ChatTurns(
-        store,
-        UNCOUNTED,
-        UNCOUNTED,
-        [too_long(WINDOW)],
-        product="LM Studio",
-        window=WINDOW,
-        auto_truncate=False,
-    )
-    for text in (WORDS, "And now?", WORDS):
-        await chat.send(text)
-    assert len(chat.server.requests) == 3
-
-
 async def test_a_first_prompt_that_is_refused_leaves_no_session_and_no_title(store):
     chat = ChatTurns(store, window=100, system_prompt="Be kind.", auto_truncate=False)
     with pytest.raises(RequestInvalid, match="tokens") as refused:
