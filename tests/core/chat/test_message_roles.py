@@ -169,13 +169,6 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
     assert chat.notes == [], "it is not left out because of the window"
 
 
-async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
-    chat = ChatTurns(store)
-    chat.session.set_prefill("Because", chat.sessions.turn_options.target)
-    request = await chat.sessions.next_request(chat.session, Prompt(""))
-    assert [one.text for one in request.messages] == ["", "Because"]
-
-
 async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, store):
     await store.files.save(PIXEL)
     image = image_part()

@@ -71,11 +71,15 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
     chat.session.set_prefill("Ferns", chat.sessions.turn_options.target)
+    (*_, untyped, begun) = (await chat.sessions.next_request(chat.session, Prompt(""))).messages
+    assert (untyped.text, begun.text) == ("", "Ferns")
     for text in ("What grows in shade?", "And in the sun?"):
         preview = await chat.sessions.next_request(chat.session, Prompt(text))
+        plan = chat.sessions.context_window.select(chat.session, text)
         await chat.send(text)
         sent = chat.server.requests[-1]
-        assert chat.sent() == [message.text for message in preview.messages]
+        for messages in (preview.messages, plan.messages):
+            assert chat.sent() == [message.text for message in messages]
         assert sent.tools
         # ids of messages are new each time
         assert replace(preview, messages=()) == replace(sent, messages=(), message_id="")

@@ -64,14 +64,6 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
     assert window.estimator.window(other) is None
 
 
-async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
-    refusal = [RequestSent(), too_long(WINDOW)]
-    chat = ChatTurns(store, refusal, UNCOUNTED, product="LM Studio", window=WINDOW)
-    await chat.send(WORDS * 4)
-    await chat.send("And now?")
-    assert chat.sent() == ["And now?"]
-
-
 async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_about_texts(store):
     refusal = [RequestSent(), too_long(WINDOW)]
     chat = ChatTurns(store, UNCOUNTED, UNCOUNTED, refusal, UNCOUNTED, window=WINDOW)
@@ -222,13 +214,6 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
         " 2 oldest messages left out.",
         " 6 oldest messages left out.",
     ]
-
-
-def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
-    sessions = ChatTurns(store, system_prompt="Be brief.").sessions
-    sessions.active.set_prefill("Because", sessions.turn_options.target)
-    plan = sessions.context_window.select(sessions.active, "Why?")
-    assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
