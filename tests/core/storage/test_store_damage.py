@@ -105,11 +105,14 @@ async def test_a_damaged_file_stays_as_it_is_until_the_user_chooses_what_takes_i
         backups = await store.backups()
         newest, second, _ = backups
         assert backups[newest] == "the backup of Sunday, 22 November, with 3 sessions"
-    for chosen, titles in (
-        (second, {"Friday", "Saturday"}),
-        (newest, {"Friday", "Saturday", "Sunday"}),
-        (None, set()),
-    ):
+    choices = {
+        newest: {"Friday", "Saturday", "Sunday"},
+        second: {"Friday", "Saturday"},
+        None: set(),
+    }
+    if damage is not cut:  # what takes the place does not depend on the damage
+        choices = {newest: choices[newest]}
+    for chosen, titles in choices.items():
         path.write_bytes(damaged)
         async with aclosing(store_at(tmp_path, clock)) as store:
             with pytest.raises(StoreDamaged):
@@ -126,7 +129,7 @@ async def test_a_damaged_file_stays_as_it_is_until_the_user_chooses_what_takes_i
             await fill_named(store, "after")
             assert {hit.title for hit in await store.search("yes", limit=99)} == {*titles, "after"}
         assert faults_in(path) == ""
-    assert len([*path.parent.glob("*.damaged-*")]) == 3
+    assert len([*path.parent.glob("*.damaged-*")]) == len(choices)
     assert not [*path.parent.glob(".*restored*")]
 
 
