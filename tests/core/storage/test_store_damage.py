@@ -5,6 +5,7 @@ import re
 import sqlite3
 from contextlib import aclosing, closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -23,6 +24,8 @@ from tests.support.chats import (
 )
 from tests.support.faults import no_room
 from tests.support.modes import is_private
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -172,9 +175,14 @@ def of_a_newer_format(content):
     return content[:60] + (schema.newest_version() + 1).to_bytes(4, "big") + content[64:]
 
 
-async def test_backups_that_are_not_whole_are_not_offered(tmp_path, clock, of_three_days):
+async def test_backups_that_are_not_whole_are_not_offered_and_those_of_an_older_format_are(
+    tmp_path, clock, of_three_days
+):
     path = await of_three_days()
+    older = path.with_name("sessions.db.backup-2026-11-20")
+    older.write_bytes((DATA / "format-8" / "sessions.sqlite").read_bytes())
     async with aclosing(store_at(tmp_path, clock)) as store:
+        assert older in await store.backups()
         for day, spoil_copy in ((22, spoilt), (20, of_a_newer_format), (21, lambda _: b"")):
             copy = path.with_name(f"sessions.db.backup-2026-11-{day}")
             copy.write_bytes(spoil_copy(copy.read_bytes()))
