@@ -11,16 +11,12 @@ from lmchat.base.errors import StoreUnavailable
 from lmchat.core.chat.drafts import SessionTexts
 from lmchat.core.chat.events import AnswerStarted, MessageAdded
 from lmchat.core.chat.service import ChatService
-from lmchat.core.chat.settings import SamplingLayers
-from lmchat.core.config.settings import ChatSettings
 from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.storage import opening
-from lmchat.core.storage.stats_store import StatsStore
-from lmchat.core.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import start_session, store_at
 from tests.support.programs import until
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
+from tests.support.scripted_backend import answer_steps, hold
 
 
 async def is_on_disk(store, session_id: str, draft: str) -> None:
@@ -171,16 +167,6 @@ async def test_a_prompt_that_has_become_a_message_is_not_written_as_draft_again(
     store.save_draft.assert_not_awaited()
 
 
-def run_on(store: Store) -> ChatService:
-    return ChatService(
-        chat=ChatSettings(),
-        backend=ScriptedBackend(),
-        store=store,
-        stats_store=StatsStore(store.database),
-        layers=SamplingLayers(),
-    )
-
-
 async def type_in(chat: ChatService, text: str) -> None:
     chat.drafts.change(chat.active.session_id, text)
     await chat.drafts.write()
@@ -191,13 +177,13 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
         aclosing(store_at(tmp_path)) as first,
         aclosing(store_at(tmp_path)) as second,
     ):
-        ours, theirs = run_on(first), run_on(second)
+        ours, theirs = ChatTurns(first).sessions, ChatTurns(second).sessions
         for chat, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):
             await type_in(chat, text)
-        assert await run_on(second).drafts.restore() == ""
+        assert await ChatTurns(second).sessions.drafts.restore() == ""
     for _ in range(2):
         async with aclosing(store_at(tmp_path)) as store:
-            later = run_on(store)
+            later = ChatTurns(store).sessions
             assert await later.drafts.restore() == "theirs\n\nours, too"
             assert await store.draft(later.active.session_id) == "theirs\n\nours, too"
     assert not list(tmp_path.rglob("*-window-*"))
@@ -224,10 +210,10 @@ async def test_a_draft_is_taken_when_its_process_was_killed_and_not_before(tmp_p
     )
     assert window.stdout is not None
     assert (await window.stdout.readline()).strip() == b"saved"
-    assert await run_on(store).drafts.restore() == ""
+    assert await ChatTurns(store).sessions.drafts.restore() == ""
     window.kill()
     await window.wait()
-    chat = run_on(store)
+    chat = ChatTurns(store).sessions
     assert await chat.drafts.restore() == "typed there"
     assert len(list(tmp_path.glob("*-window-*"))) == 1
 
@@ -247,7 +233,7 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
             aclosing(store_at(folder)) as second,
         ):
             session, _ = await start_session(first, "Plan the garden")
-            windows = [run_on(store) for store in (first, second)]
+            windows = [ChatTurns(store).sessions for store in (first, second)]
             for chat in windows:
                 open_sessions, session_id = chat.open_sessions, session.session_id
                 open_sessions.switch_to(await open_sessions.find_or_load(session_id))
@@ -268,7 +254,7 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
     ):
         session, _ = await start_session(first, "Plan the garden")
         other, _ = await start_session(first, "Another")
-        ours, theirs = run_on(first), run_on(second)
+        ours, theirs = ChatTurns(first).sessions, ChatTurns(second).sessions
         for chat in (ours, theirs):
             chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session.session_id))
             await chat.drafts.load(session.session_id)
@@ -290,7 +276,7 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
             await chat.drafts.write_at_end()
         assert await first.draft(session.session_id) == "leeks\n\nkale"
     async with aclosing(store_at(tmp_path)) as store:
-        later = run_on(store)
+        later = ChatTurns(store).sessions
         await later.drafts.load(session.session_id)
         later.drafts.change(session.session_id, "leeks")
         await later.drafts.write()

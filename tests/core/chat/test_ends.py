@@ -34,6 +34,7 @@ OFFLINE = ServerUnavailable("It is gone.", next_step="Start it.", kind="offline"
 BROKE = StreamInterrupted("The connection broke.", next_step="Ask again.")
 TEXT = TextDelta(text="Let")
 HELD = [RequestSent(), TEXT, asyncio.Event()]
+QUEUED = ["and then", "at last"]
 
 
 class Row(NamedTuple):
@@ -45,10 +46,17 @@ class Row(NamedTuple):
     answer: tuple[AnswerState, str] | None = (COMPLETE, "")  # state and failure of the last one
     breaks_at: type | None = None  # the event that the front end cannot show
     stops_at: type | None = None
+    text: str = ""  # that is kept
 
 
 def send(chat: ChatTurns) -> None:
     chat.sessions.send(chat.session, PendingPrompt(draft="next"))
+
+
+def send_three(chat: ChatTurns) -> None:
+    """Two of them wait behind the turn."""
+    for text in ("next", *QUEUED):
+        chat.sessions.send(chat.session, PendingPrompt(draft=text))
 
 
 def compact(chat: ChatTurns) -> None:
@@ -78,11 +86,19 @@ ROWS = {
         compact_too_early, [], FAILED, RequestInvalid, is_raised=True, answer=None
     ),
     "failed before text": Row(
-        send, [OFFLINE], FAILED, ServerUnavailable, answer=(FAILED, "It is gone.")
+        send_three, [OFFLINE], FAILED, ServerUnavailable, answer=(FAILED, "It is gone.")
     ),
     "broken off": Row(
-        send,
+        send_three,
         [RequestSent(), TEXT, BROKE],
+        INTERRUPTED,
+        StreamInterrupted,
+        answer=(INTERRUPTED, "The connection broke."),
+        text="Let",
+    ),
+    "broken off in a thought": Row(
+        send,
+        [ReasoningDelta(text="Hm."), BROKE],
         INTERRUPTED,
         StreamInterrupted,
         answer=(INTERRUPTED, "The connection broke."),
@@ -94,17 +110,26 @@ ROWS = {
         LMChatError,
         answer=(FAILED, "lmchat had an internal error."),
     ),
+    "a bug after text": Row(
+        send,
+        [TEXT, KeyError("secret")],
+        INTERRUPTED,
+        LMChatError,
+        answer=(INTERRUPTED, "lmchat had an internal error."),
+        text="Let",
+    ),
     "stopped before an answer": Row(send, answer_steps("Kale."), STOPPED, stops_at=TurnEnded),
     "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerStarted),
-    "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta),
+    "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta, text="Let"),
     "front end raised": Row(
-        send,
+        send_three,
         HELD,
         FAILED,
         BrokenPipeError,
         is_raised=True,
         answer=(STOPPED, ""),
         breaks_at=TextDelta,
+        text="Let",
     ),
     "front end raised at the end": Row(
         send, answer_steps("Kale."), COMPLETE, BrokenPipeError, is_raised=True, breaks_at=TurnEnded
@@ -119,6 +144,7 @@ ROWS = {
 }
 
 
+@pytest.mark.rule("R-27")
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     row = ROWS[name]
@@ -157,6 +183,9 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     assert last is not None
     failure = last.failure.message if last.failure else ""
     assert (last.state, failure) == row.answer
+    assert not row.text or last.text == row.text
+    assert row.act is not send_three or chat.returned == QUEUED
+    assert row.breaks_at is not TextDelta or chat.server.stopped == 1
     assert list(await chat.on_disk()) == list(chat.path)
     assert not chat.session.is_running
     chat.breaks_at = None

@@ -7,7 +7,6 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.core.library.library import Library
 from lmchat.core.servers.events import TextDelta
 from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.storage.purge import Purged
@@ -98,14 +97,6 @@ async def test_a_session_that_is_answered_unseen_stays_until_its_end(store, othe
     chat.sessions.open_sessions.switch_to_new()
     await store.open()
     assert await other.purge(session.session_id) == Purged()
-
-
-async def test_a_window_that_deletes_its_session_gives_it_up_at_once(store, other, tmp_path):
-    chat = ChatTurns(store, answer_steps(secret(1)))
-    session_id = await say(chat, secret(2))
-    await Library(store).delete(session_id)
-    assert await other.purge(session_id) == Purged()
-    assert left(tmp_path) == []
 
 
 async def test_a_message_that_was_found_keeps_its_session(store, other):

@@ -13,12 +13,10 @@ from lmchat.base.errors import (
     RequestInvalid,
     ServerUnavailable,
     StoreUnavailable,
-    StreamInterrupted,
 )
 from lmchat.core.chat.events import AnswerStarted, MessageAdded, TurnEnded, TurnStarted
 from lmchat.core.chat.turn import shown_error
 from lmchat.core.servers.events import (
-    ReasoningDelta,
     RefusalDelta,
     RequestSent,
     Rethought,
@@ -73,11 +71,15 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
     chat.session.set_prefill("Ferns", chat.sessions.turn_options.target)
+    (*_, untyped, begun) = (await chat.sessions.next_request(chat.session, Prompt(""))).messages
+    assert (untyped.text, begun.text) == ("", "Ferns")
     for text in ("What grows in shade?", "And in the sun?"):
         preview = await chat.sessions.next_request(chat.session, Prompt(text))
+        plan = chat.sessions.context_window.select(chat.session, text)
         await chat.send(text)
         sent = chat.server.requests[-1]
-        assert chat.sent() == [message.text for message in preview.messages]
+        for messages in (preview.messages, plan.messages):
+            assert chat.sent() == [message.text for message in messages]
         assert sent.tools
         # ids of messages are new each time
         assert replace(preview, messages=()) == replace(sent, messages=(), message_id="")
@@ -137,43 +139,14 @@ async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_it
     assert chat.server.stopped == 1
 
 
-@pytest.mark.rule("R-27")
-async def test_an_answer_that_breaks_off_is_kept_and_says_why_without_words_of_an_exception(
-    store, caplog
-):
-    half = TextDelta(text="Hal")
-    broken = StreamInterrupted("It broke off.")
-    interrupted, failed = AnswerState.INTERRUPTED, AnswerState.FAILED
-    for script, state, text in (
-        ([half, broken], interrupted, "Hal"),
-        ([ReasoningDelta(text="hm"), broken], interrupted, ""),
-        ([OFFLINE], failed, ""),
-        ([half, ZeroDivisionError("ours")], interrupted, "Hal"),
-    ):
-        chat = ChatTurns(store, script)
-        await chat.send("x")
-        reply = (await chat.on_disk())[-1]
-        assert (reply.state, reply.text) == (state, text)
-        assert reply.failure.message
-        assert "ours" not in reply.failure.message
-        assert f"id {reply.failure.failure_id}" in caplog.messages[-1]
+async def test_the_log_has_the_id_of_a_failed_answer_and_no_words_of_an_exception(store, caplog):
+    chat = ChatTurns(store, [ZeroDivisionError("ours")])
+    await chat.send("x")
+    failure = chat.path[-1].failure
+    assert "ours" not in failure.message
+    assert f"id {failure.failure_id}" in caplog.messages[-1]
     shown_error(KeyError("secret words"))
     assert "secret words" not in caplog.messages[-1]
-
-
-async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_answer_is_saved(
-    store,
-):
-    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
-    chat.breaks_at = StreamFinished
-    chat.sessions.send(chat.session, PendingPrompt(draft="x"))
-    chat.sessions.send(chat.session, PendingPrompt(draft="y"))
-    with pytest.raises(BrokenPipeError):
-        await chat.wait()
-    reply = (await chat.on_disk())[-1]
-    assert (reply.text, reply.state) == ("Let", AnswerState.STOPPED)
-    assert chat.server.stopped == 1
-    assert chat.returned == ["y"]
 
 
 @pytest.mark.parametrize("kind", [TurnStarted, MessageAdded, TurnEnded])

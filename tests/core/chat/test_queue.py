@@ -73,21 +73,6 @@ async def test_a_queued_prompt_waits_for_its_files_and_returns_if_one_cannot_be_
     assert (prompts(chat), chat.returned) == (["one", "two"], ["three"])
 
 
-async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_session(store):
-    for script in ([AWAY], [*HALF, StreamInterrupted("It broke off.")]):
-        gate = asyncio.Event()
-        chat = ChatTurns(store, [gate, *script])
-        first = chat.session
-        for text in ("one", "two", "three"):
-            chat.sessions.send(first, PendingPrompt(draft=text))
-        chat.sessions.open_sessions.switch_to_new()
-        gate.set()
-        await chat.sessions.wait(first)
-        assert chat.returned == ["two", "three"]
-        assert first.queue.drafts == ()
-        assert len(chat.server.requests) == 1
-
-
 async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retried_first(store):
     chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
     target = chat.sessions.turn_options.target

@@ -8,18 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.base.errors import ServerUnavailable
-from lmchat.core.chat.service import ChatService
-from lmchat.core.chat.settings import SamplingLayers
-from lmchat.core.config.settings import ChatSettings
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.events import PromptProgress
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import Role, text_message
 from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.sessions.session import Session
-from lmchat.core.storage.stats_store import StatsStore
 from tests.support.chat_turns import ChatTurns
-from tests.support.scripted_backend import ScriptedBackend, model
+from tests.support.scripted_backend import model
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
 HERE = Endpoint.parse("http://localhost:9931")
@@ -37,38 +33,29 @@ def path_of(*texts: str):
     return tuple(messages)
 
 
-class Typist:
+class Typist(ChatTurns):
     """A user who types into a session that was read from the disk."""
 
     def __init__(self, store, *, endpoint=HERE, product="llama.cpp", **chat) -> None:
-        self.backend = ScriptedBackend()
-        self.backend.reading_script = [
+        known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
+        target = Target(endpoint=endpoint, product=product, model=known)
+        super().__init__(store, target=target, **chat)
+        self.server.reading_script = [
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
-        self.chat = ChatService(
-            chat=ChatSettings(**chat),
-            backend=self.backend,
-            store=store,
-            stats_store=StatsStore(store.database),
-            layers=SamplingLayers(),
-        )
-        known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
-        self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.chat.turn_options.use_target(self.target)
-        self.chat.reporter.listener = ChatTurns(store)
-        self.read_ahead = self.chat.read_ahead
+        self.read_ahead = self.sessions.read_ahead
 
-    def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.chat.open_sessions.switch_to_new().header
+    def show(self, *texts: str, earlier_id: str | None = None) -> None:
+        header = self.sessions.open_sessions.switch_to_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
-        self.chat.open_sessions.switch_to_path(session)
+        self.sessions.open_sessions.switch_to_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""
         self.read_ahead.follow(draft)
         tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
         await asyncio.gather(*tasks, return_exceptions=True)
-        return len(self.backend.read_ahead_requests)
+        return len(self.server.read_ahead_requests)
 
 
 LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt and its answer
@@ -77,10 +64,10 @@ LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt and its answer
 @pytest.mark.rule("R-41")
 async def test_one_request_reads_the_session_without_the_draft(store):
     typist = Typist(store)
-    typist.open(*LONG)
+    typist.show(*LONG)
     assert await typist.type("") == 0
     assert await typist.type("Secret") == 1
-    (request,) = typist.backend.read_ahead_requests
+    (request,) = typist.server.read_ahead_requests
     assert [message.text for message in request.messages] == [*LONG, ""]
     assert await typist.type("Secret plans") == 1, "further letters read nothing more"
     assert await typist.type("") == 1
@@ -90,21 +77,21 @@ async def test_one_request_reads_the_session_without_the_draft(store):
 @pytest.mark.rule("R-41")
 async def test_a_session_is_read_again_without_a_message_that_was_taken_out(store):
     typist = Typist(store)
-    typist.open(*LONG)
+    typist.show(*LONG)
     assert await typist.type("W") == 1
-    shown = typist.chat.active
+    shown = typist.session
     for message in shown.messages:
         await store.append(shown.header, message)
     await shown.toggle_excluded(shown.messages.leaf_id)
     assert await typist.type("Wh") == 2
-    request = typist.backend.read_ahead_requests[1]
+    request = typist.server.read_ahead_requests[1]
     assert [message.text for message in request.messages] == [LONG[0], ""]
 
 
 async def test_after_an_error_nothing_is_read_until_the_draft_is_begun_again(store):
     typist = Typist(store)
-    typist.open(*LONG)
-    typist.backend.reading_script = [ServerUnavailable("It is not in memory.")]
+    typist.show(*LONG)
+    typist.server.reading_script = [ServerUnavailable("It is not in memory.")]
     assert await typist.type("W") == 1
     assert await typist.type("Wh") == 1
     assert typist.read_ahead.fraction is None
@@ -114,7 +101,7 @@ async def test_after_an_error_nothing_is_read_until_the_draft_is_begun_again(sto
 
 async def test_nothing_is_read_before_the_older_messages_are(store):
     typist = Typist(store)
-    typist.open(*LONG, earlier_id="0123456789abcdef")
+    typist.show(*LONG, earlier_id="0123456789abcdef")
     assert await typist.type("W") == 0
 
 
@@ -128,7 +115,7 @@ async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
         (HERE, "OpenAI-compatible", "always", False),
     ):
         typist = Typist(store, endpoint=endpoint, product=product, read_ahead=setting)
-        typist.open(*LONG)
+        typist.show(*LONG)
         assert bool(await typist.type("W")) is is_read, (endpoint, product, setting)
 
 
@@ -136,10 +123,12 @@ async def test_typing_starts_no_server_of_tools(store):
     host = ScriptedHost()
     host.is_starting = True
     typist = Typist(store)
-    typist.open(*LONG)
-    able = replace(typist.target.model, tools=True)
-    typist.chat.turn_options.use_target(replace(typist.target, model=able))
-    typist.chat.turn_options.toolbox = toolbox(host)
+    typist.show(*LONG)
+    target = typist.sessions.turn_options.target
+    typist.sessions.turn_options.use_target(
+        replace(target, model=replace(target.model, tools=True))
+    )
+    typist.sessions.turn_options.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.starts == 0
     host.is_starting = False
@@ -148,23 +137,23 @@ async def test_typing_starts_no_server_of_tools(store):
 
 async def test_nothing_is_read_while_any_session_is_answered(store):
     typist = Typist(store)
-    typist.open(*LONG)
-    other = typist.chat.active
+    typist.show(*LONG)
+    other = typist.session
     gate = asyncio.Event()
-    typist.backend.scripts = [[gate]]
-    typist.chat.send(other, PendingPrompt(draft="And?"))
-    typist.open(*LONG)
+    typist.server.scripts = [[gate]]
+    typist.sessions.send(other, PendingPrompt(draft="And?"))
+    typist.show(*LONG)
     assert await typist.type("W") == 0
     gate.set()
-    await typist.chat.wait(other)
+    await typist.sessions.wait(other)
     assert await typist.type("Wh") > 0
 
 
 async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
     for follow in ("", "W"):
         typist = Typist(store)
-        typist.open(*LONG)
-        typist.backend.reading_script = [asyncio.Event()]
+        typist.show(*LONG)
+        typist.server.reading_script = [asyncio.Event()]
         fractions = []
         ended = asyncio.Event()
 
@@ -175,10 +164,10 @@ async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
 
         typist.read_ahead.on_change = note_change
         typist.read_ahead.follow("W")
-        await typist.backend.is_reading.wait()
+        await typist.server.is_reading.wait()
         if follow:  # a session that cannot be read yet
-            typist.open(*LONG, earlier_id="0123456789abcdef")
+            typist.show(*LONG, earlier_id="0123456789abcdef")
         typist.read_ahead.follow(follow)
         await ended.wait()
-        assert typist.backend.cancelled_read_aheads == 1
+        assert typist.server.cancelled_read_aheads == 1
         assert fractions == [0.0, None]

@@ -48,12 +48,6 @@ def lemonade(server: ScriptedServer) -> None:
         server.on(f"POST {path}", json_reply({"status": "success"}))
 
 
-def litellm(server: ScriptedServer) -> None:
-    listed = model_list("alder", "birch", headers={"x-litellm-version": "1.0"})
-    info = {"data": [{"model_name": name, "model_info": {}} for name in ("alder", "hazel")]}
-    server.on("GET /v1/models", listed).on("GET /model/info", json_reply(info)).on(CHAT, echo)
-
-
 def tabbyapi(server: ScriptedServer) -> None:
     server.on("GET /v1/models", model_list("alder", owned_by="tabbyAPI")).on(CHAT, echo)
     server.on("GET /v1/model", json_reply({"id": "hazel", "parameters": {"max_seq_len": CONTEXT}}))
@@ -72,8 +66,6 @@ SCRIPTS: dict[str, Callable[[ScriptedServer], object]] = {
     "router": products.router,
     "Ollama": partial(products.ollama, loaded=("llama3.2:3b",)),
     "Ollama, changed": busy_ollama,
-    "vLLM": products.vllm,
-    "LiteLLM": litellm,
     "TabbyAPI": tabbyapi,
     "Lemonade": lemonade,
     "LocalAI": localai,

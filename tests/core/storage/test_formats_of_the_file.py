@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.base.errors import StoreDamaged, StoreUnavailable
+from lmchat.base.errors import StoreUnavailable
 from lmchat.core.storage import schema
 from tests.support.chats import START, faults_in, fill, say, start_session, store_at
 from tests.support.programs import Inside
@@ -101,15 +101,6 @@ async def test_an_older_file_gets_each_later_format_once_and_keeps_all(
     assert faults_in(path) == ""
 
 
-async def test_a_new_file_has_the_newest_format_and_so_has_one_in_memory(tmp_path, next_format):
-    path = tmp_path / "lmchat" / "sessions.db"
-    async with aclosing(store_at(tmp_path)) as store:
-        await start_session(store, "hello")
-        await store.daily_check()
-        assert store.notice == ""
-    assert format_of(path) == (next_format, True)
-
-
 @pytest.mark.parametrize("fault", ["alter table nothing add column x", "select * from nothing"])
 async def test_a_file_keeps_its_format_if_a_later_one_cannot_be_reached(
     tmp_path, monkeypatch, fault
@@ -129,21 +120,6 @@ async def test_a_file_keeps_its_format_if_a_later_one_cannot_be_reached(
     async with aclosing(store_at(tmp_path)) as store:
         assert len(await store.list_sessions()) == 4
         assert store.notice == ""
-
-
-async def test_a_backup_of_an_older_format_takes_the_place_of_a_damaged_file(tmp_path, monkeypatch):
-    async with aclosing(store_at(tmp_path)) as store:
-        await fill(store, 3)
-        await store.daily_check()
-    path = tmp_path / "lmchat" / "sessions.db"
-    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, (COLOUR,)])
-    path.write_bytes(path.read_bytes()[:3000])
-    async with aclosing(store_at(tmp_path)) as store:
-        with pytest.raises(StoreDamaged):
-            await store.open()
-        await store.replace_damaged(next(iter(await store.backups())))
-        assert len(await store.list_sessions()) == 3
-    assert format_of(path) == (schema.newest_version(), True)
 
 
 async def test_what_an_older_lmchat_does_in_a_file_that_it_has_open_was_done_last(tmp_path):

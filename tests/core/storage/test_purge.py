@@ -253,22 +253,6 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     await store.aclose()
 
 
-async def test_a_purge_takes_deleted_messages_along_if_it_is_told_to(tmp_path, store):
-    session, asked = await start_session(store, "Which vegetables?")
-    said = await reply(store, session, "Lettuce.", asked)
-    more = await say(store, session, secret(1), said)
-    await reply(store, session, secret(2), more)
-    await store.delete_message(session.session_id, more.message_id)
-    await store.daily_check()
-    assert await store.deleted_message_count() == 2
-    await store.purge()
-    assert left(tmp_path)
-    await store.purge(is_with_messages=True)
-    assert left(tmp_path) == []
-    assert await store.deleted_message_count() == 0
-    assert (await store.open_session(session.session_id)).messages == (asked, said)
-
-
 async def test_at_its_commit_a_purge_has_the_attached_files_but_no_copy(tmp_path, store):
     session, _ = await write_secrets(store, 1)
     await store.daily_check()

@@ -284,5 +284,6 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     as_killed(tmp_path, said)
     async with aclosing(store_at(tmp_path)) as other:
         ended = (await other.open_session(session.session_id)).messages[1]
+        assert await other.search("t-91") == ()
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
     assert left(tmp_path) == []

@@ -6,13 +6,11 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.core.sessions.message import AnswerState
 from lmchat.core.sessions.model_stats import Spread
-from tests.support.chats import LM_STUDIO, MEASURED, START, add_stats, stats_store_at
+from tests.support.chats import LM_STUDIO, MEASURED, START, add_stats
 
 
 async def test_percentiles_are_the_median_and_the_nearest_rank_of_what_is_known(stats_store):
@@ -128,28 +126,3 @@ async def test_a_foreign_value_costs_its_own_row_alone(tmp_path, stats_store):
                     connection.execute(f"update ledger set {name} = ?", (value,))  # noqa: S608
                 found = await stats_store.model_stats()
                 assert sum(one.turns for one in found) == 2, (name, value)
-
-
-VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9) | st.binary()
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    rows=st.lists(st.tuples(st.sampled_from((*NUMBERS, "created_at", "model")), VALUES), max_size=9)
-)
-async def test_no_value_of_a_row_ends_the_query(rows, tmp_path_factory):
-    store = stats_store_at(tmp_path_factory.mktemp("stats"))
-    try:
-        for _ in range(10):
-            await add_stats(store)
-        with closing(sqlite3.connect(store.database.path)) as connection, connection:
-            for number, (name, value) in enumerate(rows, start=1):
-                try:
-                    update = f"update ledger set {name} = ? where ledger_id = ?"  # noqa: S608
-                    connection.execute(update, (value, number))
-                except (sqlite3.IntegrityError, OverflowError, UnicodeEncodeError):
-                    pass  # such a value cannot be stored
-        assert 10 - len(rows) <= sum(one.turns for one in await store.model_stats()) <= 10
-        assert await store.speeds()
-    finally:
-        await store.database.aclose()

@@ -66,20 +66,6 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
     assert opened.header.message_count == 2
 
 
-async def test_further_fields_of_a_call_are_kept_and_never_found(tmp_path, store):
-    session, asked = await start_session(store, "Weigh it")
-    call = ToolCallPart(call_id="c1", name="weigh", arguments="{}", others='{"trace": "t-91"}\n')
-    said = answer(TextPart(text="So:"), replace(call, others=""), call, parent=asked)
-    running = replace(said, parts=(), state=AnswerState.STREAMING)
-    await store.start_answer(session.session_id, running)
-    await store.end_answer(session.session_id, said)
-    assert await store.search("t-91") == ()
-    await store.aclose()
-    async with aclosing(store_at(tmp_path)) as again:
-        opened = await again.open_session(session.session_id)
-    assert opened.messages[-1].parts == said.parts
-
-
 async def test_each_write_waits_for_the_disk_itself_on_macos_too(store):
     for setting, value in (("synchronous", 2), ("fullfsync", 1)):  # 2 is `full`
         read = partial(value_of, setting)
@@ -166,11 +152,13 @@ async def test_a_session_that_is_gone_cannot_be_changed(store):
         await store.update_session("0123456789abcdef", {"title": "x"})
 
 
-async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
+async def test_the_trash_is_not_searched_and_going_on_in_a_session_takes_it_out(store, clock):
     session, first = await start_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})
+    assert await store.search("hello") == ()
     await say(store, session, "still here", first)
     assert await store.list_sessions(is_trash=True) == ()
+    assert len(await store.search("hello")) == 1
 
 
 async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):

@@ -83,17 +83,14 @@ async def use_every_method(store, saved):
     asked = await say(store, opened.header, f"And {MARK}?", opened.messages[-1])
     started = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
     await store.start_answer(session_id, replace(started, parts=(), state=AnswerState.STREAMING))
-    await store.add_entries(started.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
+    await store.add_entries(started.message_id, [("text", "Se")])
     running = (await store.open_session(session_id)).messages[-1]
     assert running.state == AnswerState.STREAMING
     await store.end_answer(session_id, started)
-    assert (await store.open_session(session_id, count=1)).messages[-1] == started
     await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
-    assert await store.find_id(session_id[:6]) == await store.find_id("last") == session_id
+    assert await store.find_id("last") == session_id
     await store.set_excluded(session_id, [started.message_id], is_excluded=True)
-    path = (await store.open_session(session_id)).messages
-    assert [one.is_excluded for one in path] == [*[False] * 5, True]
-    assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
+    assert (await store.tree(session_id))[-1] == replace(started, is_excluded=True)
     older, _ = await store.read_path(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
     assert await store.token_probabilities(started.message_id) == ()
@@ -102,8 +99,6 @@ async def use_every_method(store, saved):
         await store.files.read("0" * 64)
     for key in ("new", session_id):
         await store.save_draft(key, MARK, await store.draft(key))
-        await store.save_draft(key, MARK, MARK)
-        assert await store.draft(key) == MARK
     assert await store.take_drafts("newer") == MARK
     assert [await store.draft(key) for key in ("new", "newer")] == ["", MARK]
     assert await store.take_drafts("newer") == ""  # its own draft is not taken
@@ -113,7 +108,7 @@ async def use_every_method(store, saved):
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
     forked = await store.fork(session_id, started.message_id)
-    assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
+    assert forked.messages[-1].text == "Seed."
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}
     await store.delete_message(session_id, asked.message_id)
     assert await store.last_deleted_id(session_id) == asked.message_id
@@ -121,12 +116,9 @@ async def use_every_method(store, saved):
     other = prompt(f"No {MARK}", saved.messages[-1])
     await store.append_branch(saved.header, [other, answer(MARK, parent=other)])
     assert len((await store.choose_path_through(session_id, other.message_id)).messages) == 6
-    titles = [header.title for header in await store.list_sessions()]
-    assert titles == [MARK, MARK]
     assert f"And {MARK}?" in await store.prompt_history()
     await store.update_session(session_id, {"deleted_at": Clock()()})
-    trash = await store.list_sessions(is_trash=True)
-    assert [header.session_id for header in trash] == [session_id]
+    assert len(await store.list_sessions(is_trash=True)) == 1
     await store.update_session(session_id, {"deleted_at": None})
     assert await store.deleted_message_count() == 0
     assert await store.are_visible([asked.message_id])

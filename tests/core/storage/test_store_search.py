@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.base.matching import without_accents
 from lmchat.core.storage import search as searching
-from tests.support.chats import faults_in, header, prompt, reply, say, start_session, store_at
+from tests.support.chats import faults_in, header, reply, say, start_session, store_at
 
 
 @pytest.fixture
@@ -58,18 +58,6 @@ async def test_what_was_said_is_found_as_people_type_it(store, session):
     assert (half.session_id, half.match) == (session.session_id, "")
 
 
-async def test_a_title_is_a_hit_only_if_no_message_of_its_session_is(store):
-    for number in range(5):
-        await store.append(header(f"Needle {number}"), prompt("Nothing of it"))
-    both = header("Needle of both")
-    said = prompt("A needle in the text, too")
-    await store.append(both, said)
-    hits = await store.search("needle")
-    titles = [hit.title for hit in hits]
-    assert titles == ["Needle 4", "Needle 3", "Needle 2", "Needle of both", "Needle 1", "Needle 0"]
-    assert [hit.message_id for hit in hits if hit.message_id] == [said.message_id]
-
-
 async def test_accents_of_the_last_letter_belong_to_a_match(store):
     await start_session(store, "Pho\u031b\u0309 bo\u0300, then cafe\u0301s")
     assert marked(await store.search("pho")) == ["Pho\u031b\u0309"]
@@ -93,17 +81,6 @@ async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
     assert hits[0].after.startswith(" there y")
     assert (hits[0].role, hits[0].model, hits[0].title) == ("assistant", "qwen3-8b", "The first")
     assert len(await store.search("needle", limit=1)) == 1
-
-
-async def test_deleted_purged_and_trashed_text_is_not_found(store, clock):
-    sessions = [header() for _ in range(3)]
-    for number, session in enumerate(sessions):
-        await say(store, session, f"needle {number}")
-    await store.purge(sessions[0].session_id)
-    await store.update_session(sessions[1].session_id, {"deleted_at": clock()})
-    assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
-    await start_session(store, "other words")
-    assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
 
 
 async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(

@@ -8,8 +8,17 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import SessionNotFound
 from lmchat.core.chat.save_queue import SaveQueue
-from lmchat.core.sessions.message import AnswerState, ToolCallPart
-from tests.support.chats import answer, header, prompt, reply, say, start_session, tool_message
+from lmchat.core.sessions.message import AnswerState
+from tests.support.chats import (
+    answer,
+    chat_with_tools,
+    header,
+    prompt,
+    reply,
+    say,
+    start_session,
+    tool_message,
+)
 
 
 def texts(session):
@@ -109,32 +118,18 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
     assert of_running.messages[-1].state is AnswerState.FAILED
 
 
-@pytest.fixture
-async def called(store):
-    """Session, an answer with a call of a tool, the call as it ran, and the answer after it."""
-    session, asked = await start_session(store, "Read my notes.")
-    part = ToolCallPart(call_id="c1", name="files__read_text", arguments='{"path": "notes.md"}')
-    asking = answer(part, parent=asked)
-    await store.end_answer(session.session_id, asking)
-    running = tool_message(None, parent=asking, state=AnswerState.STREAMING)
-    await store.start_answer(session.session_id, running)
-    ran = replace(tool_message("Buy needles.", parent=asking), message_id=running.message_id)
-    await SaveQueue(store, store.append).save(session, ran)
-    said = await reply(store, session, "You want to buy something.", ran)
-    return session.session_id, asking, ran, said
-
-
-async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_version(
-    store, called
-):
-    session_id, asking, ran, said = called
-    assert (await store.open_session(session_id)).messages[1:] == (asking, ran, said)
-    again = tool_message("No such file.", parent=asking, state=AnswerState.FAILED)
-    await SaveQueue(store, store.append).save((await store.open_session(session_id)).header, again)
-    session = await store.open_session(session_id)
+async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_version(store):
+    talk = chat_with_tools()
+    for message in talk.messages:
+        await SaveQueue(store, store.append).save(talk.header, message)
+    session = await store.open_session(talk.header.session_id)
+    assert session.messages == talk.messages
+    again = tool_message("No such file.", parent=talk.messages[1], state=AnswerState.FAILED)
+    await SaveQueue(store, store.append).save(session.header, again)
+    session = await store.open_session(talk.header.session_id)
     assert session.messages[-1] == replace(again, version=2, versions=2)
     assert (session.header.model, session.header.message_count) == ("qwen3-8b", 5)
-    assert session.header.title == "Read my notes."
+    assert session.header.title == "Notes"
 
 
 async def test_a_message_that_is_gone_is_told_as_such(store, talk):
