@@ -132,7 +132,7 @@ def words_about(url: str, cli: Inside) -> dict[str, Any]:
     findings = [
         {name: value for name, value in one.items() if name != "group"}
         for one in json.loads(cli("doctor", "--json").stdout)["checks"]
-        if one["check"] == "chat" or one["name"] in url or url in one["cause"]
+        if one["check"] == "chat" or one["name"] in f"{url} mine" or url in one["cause"]
     ]
     models = cli("models")
     said = {

@@ -95,7 +95,7 @@ def test_each_check_fails_what_it_should_and_the_table_names_it(cli, cases, tmp_
     assert done.returncode == 1
     table, _, _ = done.stdout.partition("\n\n")
     rows = [line.split()[:4] for line in table.splitlines()]
-    assert rows[1:] == [["tiny", "1", "of", "2"], ["small", "1", "of", "2"]]
+    assert rows[1:] == [["tiny", "1", "of", "2"], ["tiny", "instead", "of", "small"]]
     assert "missing · tiny · run 1: expect “Italy”" in done.stdout
 
 
