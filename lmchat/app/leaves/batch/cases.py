@@ -147,8 +147,8 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
-            text = fault_of(error) if isinstance(error, msgspec.ValidationError) else str(error)
-            message = f"{path}: {name} cannot be used: {text.removesuffix('.')}."
+            text = str(error) if isinstance(error, LMChatError) else f"{fault_of(error)}."
+            message = f"{path}: {name} cannot be used: {text}"
             raise WrongUse(message, next_step="Correct the file.") from error
     return cases
 
