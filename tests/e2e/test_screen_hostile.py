@@ -142,6 +142,7 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
             [*at, "ask", "--save", sendable(HOSTILE).decode()],
             [*at[:2], "models"],
             ["sessions"],
+            ["sessions", "show", "last"],
             ["export", "last"],
             ["search", "PWNED"],
             [*at, "ask", "--json", "hello"],

@@ -95,9 +95,6 @@ class LMChatScreen(PtyProgram):
                 break
         return "\n".join(reversed(rows[1:])).strip()
 
-    def chat_text(self) -> str:
-        return " ".join(row[28:92].strip() for row in self.screen())
-
 
 class PlainChat(PtyProgram):
     """`lmchat --plain` or `lmchat --inline`, at a terminal."""

@@ -490,7 +490,7 @@ def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server):
         assert running.wait(WAIT_S) == 130
 
 
-@pytest.mark.parametrize("words", [("eval",), ("health", "--config")])
+@pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema"), ("health", "--config")])
 def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words):
     pipe, ends = cli.home / "pipe", []
     os.mkfifo(pipe)
