@@ -34,17 +34,6 @@ def talk(*sizes: int, system: str = ""):
     ]
 
 
-def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
-    messages = talk(10, 10, 10)
-    for limit in (None, 10_000):
-        plan = select_context(messages, limit=limit)
-        assert plan.messages == tuple(messages)
-        assert plan.left_out == 0
-        assert plan.fits
-    use = TokenEstimator(ScriptedBackend().memory).use(None, messages)
-    assert (use.tokens, use.limit) == (select_context(messages, limit=None).tokens, None)
-
-
 def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():
     messages = talk(100, 100, 100, 100, 100, system="be brief")
     plan = select_context(messages, limit=400, max_tokens=50)

@@ -37,17 +37,6 @@ async def sent(store, box, *scripts) -> ChatTurns:
     return chat
 
 
-async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_answers(store):
-    host = ScriptedHost()
-    chat = await sent(store, toolbox(host), BOTH, answer_steps("Both read."))
-    assert [tool.wire_name for tool in chat.server.requests[0].tools] == [_READ]
-    assert sorted(call["path"] for _, call in host.calls) == ["a", "b"]
-    behind = [(one.role, one.sent_text) for one in chat.server.requests[1].messages[2:]]
-    assert behind == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
-    assert (chat.path[-1].text, chat.path[-1].stats.steps) == ("Both read.", 1)
-    assert await chat.on_disk() == chat.path
-
-
 @pytest.mark.parametrize("images", [True, None, False], ids=["sees", "may see", "is blind"])
 async def test_a_picture_of_a_tool_is_kept_and_goes_to_a_model_that_is_known_to_see(store, images):
     pictures = {"image-1.png": image(), "image-2.png": b"\x89PNG\r\n\x1a\n damaged"}
@@ -219,13 +208,6 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
     assert await chat.on_disk() == chat.path
 
 
-async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
-    box = toolbox(approve="always", approval={"files/read_text": "never"})
-    chat = await sent(store, box, READ_A, answer_steps())
-    assert chat.server.requests[0].tools == ()
-    assert results(chat)[0][0] is AnswerState.FAILED
-
-
 async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
     same = 'The model made the same call 3 times in a row: files/read_text("a").'
     for paths, most, words, setting in (
@@ -290,27 +272,6 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
                 with pytest.raises(RequestInvalid, match="not ended"):
                     act()
         await chat.stop()
-
-
-async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are_kept(store):
-    def fails_once(arguments):
-        path = arguments["path"]
-        is_refused = path == "b" and [call["path"] for _, call in host.calls].count("b") == 1
-        return ToolResult(text=f"text of {path}", is_error=is_refused)
-
-    host = ScriptedHost(read_text=fails_once)
-    three = calls(*((_READ, {"path": path}) for path in "abc"))
-    chat = await sent(store, toolbox(host), three, answer_steps("Two."), answer_steps("Three."))
-    failed = next(one for one in chat.path if one.state is AnswerState.FAILED)
-    host.calls.clear()
-    host.tools = {"read_text": read_text}
-    await chat.regenerate(failed)
-    assert [call["path"] for _, call in host.calls] == ["b"]
-    told = ["text of a", "text of b", "text of c"]
-    assert [result for _, result in results(chat)] == told
-    texts = [one.sent_text for one in chat.server.requests[-1].messages if one.role is Role.TOOL]
-    assert texts == told
-    assert await chat.on_disk() == chat.path
 
 
 # What "always" holds for
