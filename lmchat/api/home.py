@@ -598,8 +598,9 @@ class _Turns(TurnListener):
             await events.join()  # what comes before the question is shown before it
             decision = cast(Approve, approve)(question)  # without it, no tools
             return decision if isinstance(decision, Decision) else await decision
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - its caller gets it as it is
-            events.put_nowait(error)
+        except BaseException as error:
+            asking = asyncio.current_task()
+            if asking is not None and asking.cancelling():  # the turn is stopped
+                raise
+            events.put_nowait(error)  # its caller gets it as it is
             return await asyncio.Future()  # until the caller has stopped the turn

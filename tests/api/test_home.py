@@ -374,7 +374,7 @@ async def test_a_home_that_closes_lets_no_turn_wait(configure, server):
 async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, server):
     folder = configure(server.url)
     (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
-    server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 2, chat_reply("Done."))
+    server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 3, chat_reply("Done."))
 
     slow = McpSettings(name="files", command=sys.executable, args=(mcp_server.__file__,))
 
@@ -389,6 +389,10 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
             await _turn(home, "Add 3.", approve=approve)
         read = await home.sessions.read("last")
         assert read.messages[-1].tool_result == ""
+        closed: asyncio.Future[Decision] = asyncio.Future()
+        closed.cancel()  # as a view that its user has closed
+        with pytest.raises(asyncio.CancelledError):
+            await _turn(home, "Add 3.", approve=lambda _: closed)
 
     def leave(_):
         raise KeyboardInterrupt

@@ -40,8 +40,10 @@ def _message(entry: object, position: int) -> ChatMessage:
 
     if role == "developer":  # OpenAI's name for the system prompt of its newer models
         role = Role.SYSTEM
-    if not isinstance(role, str) or role not in set(Role):
-        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
+    if role not in ("system", "user", "assistant"):
+        raise RequestInvalid(
+            f"Invalid message role: message {position} must be of system, user or assistant."
+        )
     if not isinstance(content, str):
         raise RequestInvalid(f"Invalid message content: that of message {position} must be text.")
     return text_message(Role(role), content)

@@ -113,6 +113,7 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
         (None, "pass a prompt or a list of messages"),
         ([("user", "one"), "two"], "entry 2 is not a message"),
         ([([], "Hi")], "Invalid message role"),
+        ([("user", "How warm is it?"), ("tool", "21 C")], "message 2 must be of system"),
         ([("user", [{"type": "text", "text": "Hi"}])], "that of message 1 must be text"),
     ):
         server.requests.clear()

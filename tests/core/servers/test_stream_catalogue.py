@@ -445,6 +445,7 @@ OTHER_FORMS = {
     "responses of OpenAI": {"type": "response.output_text.delta", "delta": "x"},
     "contents of Gemini": {"candidates": [{"content": {"parts": [{"text": "x"}]}}]},
     "completions of llama.cpp": {"content": "x", "stop": False},
+    "choices by their index": {"choices": {"0": {"delta": {"content": "x"}}}},
     "what is no JSON": BAD,
 }
 CASES |= {

@@ -97,7 +97,8 @@ def has_words(fields: JsonObject) -> bool:
 def _is_unknown(fields: JsonObject, delta: JsonObject) -> bool:
     """Return whether a chunk without text may have one that is not read."""
     texts = (text for name, text in delta.items() if name != "role" and isinstance(text, str))
-    return any(texts) or not fields.keys() & {"choices", "usage"}
+    is_known = "usage" in fields or isinstance(fields.get("choices", ""), list | None)
+    return any(texts) or not is_known
 
 
 def _has_unread_call(delta: JsonObject) -> bool:
