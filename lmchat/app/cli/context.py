@@ -134,5 +134,7 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     if context.options.yes:
         return True
     if not can_ask():
-        raise WrongUse(refusal, next_step="Confirm with --yes.")
+        is_chat = not context.options.handler  # it has no such option
+        step = "Start it once at a terminal, where it asks." if is_chat else "Confirm with --yes."
+        raise WrongUse(refusal, next_step=step)
     return await ask_yes_no(question)

@@ -36,24 +36,24 @@ COMMANDS_INSTEAD = {
     "lmchat list": "lmchat models",
     "lmchat ls": "lmchat models",
     "lmchat ps": "lmchat models",
-    "lmchat rm": "lmchat models rm MODEL",
-    "lmchat pull": "lmchat models pull NAME",
     "lmchat get": "lmchat models pull NAME",
     "lmchat download": "lmchat models pull NAME",
     "lmchat models download": "lmchat models pull NAME",
-    "lmchat load": "lmchat models load MODEL",
-    "lmchat unload": "lmchat models unload MODEL",
     "lmchat run": 'lmchat ask -m MODEL "PROMPT"',
     "lmchat stop": "lmchat models unload MODEL",
     "lmchat keys": "lmchat config path",
     "lmchat templates": "lmchat config path",
     "lmchat config set": "lmchat config path",
     "lmchat config edit": "lmchat config path",
+    "lmchat resume": "lmchat -r last",
+    "lmchat continue": "lmchat -r last",
     "lmchat chat": "lmchat",
     "lmchat start": "lmchat",
     "lmchat prompt": 'lmchat ask "PROMPT"',
     "lmchat logs": "lmchat sessions",
     "lmchat history": "lmchat sessions",
+    "lmchat log": "lmchat sessions",
+    "lmchat chats": "lmchat sessions",
     "lmchat show": "lmchat sessions show ID",
     "lmchat status": "lmchat doctor",
     "lmchat servers": "lmchat detect",
@@ -82,11 +82,13 @@ COMMANDS_INSTEAD = {
 OPTIONS_INSTEAD = {
     "-c": "-r last",
     "--continue": "-r last",
+    "--last": "-r last",
     "--cid": "-r ID",
     "--conversation": "-r ID",
     "--session": "-r ID",
     "-s": "--system TEXT",
-    "-t": "-p NAME",
+    "-t": "--set temperature=VALUE, or -p NAME for a preset",
+    "--temp": "--set temperature=VALUE",
     "--template": "-p NAME",
     "-o": "--set NAME=VALUE, or > FILE for a file",
     "--option": "--set NAME=VALUE, or > FILE for a file",
@@ -261,6 +263,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         message = "Unknown command. To connect to a server: lmchat --endpoint URL."
     elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):
         next_step = f"Use: {instead}"
+    elif groups := _groups_with(line.command, word):
+        next_step = f"Use: {' or '.join(f'{prog} {group} {word}' for group in groups)}"
     elif similar := closest_word(word, names, _LIKENESS):
         message = f"Unknown command {typed!r}; did you mean {similar}?"
     else:
@@ -268,6 +272,11 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         if line.command is PROGRAM:  # it may be meant as a prompt
             next_step = f"{_ASK} {next_step}"
     return WrongUse(message, next_step=next_step)
+
+
+def _groups_with(command: Subcommand, word: str) -> list[str]:
+    """Return the commands of which it is one."""
+    return [one.name for one in command.commands if word in (part.name for part in one.commands)]
 
 
 def _typed(word: str, kind: object) -> str:

@@ -141,7 +141,7 @@ COMMANDS: tuple[Command, ...] = (
         "retry",
         "Retry the last answer",
         slash="/retry",
-        words="/answer /redo /regen /regenerate again",
+        words="/answer /regen /regenerate again",
     ),
     _key(
         "now",

@@ -195,9 +195,9 @@ def _common_option(name: str) -> SamplingOption:
     if name in _WINDOWS:
         raise WrongUse(
             f"{name} is no option of a request: the context window is set with the model.",
-            next_step="Ollama: PARAMETER num_ctx TOKENS in the Modelfile of the model, or "
-            "OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve. Where the server can: "
-            "lmchat models load MODEL --context TOKENS.",
+            next_step="Where the server can: lmchat models load MODEL --context TOKENS. Ollama: "
+            "PARAMETER num_ctx TOKENS in the Modelfile of the model, or "
+            "OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve.",
         )
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     raise WrongUse(

@@ -19,7 +19,6 @@ ALIASES = (
     "/less",
     "/open",
     "/q",
-    "/redo",
     "/resume",
     "/rename",
 )
@@ -76,7 +75,6 @@ def test_other_names_of_a_command_take_the_words_that_it_takes():
     assert parse_slash("/rename Peas and beans").argument == "Peas and beans"
     for line in (
         "/exit strategies for startups?",
-        "/redo the kitchen",
         "/resume of a cook",
         "quit it",
         "Exit",
