@@ -11,6 +11,7 @@ from lmchat.app.tui.widgets.line import (
     cut_apart,
     cut_middle,
     fit,
+    parted,
     same_characters,
     shared_beginnings,
     short_names,
@@ -54,6 +55,13 @@ def test_a_line_fills_exactly_its_width_unless_the_right_part_alone_is_wider(lef
 
 def test_an_address_loses_its_middle():
     assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
+
+
+@given(st.lists(WORDS.filter(bool), min_size=1, max_size=8).map(" ".join), st.integers(2, 60))
+def test_a_title_of_two_rows_loses_no_wide_character_between_them(title, width):
+    first, rest = parted(title, width)
+    assert title in (first + rest, f"{first} {rest}")
+    assert cell_len(first) <= width
 
 
 def test_a_name_that_would_look_like_another_loses_its_middle_and_no_other_does():

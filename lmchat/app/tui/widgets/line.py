@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from lmchat.app.cells import split_at_cell, without_middle
+from lmchat.app.markdown_lines.wrap import cut_points
 from lmchat.base.safe_text import SafeText, on_one_line, safe_line, safe_text
 from lmchat.base.units import SIGNS
 
@@ -85,11 +86,10 @@ def parted(text: str, width: int) -> tuple[str, str]:
     """Cut a text at the end of a word that fits; return both parts."""
     if cell_len(text) <= width:
         return text, ""
-    first, _ = split_at_cell(text, width + 1)  # a blank may be behind the last word
-    end = first.rfind(" ")
+    at = next(iter(cut_points(text, width)), len(text))  # a wide character goes to the rest
+    end = text.rfind(" ", 0, at + 1)  # a blank may be behind the last word
     if end <= 0:  # one long word
-        first, rest = split_at_cell(text, width)
-        return first, rest
+        return text[:at], text[at:]
     return text[:end], text[end + 1 :]
 
 
