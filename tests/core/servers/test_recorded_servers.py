@@ -245,8 +245,9 @@ def test_jan_is_not_said_to_have_loaded_a_model_and_is_asked_for_no_other_path(s
     assert told == ("degraded", False, "unknown")
     for verb in ("load", "unload"):
         done = cli("models", verb, "smol-small")
-        step = "Jan loads a model with its first prompt.\n" if verb == "load" else ""
-        assert done.stderr.endswith(f"lmchat: Jan cannot {verb} models on request.\n{step}")
+        step = "Jan loads a model with its first prompt"
+        step = step if verb == "load" else "Use the server's own program"
+        assert done.stderr.endswith(f"lmchat: Jan cannot {verb} models on request.\n{step}.\n")
         assert (done.returncode, done.stdout) == (1, "")
     assert {seen.path for seen in server.seen()} == {LIST}
 

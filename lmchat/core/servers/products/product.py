@@ -387,12 +387,12 @@ class Product(Struct, frozen=True, kw_only=True):
             raise
 
     def cannot_error(self, verb: str) -> ServerRejected:
-        steps = {"download": self.step("pull"), "delete": self.step("remove")}
+        steps = {"download": self.step("pull"), "delete": self.step("remove"), "unload": _LOAD}
         step = steps.get(verb) or self.step("load")
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            next_step="" if verb == "unload" else step_sentence(step),
+            next_step=step_sentence(step),
         )
 
 
