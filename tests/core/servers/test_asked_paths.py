@@ -66,10 +66,6 @@ def ollama_that_blocks(server: ScriptedServer) -> None:
     server.unknown = text_reply("", status=403)
 
 
-def remote_of_jan(server: ScriptedServer) -> None:
-    products.jan_with_remote(server, "jan-nano", "gpt-5.1", remote=["gpt-5.1"])
-
-
 def remote_of_ollama(server: ScriptedServer) -> None:
     products.ollama_with_remote(server, "smol", "oak:cloud", remote=["oak:cloud"], loaded=["smol"])
 
@@ -174,15 +170,7 @@ CASES = {
         port=1234,
     ),
     "Jan, host blocked": Case(partial(jan, trusts=set()), "Jan", "host blocked", port=1337),
-    "Jan with remote models": Case(remote_of_jan, "Jan", "ready", port=1337),
     "llama.cpp, loaded": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=9931),
-    "llama.cpp, asleep": Case(
-        but(llama_cpp, **{"/props": json_reply({"is_sleeping": True}, headers=LLAMA)}),
-        "llama.cpp",
-        "ready",
-        LLAMA_CPP,
-        port=9931,
-    ),
     "llama.cpp, loading": Case(products.loading_llama_cpp, "llama.cpp", "loading", port=9931),
     "llama.cpp, locked": Case(
         partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key", port=9931

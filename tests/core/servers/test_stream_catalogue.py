@@ -281,20 +281,6 @@ CASES = {
             DONE,
         )
     ),
-    "parallel answers in turn": Case(
-        sse(
-            choice(0, ""),
-            choice(1, ""),
-            choice(0, "Hé"),
-            choice(1, "no"),
-            choice(0, "l"),
-            choice(1, "no"),
-            choice(0, "lo"),
-            choice(1, "no", "length"),
-            choice(0, None, "stop"),
-            DONE,
-        )
-    ),
     # Thoughts in a list
     "a thought in a list": Case(  # LionSR/TeXRA#2947
         sse(delta("", reasoning_details=details("h", "m")), H, W, F, DONE), thought="hm"
