@@ -53,7 +53,13 @@ def old_lm_studio(server: ScriptedServer) -> None:
         words = f"Unexpected endpoint or method. (GET {path})"
         server.on(f"GET {path}", json_reply({"error": words}, headers=products.EXPRESS))
     rows = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
-        {"id": "alder-4b", "type": "vlm", "state": "loaded", "loaded_context_length": 4096},
+        {
+            "id": "alder-4b",
+            "type": "vlm",
+            "quantization": "Q4_K_M",
+            "state": "loaded",
+            "loaded_context_length": 4096,
+        },
         {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
         {"object": "model", "type": "llm"},
     ]
@@ -71,12 +77,6 @@ def remote_of_ollama(server: ScriptedServer) -> None:
 
 
 ALIVE = json_reply("I'm alive!")
-
-
-def without_a_list(server: ScriptedServer) -> None:
-    """Ollama for which nothing was ever pulled."""
-    products.ollama(server, is_empty=True)
-    server.on("GET /v1/models", json_reply({"object": "list", "data": None}))
 
 
 def page(server: ScriptedServer) -> None:
@@ -167,6 +167,7 @@ CASES = {
         "ready",
         ("/api/v0/models",),
         models={"alder-4b": "loaded, 4096", "leaf": "not loaded, embedding"},
+        facts={"alder-4b": {"images": True, "quantization": "Q4_K_M"}},
         port=1234,
     ),
     "Jan, host blocked": Case(partial(jan, trusts=set()), "Jan", "host blocked", port=1337),
@@ -203,7 +204,13 @@ CASES = {
         port=9931,
     ),
     "Ollama, nothing loaded": Case(products.ollama, "Ollama", NO_MODEL, OLLAMA, port=11434),
-    "Ollama, nothing pulled": Case(without_a_list, "Ollama", NO_MODEL, OLLAMA, port=11434),
+    "Ollama, nothing pulled": Case(
+        but(partial(products.ollama, is_empty=True), **{LIST: {"object": "list", "data": None}}),
+        "Ollama",
+        NO_MODEL,
+        OLLAMA,
+        port=11434,
+    ),
     "Ollama with remote models": Case(
         remote_of_ollama,
         "Ollama",
