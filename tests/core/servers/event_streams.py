@@ -7,7 +7,15 @@ comments are left out: lmchat has no use for them.
 
 from __future__ import annotations
 
+import json
+
 Events = list[tuple[str, bytes]]  # name and data of each event
+
+
+def data_line(value: object, end: bytes = b"\n\n") -> bytes:
+    """Return an event with this JSON."""
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + end
+
 
 BOM = b"\xef\xbb\xbf"
 LONG = b"x" * 2048

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from lmchat.core.servers.events import RequestAdapted, StreamFinished
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.core.sessions.message import AnswerState, ToolCallPart
+from tests.core.servers.event_streams import data_line
 from tests.support.client_calls import ask, events_of, streamed
 from tests.support.quick_loop import run_quickly
 from tests.support.scripted_server import DONE, delta, finish, usage
@@ -57,16 +57,12 @@ def client_of(parts: Sequence[Part], content_type: str = "text/event-stream") ->
                 await asyncio.sleep(part)
                 continue
             chunk = delta(part) if isinstance(part, str) else part
-            yield chunk if isinstance(chunk, bytes) else sse_event(chunk)
+            yield chunk if isinstance(chunk, bytes) else data_line(chunk)
 
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"content-type": content_type}, content=body())
 
     return HttpServerClient(Settings(), transport=httpx.MockTransport(answer))
-
-
-def sse_event(chunk: dict) -> bytes:
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 def read(*parts: Part, product: str = "OpenAI-compatible") -> Read:

@@ -37,7 +37,6 @@ from tests.support.scripted_server import (
     text_reply,
 )
 
-Told = tuple[tuple[str, str, int | None, str], ...]
 KEY = "sk-right"
 UNUSUAL = 4711  # no product has this port
 LIST = "/v1/models"
@@ -45,38 +44,6 @@ OF_ONE_MODEL = {"/api/show", "/props?"}  # facts of a model, not of a server: on
 MOST_AT_FIRST = 3
 LATER_LOOKS = 2
 UNKNOWN = "OpenAI-compatible"
-LOADED, NOT_LOADED, REMOTE, ANY = "loaded", "not loaded", "remote", "unknown"
-
-
-def asleep(server: ScriptedServer) -> None:
-    products.llama_cpp(server)
-    server.on("GET /props", json_reply({"is_sleeping": True}, headers=LLAMA))
-
-
-def list_opened(server: ScriptedServer) -> None:
-    """`/v1/models` of llama-server needs no key, `/props` does."""
-    products.llama_cpp(server)
-    server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
-
-
-def list_alone(server: ScriptedServer) -> None:
-    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
-
-
-def behind_a_proxy(server: ScriptedServer) -> None:
-    """A proxy drops the header that names llama.cpp, and passes its owner on."""
-    server.on("GET /v1/models", model_list("tiny.gguf", owned_by="llamacpp"))
-    server.on("GET /props", json_reply({"total_slots": 2}))
-
-
-def sglang(server: ScriptedServer) -> None:
-    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
-
-
-def litellm_without_its_header(server: ScriptedServer) -> None:
-    server.on("GET /v1/models", model_list("gpt", owned_by="openai", created=1677610602))
-    server.on("GET /health/liveliness", json_reply("I'm alive!"))
-    server.on("GET /model/info", json_reply({"data": []}))
 
 
 def old_lm_studio(server: ScriptedServer) -> None:
@@ -86,7 +53,13 @@ def old_lm_studio(server: ScriptedServer) -> None:
         words = f"Unexpected endpoint or method. (GET {path})"
         server.on(f"GET {path}", json_reply({"error": words}, headers=products.EXPRESS))
     rows = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
-        {"id": "alder-4b", "type": "vlm", "state": "loaded", "loaded_context_length": 4096},
+        {
+            "id": "alder-4b",
+            "type": "vlm",
+            "quantization": "Q4_K_M",
+            "state": "loaded",
+            "loaded_context_length": 4096,
+        },
         {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
         {"object": "model", "type": "llm"},
     ]
@@ -94,18 +67,9 @@ def old_lm_studio(server: ScriptedServer) -> None:
     server.on("GET /api/v0/models", old)
 
 
-def lm_studio_that_starts(server: ScriptedServer) -> None:
-    products.lm_studio(server)
-    server.on("GET /api/v1/models", error_reply(500, "It starts"))
-
-
 def ollama_that_blocks(server: ScriptedServer) -> None:
     """It refuses a foreign host name with an empty body, whatever is asked for."""
     server.unknown = text_reply("", status=403)
-
-
-def remote_of_jan(server: ScriptedServer) -> None:
-    products.jan_with_remote(server, "jan-nano", "gpt-5.1", remote=["gpt-5.1"])
 
 
 def remote_of_ollama(server: ScriptedServer) -> None:
@@ -115,34 +79,27 @@ def remote_of_ollama(server: ScriptedServer) -> None:
 ALIVE = json_reply("I'm alive!")
 
 
-def without_a_list(server: ScriptedServer) -> None:
-    """Ollama for which nothing was ever pulled."""
-    products.ollama(server, is_empty=True)
-    server.on("GET /v1/models", json_reply({"object": "list", "data": None}))
-
-
 def page(server: ScriptedServer) -> None:
     server.unknown = html_reply()
 
 
-def lists(*rows: object, headers: dict[str, str] | None = None, **own: object):
-    """List these models, and answer the further paths with this JSON or reply."""
+def but(script: Callable[[ScriptedServer], object], **own: object):
+    """Play a product that answers some paths with another reply, or with this JSON."""
 
-    def script(server: ScriptedServer) -> None:
-        listed = {"object": "list", "data": [*rows]}
-        server.on("GET /v1/models", json_reply(listed, headers=headers))
+    def play(server: ScriptedServer) -> None:
+        script(server)
         for path, value in own.items():
             server.on(f"GET {path}", value if isinstance(value, Reply) else json_reply(value))
 
-    return script
+    return play
 
 
 def replies(listed: Reply, **own: object):
-    def script(server: ScriptedServer) -> None:
-        lists(**own)(server)
-        server.on("GET /v1/models", listed)
+    return but(lambda _: None, **{LIST: listed, **own})
 
-    return script
+
+def lists(*rows: object, headers: dict[str, str] | None = None, **own: object):
+    return replies(json_reply({"object": "list", "data": [*rows]}, headers=headers), **own)
 
 
 def recorded(product: str, lead: str = "", **own: Reply):
@@ -150,10 +107,13 @@ def recorded(product: str, lead: str = "", **own: Reply):
 
     def script(server: ScriptedServer) -> None:
         server.unknown = RecordedServer(product, *filter(None, [lead])).unknown
-        for path, reply in own.items():
-            server.on(f"GET {path}", reply)
 
-    return script
+    return but(script, **own)
+
+
+def template(**abilities: bool) -> dict[str, object]:
+    """`/props` of llama.cpp about a chat template."""
+    return {"chat_template_caps": abilities}
 
 
 @dataclass(frozen=True)
@@ -167,7 +127,7 @@ class Case:
     first: int = MOST_AT_FIRST  # most requests at the first look
     key: str = ""  # of the user
     step: str = ""  # words of the next step
-    models: Told | None = None  # name, state, window and kind; None: of no interest here
+    models: dict[str, str] | None = None  # state, window, kind; None: of no interest here
     facts: dict[str, dict[str, object]] = field(default_factory=dict)  # more of some models
     asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
     port: int = UNUSUAL
@@ -201,63 +161,75 @@ CASES = {
     "LM Studio, opened": Case(
         partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY, port=1234
     ),
-    "LM Studio at another port": Case(lm_studio, "LM Studio", "ready", LM_STUDIO),
     "LM Studio 0.3": Case(
         old_lm_studio,
         "LM Studio",
         "ready",
         ("/api/v0/models",),
-        models=(("alder-4b", LOADED, 4096, ""), ("leaf", NOT_LOADED, None, "embedding")),
+        models={"alder-4b": "loaded, 4096", "leaf": "not loaded, embedding"},
+        facts={"alder-4b": {"images": True, "quantization": "Q4_K_M"}},
         port=1234,
     ),
     "Jan, host blocked": Case(partial(jan, trusts=set()), "Jan", "host blocked", port=1337),
-    "Jan with remote models": Case(remote_of_jan, "Jan", "ready", port=1337),
     "llama.cpp, loaded": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=9931),
-    "llama.cpp, at its older port": Case(llama_cpp, "llama.cpp", "ready", LLAMA_CPP, port=8080),
-    "llama.cpp, asleep": Case(asleep, "llama.cpp", "ready", LLAMA_CPP, port=9931),
     "llama.cpp, loading": Case(products.loading_llama_cpp, "llama.cpp", "loading", port=9931),
     "llama.cpp, locked": Case(
         partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key", port=9931
     ),
-    "llama.cpp, wrong key": Case(
-        partial(llama_cpp, key=KEY),
-        "llama.cpp",
-        REJECTED,
-        key="sk-wrong",
-        step="--api-key",
-        port=8080,
-    ),
+    # `/v1/models` of llama-server needs no key, `/props` does
     "llama.cpp, its list alone opened": Case(
-        list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP, port=9931
+        but(llama_cpp, **{"/props": error_reply(401, "Invalid API Key", code=401, headers=LLAMA)}),
+        "llama.cpp",
+        NEEDS_KEY,
+        LLAMA_CPP,
+        port=9931,
     ),
-    "llama.cpp, nothing but its list": Case(list_alone, "llama.cpp", "ready", LLAMA_CPP, port=9931),
-    "llama.cpp behind a proxy": Case(behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
+    "llama.cpp, nothing but its list": Case(
+        but(llama_cpp, **{"/props": raw_reply(Cut())}), "llama.cpp", "ready", LLAMA_CPP, port=9931
+    ),
+    # which drops the header that names llama.cpp, and passes its owner on
+    "llama.cpp behind a proxy": Case(
+        lists({"id": "tiny.gguf", "owned_by": "llamacpp"}, **{"/props": {"total_slots": 2}}),
+        "llama.cpp",
+        "ready",
+        LLAMA_CPP,
+    ),
     "router": Case(products.router, "llama.cpp", "ready", port=9931),
     "router, nothing loaded": Case(
         partial(products.router, large="unloaded"),
         "llama.cpp",
         NO_MODEL,
         step="lmchat loads it",
-        models=(("large", NOT_LOADED, 2048, ""),),  # of its command line
+        models={"large": "not loaded, 2048"},  # of its command line
         port=9931,
     ),
     "Ollama, nothing loaded": Case(products.ollama, "Ollama", NO_MODEL, OLLAMA, port=11434),
-    "Ollama, nothing pulled": Case(without_a_list, "Ollama", NO_MODEL, OLLAMA, port=11434),
+    "Ollama, nothing pulled": Case(
+        but(partial(products.ollama, is_empty=True), **{LIST: {"object": "list", "data": None}}),
+        "Ollama",
+        NO_MODEL,
+        OLLAMA,
+        port=11434,
+    ),
     "Ollama with remote models": Case(
         remote_of_ollama,
         "Ollama",
         "ready",
         OLLAMA,
-        models=(("smol", LOADED, 4096, ""), ("oak:cloud", REMOTE, 131072, "")),
+        models={"smol": "loaded, 4096", "oak:cloud": "remote, 131072"},
         port=11434,
     ),
     "Ollama, host blocked": Case(
         ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",), port=11434
     ),
     "SGLang": Case(
-        sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),), port=30000
+        lists({"id": "qwen", "owned_by": "sglang", "max_model_len": 1000}),
+        "SGLang",
+        "ready",
+        first=1,
+        models={"qwen": "loaded, 1000"},
+        port=30000,
     ),
-    "LiteLLM without its header": Case(litellm_without_its_header, "LiteLLM", "ready"),
     "unknown": Case(plain, "OpenAI-compatible", "ready", first=1),
     "unknown, opened": Case(
         partial(plain, key=KEY), "OpenAI-compatible", "ready", first=1, key=KEY
@@ -388,24 +360,24 @@ VLLM = {**ROW, "owned_by": "vllm"}
 NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
 
 SOURCES = {
-    "GPT4All": Case(lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)),
+    "GPT4All": Case(lists(GPT4ALL), "GPT4All", "ready", models={"Alder 4B": "unknown"}),
     "TabbyAPI": Case(
         lists(*TABBY, **{"/v1/model": TABBY_LOADED}),
         "TabbyAPI",
         "ready",
         ("/v1/model",),
-        models=(("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")),
+        models={"alder-13b": "not loaded", "birch-7b": "loaded, 8192"},
     ),
     "Lemonade": Case(
         lists(*LEMONADE, **{"/v1/health": LEMONADE_HEALTH}),
         "Lemonade",
         "ready",
         ("/v1/health",),
-        models=(
-            ("Qwen3-0.6B-GGUF", LOADED, 8192, ""),
-            ("SD-Turbo", NOT_LOADED, None, "image"),
-            ("fireworks.kimi-k2p5", REMOTE, None, ""),
-        ),
+        models={
+            "Qwen3-0.6B-GGUF": "loaded, 8192",
+            "SD-Turbo": "not loaded, image",
+            "fireworks.kimi-k2p5": "remote",
+        },
     ),
     "LocalAI": Case(
         lists(
@@ -420,37 +392,34 @@ SOURCES = {
         "LocalAI",
         "ready",
         ("/system", "/api/tags"),
-        models=(
-            ("far", REMOTE, None, ""),
-            ("alder:4b", NOT_LOADED, None, ""),
-            ("birch", LOADED, None, ""),
-            ("far-too", REMOTE, None, ""),
-            ("oak", LOADED, None, ""),
-        ),
+        models={
+            "far": "remote",
+            "alder:4b": "not loaded",
+            "birch": "loaded",
+            "far-too": "remote",
+            "oak": "loaded",
+        },
         asked=(LIST, "/system", "/api/tags"),
     ),
     "text-generation-webui": Case(
         lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),
         "text-generation-webui",
         "ready",
-        models=(("alder-4b", LOADED, None, ""),),
+        models={"alder-4b": "loaded"},
     ),
-    "vllm-mlx": Case(
-        lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
-    ),
+    "vllm-mlx": Case(lists(VLLM_MLX), "vllm-mlx", "ready", models={"alder-4b": "loaded"}),
     "lmchat": Case(
         lists(*LMCHAT, headers={"Server": "lmchat"}),
         "lmchat",
         "ready",
-        models=(
-            ("alder@Ollama", LOADED, 4096, ""),
-            ("oak:cloud", REMOTE, None, ""),
-            ("leaf", NOT_LOADED, None, "embedding"),
-            # its name sends prompts to Ollama's cloud, whatever its state
-            ("oak:1b-cloud", REMOTE, None, ""),
-            ("oak:2b-cloud", REMOTE, None, ""),
-            ("oak:3b-cloud", REMOTE, None, ""),
-        ),
+        models={
+            "alder@Ollama": "loaded, 4096",
+            "oak:cloud": "remote",
+            "leaf": "not loaded, embedding",
+            "oak:1b-cloud": "remote",
+            "oak:2b-cloud": "remote",
+            "oak:3b-cloud": "remote",
+        },
     ),
     # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
     "KoboldCpp": Case(
@@ -466,7 +435,7 @@ SOURCES = {
         "KoboldCpp",
         "ready",
         ("/api/extra/true_max_context_length",),
-        models=(("koboldcpp/alder", LOADED, 6144, ""),),
+        models={"koboldcpp/alder": "loaded, 6144"},
         asked=(LIST, "/api/extra/true_max_context_length"),
     ),
     # the same, 1.115: the name in its list if it only makes images
@@ -475,7 +444,7 @@ SOURCES = {
         "KoboldCpp",
         NO_MODEL,
         ("/api/extra/true_max_context_length",),
-        models=(("inactive", LOADED, None, "other"),),
+        models={"inactive": "loaded, other"},
     ),
     # as Together, Xinference and Groq tell windows and kinds
     "unknown, with windows and kinds": Case(
@@ -488,13 +457,13 @@ SOURCES = {
         ),
         UNKNOWN,
         "ready",
-        models=(
-            ("bge", ANY, None, "embedding"),
-            ("alder", ANY, 4096, ""),
-            ("birch", ANY, 8192, ""),
-            ("cedar", ANY, 131072, ""),
-            ("flux", ANY, None, "image"),
-        ),
+        models={
+            "bge": "unknown, embedding",
+            "alder": "unknown, 4096",
+            "birch": "unknown, 8192",
+            "cedar": "unknown, 131072",
+            "flux": "unknown, image",
+        },
     ),
     # a gateway that passes on the rows of another product
     "lmchat before vLLM": Case(
@@ -531,14 +500,14 @@ SOURCES = {
         replies(json_reply([ROW, {**ROW, "id": "birch"}])),
         UNKNOWN,
         "ready",
-        models=(("alder", ANY, None, ""), ("birch", ANY, None, "")),
+        models={"alder": "unknown", "birch": "unknown"},
     ),
     "list without rows": Case(
-        replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
+        replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models={}
     ),
     **{
         f"no list, {number}": Case(
-            replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
+            replies(json_reply(value)), UNKNOWN, "not an LLM server", models={}
         )
         for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
     },
@@ -554,15 +523,15 @@ SOURCES = {
         "Ollama",
         "ready",
         OLLAMA,
-        models=(("alder:4b", NOT_LOADED, None, ""), ("birch:7b", LOADED, 4096, "")),
+        models={"alder:4b": "not loaded", "birch:7b": "loaded, 4096"},
     ),
     # own lists that fail, so that there is no proof, or have a name twice
     "LM Studio, own list fails": Case(
-        lm_studio_that_starts,
+        but(lm_studio, **{"/api/v1/models": error_reply(500, "It starts")}),
         UNKNOWN,
         "ready",
         LM_STUDIO,
-        models=tuple((name, ANY, None, "") for name in ("qwen3-8b", "gemma-3-4b", "nomic-embed")),
+        models=dict.fromkeys(("qwen3-8b", "gemma-3-4b", "nomic-embed"), "unknown"),
     ),
     "LiteLLM, a name twice": Case(
         lists(
@@ -572,7 +541,7 @@ SOURCES = {
         ),
         "LiteLLM",
         "ready",
-        models=(("gpt", ANY, 8000, ""), ("leaf", ANY, None, "embedding"), ("other", ANY, None, "")),
+        models={"gpt": "unknown, 8000", "leaf": "unknown, embedding", "other": "unknown"},
         facts={
             "gpt": {"context_max": 8000, "capabilities": ("vision",), "tools": None},
             "other": {"context_max": None, "capabilities": (), "images": None},
@@ -586,15 +555,15 @@ SOURCES = {
         "LM Studio",
         "ready",
         LM_STUDIO,
-        models=(
-            ("gate", LOADED, None, "other"),
-            ("leaf", NOT_LOADED, None, "embedding"),
-            ("alder", LOADED, 4096, ""),
-            ("tea", LOADED, 2048, ""),
-            ("tea:2", LOADED, 1024, ""),
-            ("oak", NOT_LOADED, None, ""),
-            ("far", LOADED, None, ""),
-        ),
+        models={
+            "gate": "loaded, other",
+            "leaf": "not loaded, embedding",
+            "alder": "loaded, 4096",
+            "tea": "loaded, 2048",
+            "tea:2": "loaded, 1024",
+            "oak": "not loaded",
+            "far": "loaded",
+        },
         facts={
             "tea": {"slots": 1, "tools": None, "images": None, "reasoning": None},
             "oak": {"slots": None, "tools": None, "images": True, "efforts": ("off", "on")},
@@ -605,32 +574,35 @@ SOURCES = {
         lists(*OF_A_ROUTER, headers=LLAMA),
         "llama.cpp",
         NO_MODEL,
-        models=(
-            ("large", NOT_LOADED, None, ""),
-            ("own", NOT_LOADED, None, ""),
-            ("far", REMOTE, None, ""),
-            ("judge", NOT_LOADED, None, "other"),
-            ("silent", NOT_LOADED, None, ""),
-        ),
+        models={
+            "large": "not loaded",
+            "own": "not loaded",
+            "far": "remote",
+            "judge": "not loaded, other",
+            "silent": "not loaded",
+        },
         facts={
             "large": {"state_word": "failed", "load_failure": "exit code 1"},
             "own": {"slots": None},
         },
     ),
     **{
-        f"llama.cpp that sees: {sees}, {number}": Case(
+        f"llama.cpp, facts of its model, {number}": Case(
             lists({**TINY, **row}, headers=LLAMA, **{"/props": props}),
             "llama.cpp",
             "ready",
             LLAMA_CPP,
-            facts={"tiny": {"images": sees, "context_loaded": 4096, "context_max": 8192}},
+            models={"tiny": "loaded, 4096"},
+            facts={"tiny": {"context_max": 8192, fact: value}},
         )
-        for number, (row, props, sees) in enumerate(
+        for number, (row, props, fact, value) in enumerate(
             (
-                ({"architecture": {"input_modalities": ["text"]}}, {}, False),
-                ({"architecture": {"input_modalities": ["text", "image"]}}, {}, True),
-                ({}, {"modalities": {"vision": False}}, False),
-                ({}, {}, None),
+                ({"architecture": {"input_modalities": ["text"]}}, {}, "images", False),
+                ({"architecture": {"input_modalities": ["text", "image"]}}, {}, "images", True),
+                ({}, {"modalities": {"vision": False}}, "images", False),
+                ({}, {}, "images", None),
+                ({}, template(supports_reasoning_effort=False), "efforts", ("none",)),
+                ({}, template(supports_reasoning_effort=True), "efforts", ()),
             )
         )
     },
@@ -653,12 +625,10 @@ SOURCES = {
             replies(json_reply({"data": rows, "error": error})),
             UNKNOWN,
             "ready" if rows else "server error",
-            models=tuple((row["id"], ANY, None, "") for row in rows),
+            models={row["id"]: "unknown" for row in rows},
         )
         for rows in ([{"id": "alder"}], [])
-        for number, error in enumerate(
-            ({"code": "ok", "message": "no error"}, {"status": "none"}, "none", True)
-        )
+        for number, error in enumerate(({"code": "ok", "message": "no error"}, True))
     },
     # what cannot be read is neither silent nor "refused"
     **{
@@ -666,7 +636,7 @@ SOURCES = {
             replies(body_reply(body, status=status, headers={"Content-Encoding": "gzip"})),
             UNKNOWN,
             "server error",
-            models=(),
+            models={},
         )
         for number, (status, body) in enumerate(
             (
@@ -681,7 +651,7 @@ SOURCES = {
         f"owner, {number}": Case(
             lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
         )
-        for number, owner in enumerate((["vllm"], {"name": "vllm"}, 7, None, True))
+        for number, owner in enumerate((["vllm"], {"name": "vllm"}, None))
     },
     # a hint needs its proof: the names of products without their lists
     **{
@@ -728,11 +698,6 @@ SOURCES = {
         NEEDS_KEY,
         ("/api/v0/models",),
     ),
-    "Jan by its refusal": Case(
-        replies(text_reply("Missing authorization header", status=401)),
-        "Jan",
-        NEEDS_KEY,
-    ),
     "LocalAI by its refusal": Case(
         replies(error_reply(401, "An authentication key is required")),
         "LocalAI",
@@ -756,30 +721,26 @@ RECORDED = {
         "Ollama",
         "ready",
         OLLAMA,
-        models=(
-            ("smol-plain-512:latest", NOT_LOADED, None, ""),
-            ("smol-512:latest", NOT_LOADED, None, ""),
-            ("smol-plain:latest", NOT_LOADED, None, ""),
-            ("smol:latest", LOADED, 4096, ""),
-        ),
+        models={
+            "smol-plain-512:latest": "not loaded",
+            "smol-512:latest": "not loaded",
+            "smol-plain:latest": "not loaded",
+            "smol:latest": "loaded, 4096",
+        },
         asked=(LIST, *OLLAMA),
     ),
     "llama-swap, recorded": Case(
         recorded("llama-swap"),
         "llama-swap",
         NO_MODEL,
-        models=tuple((name, NOT_LOADED, None, "") for name in ("broken", "smol-big", "smol-small")),
+        models=dict.fromkeys(("broken", "smol-big", "smol-small"), "not loaded"),
         asked=(LIST,),
     ),
     "llama-swap with a running model, recorded": Case(
         recorded("llama-swap", "own-models-running"),
         "llama-swap",
         "ready",
-        models=(
-            ("broken", NOT_LOADED, None, ""),
-            ("smol-big", NOT_LOADED, None, ""),
-            ("smol-small", LOADED, None, ""),
-        ),
+        models={"broken": "not loaded", "smol-big": "not loaded", "smol-small": "loaded"},
         asked=(LIST,),
     ),
     "Docker Model Runner, recorded": Case(
@@ -787,10 +748,10 @@ RECORDED = {
         "Docker Model Runner",
         "ready",
         ("/engines/ps",),
-        models=(
-            ("docker.io/ai/smollm2:135M-Q4_1", LOADED, 8192, ""),
-            ("docker.io/ai/smollm2-small:latest", LOADED, 512, ""),
-        ),
+        models={
+            "docker.io/ai/smollm2:135M-Q4_1": "loaded, 8192",
+            "docker.io/ai/smollm2-small:latest": "loaded, 512",
+        },
         asked=("/engines/v1/models", "/engines/ps"),
         path="/engines/v1",
     ),
@@ -799,9 +760,7 @@ RECORDED = {
         recorded("litellm", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         "ready",
-        models=tuple(
-            (name, ANY, None, "") for name in ("smol", "smol-512", "switched-off", "limited")
-        ),
+        models=dict.fromkeys(("smol", "smol-512", "switched-off", "limited"), "unknown"),
         asked=(LIST, "/health/liveliness", "/model/info"),
     ),
     "LiteLLM without a key, recorded": Case(
@@ -843,66 +802,64 @@ RECORDED = {
         "KoboldCpp",
         "ready",
         (OF_KOBOLDCPP,),
-        models=((f"koboldcpp/{SMOL}", LOADED, 2048, ""),),
+        models={f"koboldcpp/{SMOL}": "loaded, 2048"},
         asked=(LIST, OF_KOBOLDCPP),
     ),
     "llama-cpp-python, recorded": Case(
         recorded("llama-cpp-python"),
         "llama-cpp-python",
         "ready",
-        models=((f"/srv/gguf/{SMOL}.gguf", LOADED, None, ""),),
+        models={f"/srv/gguf/{SMOL}.gguf": "loaded"},
         asked=(LIST,),
+        is_listed_once=True,
+    ),
+    # elsewhere at its host, another server may answer
+    "llama-cpp-python behind a proxy": Case(
+        but(
+            lambda _: None,
+            **{"/llama/v1/models": replay("llama-cpp-python/models")},
+        ),
+        "llama-cpp-python",
+        "ready",
+        path="/llama/v1",
         is_listed_once=True,
     ),
     "mlx_lm.server, recorded": Case(
         recorded("mlx-lm"),
         "mlx_lm.server",
         NO_MODEL,
-        models=(("/models/smollm2", NOT_LOADED, None, ""),),
+        models={"/models/smollm2": "not loaded"},
         asked=(LIST, "/health"),
     ),
     "vLLM, recorded": Case(
         recorded("vllm"),
         "vLLM",
         "ready",
-        models=(("smollm2", LOADED, 2048, ""),),
+        models={"smollm2": "loaded, 2048"},
         asked=(LIST,),
     ),
     "vLLM without a key, recorded": Case(
         recorded("vllm", "error-401"), "vLLM", NEEDS_KEY, step="--api-key"
     ),
     "transformers, recorded": Case(
-        recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
+        recorded("transformers-serve"), UNKNOWN, NO_MODEL, models={}, asked=(LIST,)
     ),
     "Jan, recorded": Case(
         recorded("jan"),
         "Jan",
         "ready",
-        models=(
-            *(
-                (name, ANY, None, "")
-                for name in (
-                    "janhq/SmolLM2-135M-Instruct-Q4_1",
-                    "openai/gpt-oss-local",
-                    "sentence-transformer-mini",
-                    "smol-small",
-                    "smol-tools",
-                )
-            ),
-            ("gpt-5.1", REMOTE, None, ""),
-        ),
+        models={
+            "janhq/SmolLM2-135M-Instruct-Q4_1": "unknown",
+            "openai/gpt-oss-local": "unknown",
+            "sentence-transformer-mini": "unknown",
+            "smol-small": "unknown",
+            "smol-tools": "unknown",
+            "gpt-5.1": "remote",
+        },
         asked=(LIST,),
     ),
     "Jan without a key, recorded": Case(
         recorded("jan", "models-badkey"), "Jan", NEEDS_KEY, step="Local API Server"
-    ),
-    "Lemonade, recorded": Case(
-        recorded("lemonade"),
-        "Lemonade",
-        "ready",
-        ("/v1/health",),
-        models=(("smollm2-135m-instruct", LOADED, 4096, ""),),
-        asked=(LIST, "/v1/health"),
     ),
     # a cloud row has no local figures, and an alias is loaded as its model
     "Lemonade with cloud and aliases, recorded": Case(
@@ -910,12 +867,13 @@ RECORDED = {
         "Lemonade",
         "ready",
         ("/v1/health",),
-        models=(
-            ("mycloud.gpt-cloud", REMOTE, None, ""),
-            ("smollm2-135m-instruct", LOADED, 4096, ""),
-            ("away", REMOTE, None, ""),
-            ("short", LOADED, 4096, ""),
-        ),
+        models={
+            "mycloud.gpt-cloud": "remote",
+            "smollm2-135m-instruct": "loaded, 4096",
+            "away": "remote",
+            "short": "loaded, 4096",
+        },
+        asked=(LIST, "/v1/health"),
     ),
     "Lemonade without a model": Case(
         recorded("lemonade", **{LIST: json_reply({"object": "list", "data": []})}),
@@ -965,8 +923,10 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     assert bool(row.next_step) is (case.word != "ready")
     assert case.step in row.next_step
     if case.models is not None:
-        models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
-        assert models == [*case.models]
+        facts = {one.model_id: (one.state, one.context_loaded, one.kind) for one in row.models}
+        told = [(name, ", ".join(map(str, filter(None, each)))) for name, each in facts.items()]
+        assert told == [*case.models.items()]
+        assert len(told) == len(row.models)
     for model_id, facts in case.facts.items():
         (model,) = [one for one in row.models if one.model_id == model_id]
         assert {fact: getattr(model, fact) for fact in facts} == facts
@@ -990,7 +950,8 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
             assert (health.target.product, health.status.word) == (case.product, case.word)
             monitor.check_now()
     later = [(one.method, one.path) for one in of_server(server.seen()[at_first:])]
-    sign_of_life = ("HEAD", "/") if case.is_listed_once else ("GET", listed)
+    alive = ("HEAD", f"{endpoint.path.removesuffix('v1')}")
+    sign_of_life = alive if case.is_listed_once else ("GET", listed)
     assert set(later) == {sign_of_life, *(("GET", path) for path in case.lists)}
     assert Counter(later)[sign_of_life] == LATER_LOOKS
     assert max(Counter(later).values()) == LATER_LOOKS, "each list once in a look"

@@ -84,7 +84,6 @@ def of_llama_cpp(found):
 
 NO_ROWS = json_reply({"object": "list", "data": []})
 BASIC = {"WWW-Authenticate": 'Basic realm="Shed"'}
-STOP_IT = "Another program uses port 8080: stop it"
 CHECK = "Check the port and the path of the address"
 ASK_FOR_KEY = "Ask the administrator of the server for its API key"
 BEHIND = "Use the address of the server behind it"
@@ -110,15 +109,20 @@ BY_BASIC = (
 )
 
 
+# word and step at a usual port
+STRANGER = (NOT_AN_LLM, "Another program uses port 8080: stop it")
+LOCKED, BROKEN = (NEEDS_KEY, ASK_FOR_KEY), (SERVER_ERROR, LOG)
+
+
 def leads_to(location: str, status: int) -> Reply:
     return text_reply("", status=status, headers={"Location": location})
 
 
 # what answers; word and step at a usual port; word, sentence and step at an address that was named
 HEARD = (
-    (html_reply(), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (html_reply(status=401), (NEEDS_KEY, ASK_FOR_KEY), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
-    (error_reply(401, "no key"), (NEEDS_KEY, ASK_FOR_KEY), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (html_reply(), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (html_reply(status=401), LOCKED, (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (error_reply(401, "no key"), LOCKED, (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
     (
         text_reply("", status=401, headers=BASIC),
         ("needs sign-in", BEHIND),
@@ -130,12 +134,12 @@ HEARD = (
     ),
     (
         leads_to("https://me:pw@login.example.net/oauth2/start?rd=1", 303),
-        (NOT_AN_LLM, STOP_IT),
+        STRANGER,
         ("redirects", "The server redirects to https://login.example.net/oauth2/start.", FOLLOWS),
     ),
     (
         leads_to("/v1/models/", 308),
-        (NOT_AN_LLM, STOP_IT),
+        STRANGER,
         (
             "redirects",
             "The server redirects to /v1/models/.",
@@ -144,7 +148,7 @@ HEARD = (
     ),
     (
         leads_to("https://[", 302),
-        (NOT_AN_LLM, STOP_IT),
+        STRANGER,
         (
             NOT_AN_LLM,
             NO_SERVER,
@@ -153,24 +157,19 @@ HEARD = (
     ),
     (
         text_reply("404 page not found", status=404),
-        (NOT_AN_LLM, STOP_IT),
+        STRANGER,
         (NOT_AN_LLM, NO_SERVER, STEPS["wrong_path"].rstrip(".")),
     ),
-    (text_reply("no", status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (json_reply({"data": "no list"}), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, CLOSES, WORKS)),
+    (text_reply("no", status=400), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (json_reply({"data": "no list"}), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), STRANGER, (NOT_AN_LLM, CLOSES, WORKS)),
     # a proxy in front of a model server may forbid as well; only a page is that of a web server
     (
         text_reply("Forbidden", status=403),
-        (NOT_AN_LLM, STOP_IT),
+        STRANGER,
         (SERVER_ERROR, f"{ERROR}Forbidden.", RIGHTS),
     ),
-    (
-        json_reply({"detail": "Not allowed"}, status=403),
-        (NOT_AN_LLM, STOP_IT),
-        (SERVER_ERROR, f"{ERROR}Not allowed.", RIGHTS),
-    ),
-    (html_reply(status=403), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, RIGHTS)),
+    (html_reply(status=403), STRANGER, (NOT_AN_LLM, NO_SERVER, RIGHTS)),
     # of a gateway before the server
     (
         html_reply(status=504),
@@ -181,7 +180,7 @@ HEARD = (
             "Check which program uses port 4711",
         ),
     ),
-    (html_reply(status=522), (SERVER_ERROR, LOG), (SERVER_ERROR, f"{FAILS} 522: Hello.", LOG)),
+    (html_reply(status=522), BROKEN, (SERVER_ERROR, f"{FAILS} 522: Hello.", LOG)),
     (
         text_reply("Invalid host header", status=403),
         ("host blocked", HOST),
@@ -191,10 +190,10 @@ HEARD = (
             HOST,
         ),
     ),
-    (error_reply(500, "oops"), (SERVER_ERROR, LOG), (SERVER_ERROR, f"{ERROR}oops.", LOG)),
+    (error_reply(500, "oops"), BROKEN, (SERVER_ERROR, f"{ERROR}oops.", LOG)),
     (
         json_reply({"error": "out of memory", "object": "list", "data": []}),
-        (SERVER_ERROR, LOG),
+        BROKEN,
         (SERVER_ERROR, f"{ERROR}out of memory.", LOG),
     ),
     (

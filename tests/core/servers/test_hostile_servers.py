@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import zlib
 from contextlib import asynccontextmanager
 
 from lmchat.base.errors import ServerRejected, StreamInterrupted
 from lmchat.core.servers.sending import exchange
 from lmchat.core.servers.stream import chunk_parser
+from tests.core.servers.event_streams import data_line
 from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -25,27 +25,9 @@ CHUNKS_OF_A_TURN = 100
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 
-def data_line(chunk: dict) -> bytes:
-    return f"data: {json.dumps(chunk)}\n\n".encode()
-
-
 def packed(data: bytes, packing: str):
     head = STREAM + f"Content-Encoding: {packing}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
     return raw_reply(head + data)
-
-
-async def test_framing_that_breaks_within_an_answer_is_told_in_the_words_of_its_parser(
-    server, client
-):
-    chunk = data_line(delta("Peas"))
-    sized = b"%x\r\n%s\r\n" % (len(chunk), chunk)
-    head = STREAM + b"Transfer-Encoding: chunked\r\n\r\n"
-    for behind, words in (
-        (b"five\r\n", "the reply breaks HTTP: illegal chunk header"),
-        (b"5\r\nhi", "the connection broke before the answer was complete"),
-    ):
-        server.on(CHAT, raw_reply(head, sized, behind))
-        assert (await failure_of(client, ask(server))).message == f"Streaming failed: {words}."
 
 
 LINES = [*map(data_line, (delta("Peas "), delta("climb."), finish())), b"data: [DONE]\n\n"]

@@ -3,14 +3,10 @@ from __future__ import annotations
 import pytest
 
 from lmchat.base.errors import ServerRejected
-from lmchat.core.config.settings import EFFORTS
 from lmchat.core.servers.model import LoadState
-from lmchat.core.servers.products import product_named
 from lmchat.core.servers.target import Target
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import (
-    LLAMA,
-    llama_cpp,
     lm_studio,
     ollama,
 )
@@ -98,33 +94,6 @@ async def test_a_window_that_was_seen_stays_known_after_an_unload_but_not_for_an
     assert model.context_loaded == 512, "its own file says more than what was seen"
 
 
-def props_of(**template: bool) -> dict:
-    """`/props` of a llama.cpp, as recorded with b11669."""
-    return {"chat_template_caps": template, "total_slots": 2, "modalities": {"vision": False}}
-
-
-async def test_levels_of_effort_are_offered_only_where_the_template_has_them(server, make_client):
-    for has_levels, taken in ((False, ["none", "2048"]), (True, [*EFFORTS, "2048"])):
-        llama_cpp(server)
-        props = props_of(supports_reasoning_effort=has_levels)
-        server.on("GET /props", json_reply(props, headers=LLAMA))
-        (model,) = await make_client().models.listed(endpoint_of(server))
-        product = product_named(model.product)
-        efforts = [*EFFORTS, "2048"]
-        assert [one for one in efforts if product.options.takes_effort(one, model)] == taken
-
-
-async def test_a_model_that_writes_no_text_cannot_chat(server, client):
-    """A decision model of llama.cpp lists other outputs than text."""
-    data = [
-        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
-        for name, outputs in (("talker", ["text"]), ("judge", ["decisions"]), ("silent", []))
-    ]
-    server.on("GET /v1/models", json_reply({"data": data}, headers=LLAMA))
-    models = await client.models.listed(endpoint_of(server))
-    assert [model.can_chat for model in models] == [True, False, True]
-
-
 async def test_without_the_own_list_of_a_product_its_models_have_their_names(server, client):
     for script, path in ((lm_studio, "GET /api/v1/models"), (ollama, "GET /api/tags")):
         server.forget()
@@ -153,10 +122,9 @@ async def test_lm_studio_0_3_says_that_it_cannot_load_and_without_its_list_has_t
     lm_studio(server)
     for route in ("GET /api/v1/models", "POST /api/v1/models/load"):
         server.on(route, server.unknown)
-    rows = [{"id": "alder-4b", "type": "vlm", "state": "not-loaded", "quantization": "Q4_K_M"}]
+    rows = [{"id": "alder-4b", "state": "not-loaded"}]
     server.on("GET /api/v0/models", json_reply({"object": "list", "data": rows}))
     (alder,) = (await client.models.check(endpoint_of(server))).models
-    assert (alder.images, alder.quantization) == (True, "Q4_K_M")
     with pytest.raises(ServerRejected, match="LM Studio cannot load models on request") as failed:
         await client.models.load(alder)
     assert failed.value.kind == "unsupported"

@@ -95,7 +95,7 @@ async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, 
         await client.aclose()
 
 
-async def test_a_load_counts_from_its_beginning_to_its_end_even_if_it_is_stopped_before_it_runs():
+async def test_a_model_loads_until_its_last_load_has_ended_even_if_one_is_stopped_before_it_runs():
     lists = ModelLists()
     changes = []
     lists.on_change = lambda: changes.append(lists.with_load(model("a")).load_fraction)
@@ -113,10 +113,14 @@ async def test_a_load_counts_from_its_beginning_to_its_end_even_if_it_is_stopped
     gate.set()
     await task
     assert (changes, lists.is_loading(Target.of(model("a")))) == ([None, 0.4, None], False)
-    task = lists.load(model("a"), work)
-    task.cancel()
+    gate.clear()
+    first, second = lists.load(model("a"), work), lists.load(model("a"), work)
+    second.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await second
+    assert lists.is_loading(Target.of(model("a")))
+    gate.set()
+    await first
     assert not lists.is_loading(Target.of(model("a")))
 
 
@@ -148,20 +152,3 @@ async def test_a_server_that_has_ended_its_load_without_a_model_is_not_loading_a
         script(server)
         found = await client.models.check(endpoint)
         assert (found.models, client.model_lists.is_loading(unnamed)) == ((), is_loading)
-
-
-async def test_a_model_counts_as_loading_until_its_last_load_has_ended():
-    lists, gate = ModelLists(), asyncio.Event()
-
-    async def work(load):
-        await gate.wait()
-
-    first, second = lists.load(model("a"), work), lists.load(model("a"), work)
-    await asyncio.sleep(0)
-    second.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await second
-    assert lists.is_loading(Target.of(model("a")))
-    gate.set()
-    await first
-    assert not lists.is_loading(Target.of(model("a")))

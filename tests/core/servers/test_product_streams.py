@@ -79,7 +79,7 @@ async def test_each_product_is_read_as_it_writes(server, client):
         answer = streamed(events).content
         assert (answer.text("text"), answer.text("reasoning")) == ("Hi!", thought)
         assert events[-1] == StreamFinished(reason="stop")
-        assert [one for one in events if isinstance(one, UsageReported)][-1] == figures
+        assert [one for one in events if isinstance(one, UsageReported)] == [figures], "at the end"
         assert [one.model for one in events if isinstance(one, ModelNamed)] == ["tiny"]
         fractions = [one.fraction for one in events if isinstance(one, PromptProgress)]
         assert fractions == progress, "it counts what is still to be read"

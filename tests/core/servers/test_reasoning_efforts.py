@@ -42,6 +42,7 @@ def test_an_effort_that_is_not_known_is_not_sent():
         ("Ollama", (), "xhigh", True),  # it names all levels when it refuses one
         ("Ollama", (), "minimal", True),
         ("Ollama", (), "500", False),  # it takes no number of tokens
+        ("vLLM", ("none",), "high", False),
         ("LM Studio", ("off", "on"), "none", True),
         ("LM Studio", ("low", "xhigh"), "xhigh", True),
         ("LM Studio", (), "low", False),

@@ -52,24 +52,6 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client):
             assert events[-1] == StreamFinished(reason=reason)
 
 
-async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(server, client):
-    overflow = "request (631 tokens) exceeds the available context size (256 tokens)"
-    for number, (name, kind, words) in enumerate(
-        (
-            ("error-401", "auth", "Invalid API Key"),
-            ("error-path", "wrong_path", "File Not Found"),
-            ("error-bad-json", "bad_request", "parse error"),
-            ("router-error-model", "model_missing", "'no-such-model' not found"),
-            ("error-overflow-stream", "context_overflow", overflow),
-        )
-    ):
-        events, error = await play(server, client, name)
-        assert (error.kind, words in error.message, text_of(events)) == (kind, True, "")
-        assert error.next_step
-        assert len(server.seen(CHAT)) == number + 1
-    assert error.room_tokens == 256
-
-
 async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, ...]:
     """Return what an answer is made of: texts, thoughts, calls, counts, and how it ends."""
 

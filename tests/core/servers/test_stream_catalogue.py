@@ -13,6 +13,7 @@ import pytest
 
 from lmchat.core.servers.events import LifeSign, RequestAdapted, StreamFinished
 from lmchat.core.sessions.message import ToolCallPart
+from tests.core.servers.event_streams import data_line
 from tests.support.client_calls import ask, events_of, streamed, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -34,10 +35,6 @@ TEXT = "Héllo"
 BAD = b"data: {oops\n\n"
 
 
-def data_line(value: object, end: bytes = b"\n\n") -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + end
-
-
 def choice(index: object, text: str | None = None, reason: str | None = None, **more) -> dict:
     """Return a chunk with one choice; `more` are fields beside its delta."""
     inner = {} if text is None else {"content": text}
@@ -50,11 +47,6 @@ def whole_delta(value: object) -> dict:
 
 def message(text: str | None, **fields: object) -> dict:
     return {"message": {"role": "assistant", "content": text, **fields}}
-
-
-def with_line_ends(end: bytes, *events: object) -> bytes:
-    data = b"".join(one if isinstance(one, bytes) else data_line(one) for one in events)
-    return data.replace(b"\n", end)
 
 
 def details(*texts: str) -> list[dict]:
@@ -172,7 +164,6 @@ CASES = {
         sse(R, delta("x" * 2_000_000), F, DONE), text="x" * 2_000_000
     ),
     # Line ends and byte order marks; the HTML Standard, 9.2.5, and RFC 8259, 8.1
-    "CR alone": Case(sse(with_line_ends(b"\r", R, H, W, F, DONE))),
     "a mark before a stream of another type": Case(
         sse(MARK, H, W, F, DONE, content_type="application/json")
     ),
@@ -287,20 +278,6 @@ CASES = {
             ),
             choice(0, None, "stop"),
             choice(1, "no", "length"),
-            DONE,
-        )
-    ),
-    "parallel answers in turn": Case(
-        sse(
-            choice(0, ""),
-            choice(1, ""),
-            choice(0, "Hé"),
-            choice(1, "no"),
-            choice(0, "l"),
-            choice(1, "no"),
-            choice(0, "lo"),
-            choice(1, "no", "length"),
-            choice(0, None, "stop"),
             DONE,
         )
     ),

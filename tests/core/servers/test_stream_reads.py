@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from lmchat.base.errors import ServerRejected, StreamInterrupted
+from lmchat.base.errors import StreamInterrupted
 from lmchat.core.config.settings import TimeoutSettings
 from lmchat.core.servers.events import UsageReported
+from tests.core.servers.event_streams import data_line
 from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -25,20 +24,8 @@ from tests.support.scripted_server import (
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def sse_event(event: dict) -> bytes:
-    return b"data: " + json.dumps(event).encode() + b"\n\n"
-
-
 def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-
-
-async def test_speeds_that_come_with_each_chunk_are_reported_once(server, client):
-    timings = {"predicted_n": 3, "predicted_per_second": 40.0}
-    pieces = [sse_event({**delta(f"{n} "), "timings": timings}) for n in range(20)]
-    server.on(CHAT, sse(*pieces, finish(), DONE))
-    events = await answered(client, ask(server))
-    assert len([event for event in events if isinstance(event, UsageReported)]) == 1, "at the end"
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
@@ -48,16 +35,24 @@ async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, cl
 
 
 async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_client):
-    text = chunked(sse_event(delta("one ")), sse_event(delta("two")))
-    for behind, kind in (
-        (b"zz\r\n", StreamInterrupted),
-        (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
+    text = HEAD + chunked(data_line(delta("one ")), data_line(delta("two")))
+    refusal = chunked(data_line({"error": {"message": "no memory"}}))
+    for reply, words in (
+        (
+            raw_reply(text + b"five\r\n", Hold()),
+            "Streaming failed: the reply breaks HTTP: illegal chunk header.",
+        ),
+        (
+            raw_reply(text + b"5\r\nhi"),
+            "Streaming failed: the connection broke before the answer was complete.",
+        ),
+        (raw_reply(text + refusal, Hold()), "The server says: no memory"),
     ):
-        server.on(CHAT, raw_reply(HEAD + text + behind, Hold()))
+        server.on(CHAT, reply)
         client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.1))
         events, error = await events_of(client, ask(server))
-        assert isinstance(error, kind)
-        assert text_of(events) == "one two"
+        assert error is not None
+        assert (text_of(events), error.message) == ("one two", words)
 
 
 async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arrived(

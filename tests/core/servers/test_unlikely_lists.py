@@ -203,17 +203,6 @@ async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_l
     assert len(server.seen(LIST)) == 1
 
 
-async def test_the_sign_of_life_is_asked_for_below_the_prefix_of_the_address(server, client):
-    """Elsewhere at its host, another server may answer; behind a proxy, its rows tell the product."""
-    endpoint = Endpoint.parse(f"{server.url}/llama/v1")
-    server.on("GET /llama/v1/models", rows(LLAMA_CPP_PYTHON, server="nginx"))
-    server.on("HEAD /llama/", text_reply("", status=404, headers={"server": "nginx"}))
-    server.on(SIGN_OF_LIFE, text_reply("", headers={"server": "Caddy"}))
-    for _ in range(3):
-        assert (await client.models.check(endpoint)).product == "llama-cpp-python"
-    assert len(server.seen("GET /llama/v1/models")) == 1
-
-
 async def test_a_kept_list_is_not_that_of_another_server(server, make_client, tmp_path):
     """llama.cpp was started where llama-cpp-python had been, within the time that its list counts."""
     server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
