@@ -309,7 +309,7 @@ def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
     [
         ("\x1b[200~one\ttwo", "one\ttwo"),
         ("\x1b[200~", ""),
-        ("\x1b[200~one\r\x1b[31m\x1b[201", "one\n\x1b[31m\x1b[201"),
+        ("\x1b[200~one\r\x1b[31m\x1b[201", "one\n\x1b[31m"),  # a mark is no text
         ("\x1b[200~漢 \x1b[200~b", "漢 \x1b[200~b"),
     ],
 )
@@ -362,7 +362,7 @@ def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Rea
     assert reader.read("\rthree\r", "four\r\x1b[201~\r") == [
         *("text '\\nthree\\n'", "paste 'four\\n'", "enter")
     ]
-    for first in ("t", "\r", "\x1b[13u"):
+    for first in ("t", "\r", "\x1b[13u", "\x1bOM"):
         reader = Reader()
         reader.read("\x1b[200~one\r")
         reader.later(LONGEST_WAIT_S)
@@ -372,11 +372,42 @@ def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Rea
         assert reader.read("\r") == ["enter"]
 
 
+def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall() -> None:
+    for cut in range(1, len(PASTE_END)):
+        begun, rest = f"{PASTE_START}sow\rwater{PASTE_END[:cut]}", PASTE_END[cut:]
+        for reads, found in (
+            ((rest, "\r"), ["paste ''", "enter"]),
+            ((*rest, "a\r"), ["paste ''", "a", "enter"]),
+            (("hi",), ["text 'hi'"]),
+            (("\x03", f"{rest}a\r"), ["ctrl+c", "text '{rest}a\\n'"]),
+            ((f"{PASTE_START}b{PASTE_END}", "\r"), ["paste 'b'", "enter"]),
+            (("peas\r" + PASTE_END[:cut], rest, "\r"), ["text 'peas\\n'", "paste ''", "enter"]),
+        ):
+            reader = Reader()
+            assert reader.read(begun) + reader.later(LONGEST_WAIT_S) == ["paste 'sow\\nwater'"]
+            got = [key for read in reads for key in reader.read(read) + reader.later(0)]
+            assert got == [name.replace("{rest}", rest) for name in found], (cut, reads)
+        reader = Reader()
+        reader.read(PASTE_START[:cut])
+        reader.later(LONGEST_WAIT_S)
+        assert reader.read(PASTE_START[cut:], "a\r", f"b{PASTE_END}") == ["paste 'a\\nb'"]
+    reader = Reader()
+    reader.read(f"{PASTE_START}sow", "\x1b")
+    assert reader.later(ESCAPE_DELAY_S) == ["paste 'sow'", "escape"]
+    assert reader.read(PASTE_END[1:], "\r") == ["paste ''", "enter"]
+
+
+# of the keypad, of kitty with and without locks, and of xterm
+ENTERS = ("\x1bOM", "\x1b[13u", "\x1b[57414u", "\x1b[13;129u", "\x1b[57414;65u", "\x1b[27;1;13~")
+
+
 def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctrl_c() -> None:
     for keys, found in (
         (("\r",), ["enter"]),
         (("\x03", "\r"), ["ctrl+c", "enter"]),
         (("\x1b[27u", "\r"), ["escape", "enter"]),
+        *(((enter,), ["enter"]) for enter in ENTERS),
+        *(((enter[:2], enter[2:]), ["enter"]) for enter in ENTERS),
     ):
         reader = Reader()
         reader.read("\x1b[200~one\r")
@@ -384,6 +415,11 @@ def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctr
         assert reader.read("a", "\x1b[A") == ["text 'a'", "up"]
         assert reader.read(*keys) + reader.later(LONGEST_WAIT_S) == found
         assert reader.read("b", "\r") == ["b", "enter"]
+    for enter in ENTERS:  # the user was too early
+        reader = Reader()
+        reader.read(f"{PASTE_START}one")
+        reader.later(LONGEST_WAIT_S)
+        assert reader.read(enter, f"two{PASTE_END}", "\r") == ["paste '\\ntwo'", "enter"]
 
 
 def test_a_paste_of_more_than_eight_megabytes_is_several() -> None:

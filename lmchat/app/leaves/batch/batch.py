@@ -78,13 +78,6 @@ async def batch(context: Context) -> int:
             missing = await asyncio.to_thread(lines.count_missing, records)
             progress = Progress(output, missing)
 
-            def jobs() -> Iterator[Job]:
-                for job in lines.jobs():
-                    if records is not None and records.is_done(job):
-                        progress.done_before += 1
-                    else:
-                        yield job
-
             async def answer(job: Job) -> None:
                 record = await lines.ask(job)
                 if records is not None:
@@ -95,14 +88,15 @@ async def batch(context: Context) -> int:
 
             try:
                 at_once = options.jobs or min(home.client.slots(model), _MOST_JOBS)
-                await run(jobs(), answer, at_once=at_once)
+                await run(lines.missing(records), answer, at_once=at_once)
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and target_path:
                     # with `--force`, the command would start again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
                     output.note(f"lmchat: To answer the rest: {command_line(command)}")
                 raise
-    done_before, answered, failed = progress.done_before, progress.done, progress.failed
+    done_before = records.done_count if records else 0
+    answered, failed = progress.done, progress.failed
     text = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
     output.note(f"lmchat: {text}{answered - failed} answered, {failed} failed.")
     if failed and target_path:
@@ -122,16 +116,15 @@ class _Lines(Struct, frozen=True, kw_only=True):
     wanted: SchemaOutput | None
     preset_text: str  # with its placeholders; empty without a preset
 
-    def jobs(self) -> Iterator[Job]:
-        return map(self._job, lines_of(self.source, is_text=self.context.options.is_text))
+    def missing(self, records: RecordFile | None) -> Iterator[Job]:
+        jobs = map(self._job, lines_of(self.source, is_text=self.context.options.is_text))
+        return jobs if records is None else records.missing(jobs)
 
     def count_missing(self, records: RecordFile | None) -> int | None:
         """Return how many lines are to be answered; None for a pipe, which is read once."""
         if self.source is None or not os.path.isfile(self.source):  # noqa: PTH113 - Path may raise
             return None
-        return (
-            sum(1 for _ in self.jobs()) if records is None else records.count_missing(self.jobs())
-        )
+        return sum(1 for _ in self.missing(records))
 
     def _job(self, line: BatchLine) -> Job:
         options, system_prompt = self.context.options, self.context.settings.chat.system_prompt

@@ -90,14 +90,13 @@ async def evaluate(context: Context) -> int:
             open_records = partial(RecordFile, path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
         with records or nullcontext(), ExitStack() as stack:
+            missing = [result.job for result in results]
             if records is not None:
-                records.count_missing(result.job for result in results)
+                missing = [*records.missing(missing)]
                 finished = {record["index"]: record for record in records.finished()}
                 for result in results:
-                    if records.is_done(result.job):
-                        result.record = finished[result.job.head["index"]]
+                    result.record = finished.get(result.job.head["index"], {})
             stack.callback(_print_report, output, results)  # at the end, also after an error
-            missing = [result.job for result in results if not result.record]
             progress = Progress(output, len(missing))
 
             async def answer(job: Job) -> None:

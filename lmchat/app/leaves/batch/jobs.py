@@ -146,7 +146,6 @@ class Progress:
         self._total = total
         self._started_s = monotonic()
         self.done = self.failed = self._tokens = 0
-        self.done_before = 0  # by an earlier run; not part of `done`
 
     def count(self, record: Record, *, is_failed: bool) -> None:
         self.done += 1

@@ -83,28 +83,31 @@ class RecordFile:
             with suppress(OSError):  # a full disk; `add` has raised it
                 self._file.close()
 
-    def is_done(self, job: Job) -> bool:
-        """Whether an earlier run has done a job.
+    def missing(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield the jobs that no earlier run has done, once one is met that it has.
 
-        Raises `WrongUse` if none of the jobs until now is done, but others are.
+        Raises `WrongUse` if it has done none of them, but others.
         """
-        is_done = self._is_found(job)
-        if self._kept and not self._used:
+        waiting: list[Job] = []
+        for job in jobs:
+            index, unused = job.head["index"], self._unused.get(job.key)
+            if index not in self._used and unused:
+                self._used[index] = unused.pop(0)
+            if index not in self._used:
+                waiting.append(job)
+            if self._used or not self._kept:
+                yield from waiting
+                waiting.clear()
+        if waiting:
             raise WrongUse(
                 f"{self._path} belongs to another run: prompts, model or settings differ.",
                 next_step=_REPLACE_STEP,
             )
-        return is_done
 
-    def count_missing(self, jobs: Iterable[Job]) -> int:
-        """Find the records of these jobs, and return how many have none."""
-        return sum(not self._is_found(job) for job in jobs)
-
-    def _is_found(self, job: Job) -> bool:
-        index, unused = job.head["index"], self._unused.get(job.key)
-        if index not in self._used and unused:
-            self._used[index] = unused.pop(0)
-        return index in self._used
+    @property
+    def done_count(self) -> int:
+        """How many of the jobs until now an earlier run has done."""
+        return len(self._used)
 
     @property
     def _indexes(self) -> list[int]:

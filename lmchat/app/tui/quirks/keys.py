@@ -28,9 +28,11 @@ _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)"
 _LOOKS_REPORT = "\x1b[?997;"  # of mode 2031; the background may still be another
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
+_MARKS = (PASTE_START, PASTE_END)
 _ESCAPE = "\x1b"
 _AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these start a sequence
-_LONGEST_STOP = 32  # characters that Esc or Ctrl+C may have
+_STOPS = ("ctrl+c", "escape")
+_LONGEST_KEY = 32  # characters that Esc, Ctrl+C or Enter may have
 # at the end of a read: ESC, or the beginning of a sequence or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = (
     r"\x1b(?:\[(?:\[?[0-?]{0,4096}|\?[\d;]{0,9}\$|M.{0,2})"
@@ -55,7 +57,6 @@ _ESCAPE_AND_TEXT = r"\x1b(?![][]|O[A-FHMP-SXl]|P[\d>!]|_G)(?=[^\x00-\x1f\x7f]{2}
 _BLANK_KEYS = {"enter": "\r", "ctrl+j": "\n", "tab": "\t"}  # keys that may be text
 _BLANKS = "".join(_BLANK_KEYS.values())
 _TEXT = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+"  # without controls, but with these
-_ENTERS = ("\r", "\x1b[13u")
 _CUT_AT = 1000  # characters of a read, from which a system may have cut a paste in pieces
 _KITTY_FLAGS = r"\x1b\[\?(\d{1,3})u"  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
@@ -149,7 +150,7 @@ class KeyParser(XTermParser):
         self._lacks_mark = False  # the mark at the end of the last paste has not come
         self._is_escape = False  # the end of `_held` is Esc, if nothing follows it at once
         self._has_kitty = False  # the terminal has told that it uses the protocol of kitty
-        self._follows_escape = False  # the wait for the rest of an ESC has ended
+        self._late = ""  # ESC, or the beginning of a mark, for whose rest the wait has ended
         self._is_cut = False  # the last read may have been a part of a paste without marks
 
     def tick(self) -> Iterator[Message]:
@@ -160,16 +161,17 @@ class KeyParser(XTermParser):
     def end_wait(self) -> Iterator[Message]:
         held, paste = self._held, self._paste
         self.wait_s, self._held, self._paste = None, "", None
+        begun = "".join(held.rpartition(_ESCAPE)[1:])
+        self._late = begun if any(mark.startswith(begun) for mark in _MARKS) else ""
         if paste is not None:
             self._lacks_mark = True
-            paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
+            paste.write(held.removesuffix(self._late))
             yield Paste(paste.getvalue(), is_whole=False)
-        elif held in _ENTERS:
+        elif held == "\r":
             self._lacks_mark = False
             yield events.Key("enter", "\r")
         elif held == "\x1bO" and not self._has_kitty:
             yield from self._sequence_to_key_events("\x1b[111;4u")
-        self._follows_escape = self._is_escape or held == _ESCAPE
         if self._is_escape:
             yield events.Key("escape", _ESCAPE)
 
@@ -199,15 +201,17 @@ class KeyParser(XTermParser):
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
-        if self._follows_escape:
-            self._follows_escape = False
-            is_paste = data.startswith(PASTE_START[1:])
-            data = _ESCAPE + data if is_paste else re.sub(_LATE_REST, "", data)
+        late, self._late = self._late, ""
+        has_begun = self._lacks_mark and not self._is_escape and PASTE_END.startswith(late + data)
+        if has_begun or (late + data).startswith(_MARKS):
+            data = late + data
+        elif late == _ESCAPE:
+            data = re.sub(_LATE_REST, "", data)
         if self._held == _ESCAPE and self._paste is None and self._has_kitty:
             self._held = _ESCAPE if data.startswith(_AFTER_ESCAPE) else ""
         alone = data.removeprefix("\ufffd")  # half a character before it
-        is_enter_held = self._paste is None and self._held in _ENTERS
-        if self.wait_s is not None and not is_enter_held and self._is_stop(alone):
+        is_enter_held = self._paste is None and self._held == "\r"
+        if self.wait_s is not None and not is_enter_held and self._keys_in(alone) in _STOPS:
             yield from self.end_wait()
         text = self._held + data
         self._held = ""
@@ -215,10 +219,10 @@ class KeyParser(XTermParser):
             pasted, end, rest = text.partition(PASTE_END)
             if end:
                 self._lacks_mark = False
-                yield Paste(pasted)
+                yield Paste(pasted.replace(PASTE_START, ""))
                 text = rest
-            elif (enter := text.removeprefix("\ufffd")) in _ENTERS:
-                self._held, text = enter, ""  # of the paste, or the user's, if nothing follows it
+            elif self._keys_in(text.removeprefix("\ufffd")) == "enter":
+                self._held, text = "\r", ""  # of the paste, or the user's, if nothing follows it
         while text:  # what was typed, and the paste behind it
             if self._paste is None:
                 typed, start, text = text.partition(PASTE_START)
@@ -245,12 +249,11 @@ class KeyParser(XTermParser):
         delay_s = ESCAPE_DELAY_S if is_short else LONGEST_WAIT_S
         self.wait_s = delay_s if is_waiting else None
 
-    def _is_stop(self, data: str) -> bool:
-        """Whether a read is Ctrl+C or Esc; ESC alone may also start a sequence."""
-        if data == _ESCAPE or len(data) > _LONGEST_STOP:
-            return False
-        keys = [key.key for key in self._sequence_to_key_events(data)]
-        return keys in (["ctrl+c"], ["escape"])
+    def _keys_in(self, data: str) -> str:
+        """Return the names of the keys of a short sequence; ESC alone may also start one."""
+        if data == _ESCAPE or len(data) > _LONGEST_KEY:
+            return ""
+        return " ".join(key.key for key in self._sequence_to_key_events(data))
 
     def _keys_of(self, typed: str) -> Iterator[Message | str]:
         """Yield keys and answers of the terminal; what is unfinished is typed."""

@@ -446,11 +446,33 @@ def test_a_batch_of_a_pipe_goes_on_and_rows_of_another_run_are_refused(cli, serv
     done = cli(*words, stdin="one\ntwo\nthree\n")
     assert "3 lines: 2 done before, 1 answered" in done.stderr
     assert numbers(target) == [1, 2, 3]
+    done = cli(*words, stdin="new\nmore\ntwo\nthree\nlast\n")
+    assert "5 lines: 2 done before, 3 answered" in done.stderr, done.stderr
+    assert [prompt_of(seen) for seen in server.seen(CHAT)[3:]] == ["new", "more", "last"]
+    replies = {row["index"]: row["reply"] for row in rows(target) if row["index"]}
+    assert replies == dict(enumerate(("new", "more", "two", "three", "last"), 1))
+    assert len(rows(target)) == 6  # that of the first line is kept
     before = target.read_bytes()
-    done = cli(*words, stdin="other\ntwo\n")
-    assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
-    assert target.read_bytes() == before
-    assert len(server.seen(CHAT)) == 3
+    for changed in (("other\nstranger\n",), ("new\ntwo\n", "--system", "Be brief.")):
+        done = cli(*words, *changed[1:], stdin=changed[0])
+        assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
+        assert target.read_bytes() == before
+    assert len(server.seen(CHAT)) == 6
+
+
+def test_a_pipe_is_answered_as_it_comes_once_a_line_has_its_row(cli, server, target):
+    words = ("batch", "--text", "-o", str(target), "--jobs", "1")
+    assert cli(*words, stdin="one\n").returncode == 0
+    running = cli.start(*words, stdin=subprocess.PIPE)
+    for lines, count in (("new\none\n", 2), ("two\n", 3)):
+        running.stdin.write(lines.encode())
+        running.stdin.flush()
+        wait_until(lambda count=count: is_as_long(target, count), "the row")
+    running.stdin.close()
+    assert running.wait(30) == 0
+    assert b"3 lines: 1 done before, 2 answered, 0 failed." in running.stderr.read()
+    running.stdout.close()
+    running.stderr.close()
 
 
 def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, server, tmp_path):
