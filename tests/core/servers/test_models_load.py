@@ -117,8 +117,8 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
                 await act(model_at(server, name, product))
             assert caught.value.kind == "unsupported"
             assert f"cannot {verb} models on request" in caught.value.message
-            step = step if verb == "load" else "Use the server's own program"
-            assert step in caught.value.next_step
+            wanted = step if verb == "load" else "Use the server's own program"
+            assert wanted in caught.value.next_step
             assert "/v1" not in caught.value.next_step
         with pytest.raises(ServerRejected, match="cannot set the context window when it loads"):
             await client.models.load(model_at(server, name, product), context=4096)
