@@ -393,7 +393,7 @@ class DeskPlatform:
     async def paste_files(self) -> str:
         return self.seen.copied_files
 
-    def examine(self) -> Awaitable[Report]:
+    def examine(self, used: Endpoint | None) -> Awaitable[Report]:
         return self.seen.report()
 
     def editor(self, text: str) -> Editor:

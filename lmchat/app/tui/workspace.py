@@ -62,8 +62,8 @@ class Platform(Protocol):
 
     async def paste_files(self) -> str: ...
 
-    def examine(self) -> Awaitable[Report]:
-        """Check this machine."""
+    def examine(self, used: Endpoint | None) -> Awaitable[Report]:
+        """Check this machine, and the server that is used: its address may only be typed."""
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         """Find files of the working folder whose names match, best first."""

@@ -165,9 +165,10 @@ class ScreenPlatform:
         self._context = context
         self._backend = backend
 
-    def examine(self) -> Awaitable[Report]:
+    def examine(self, used: Endpoint | None) -> Awaitable[Report]:
         """Raises `WrongUse` in a build without the doctor."""
-        report: Awaitable[Report] = leaf("doctor.checks:examine")(self._context, self._backend)
+        examine = leaf("doctor.checks:examine")
+        report: Awaitable[Report] = examine(self._context, self._backend, used)
         return report
 
     async def remember(self, change: Change) -> None:

@@ -28,6 +28,7 @@ from lmchat.base.processes.background import in_thread, run_abandonable
 from lmchat.core.config.file import Problem
 from lmchat.core.config.load import LoadedSettings
 from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.protocols import ServerClient
 from lmchat.core.storage.opening import check_file
 from lmchat.core.tools.calls import ToolServer, ToolServerState
@@ -50,18 +51,20 @@ KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
-async def examine(context: Context, backend: ServerClient) -> Report:
-    """Return the report of `/doctor`."""
-    findings = await find_rows(context, backend)
+async def examine(context: Context, backend: ServerClient, used: Endpoint | None) -> Report:
+    """Return the report of `/doctor`; `used` is the address of the screen's server."""
+    findings = await find_rows(context, backend, used)
     return Report(partial(report_text, findings), summary(findings))
 
 
-async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
+async def find_rows(
+    context: Context, backend: ServerClient, used: Endpoint | None = None
+) -> list[Finding]:
     loaded, paths, environ = context.loaded, context.paths, context.environ
     launcher = setup_of(context).launcher(backend.models.check)
     return await run_checks(
         (
-            (SERVERS, partial(_check_servers, context, backend)),
+            (SERVERS, partial(_check_servers, context, backend, used)),
             # in a thread: checking keyboard keys imports Textual
             (CONFIG, in_thread(lambda: config_findings(loaded, context.problems))),
             (TOOLS, partial(_check_tools, context)),
@@ -77,7 +80,9 @@ async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
     )
 
 
-async def _check_servers(context: Context, backend: ServerClient) -> Findings:
+async def _check_servers(
+    context: Context, backend: ServerClient, used: Endpoint | None
+) -> Findings:
     """Look for servers as the chat does."""
     settings = context.loaded.settings
     setup = setup_of(context)
@@ -85,6 +90,8 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
     state = await setup.saved_state()
     finder = ServerFinder(backend.models, settings, lambda: state)
+    if used is not None:
+        finder.add(used)
     servers = await finder.search()
     lacks_engine = await run_abandonable(launcher.install_command)
     rows = server_findings(

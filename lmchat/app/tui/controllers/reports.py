@@ -104,7 +104,8 @@ class Reports:
         self._ui.notify(METRICS_RESET)
 
     async def open_doctor(self) -> None:
-        examination = self._workspace.platform.examine()
+        target = self._workspace.chat.turn_options.target
+        examination = self._workspace.platform.examine(target.endpoint if target else None)
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
         report = await examination
