@@ -389,7 +389,7 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
             await _turn(home, "Add 3.", approve=approve)
         read = await home.sessions.read("last")
         assert read.messages[-1].tool_result == ""
-        closed: asyncio.Future[Decision] = asyncio.Future()
+        closed = asyncio.Future()
         closed.cancel()  # as a view that its user has closed
         with pytest.raises(asyncio.CancelledError):
             await _turn(home, "Add 3.", approve=lambda _: closed)

@@ -240,6 +240,7 @@ async def body_of_turn(chat: ChatTurns, session: OpenSession, kind: str) -> list
     return json.loads((await chat.server.prepare(request)).body)["messages"]
 
 
+@pytest.mark.slow  # histories at random
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     path=st.lists(messages(), max_size=12),

@@ -11,7 +11,8 @@ from tests.core.imports.foreign_chats import read_text
 from tests.support.chats import chat
 from tests.support.hostile_files import FILES, TEXTS, limited_processor_time, message_files
 
-pytestmark = pytest.mark.timeout(120)  # the processor time of a file is limited
+# at two sizes; the processor time of a file is limited
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def read(content):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.base.errors import BodyTooLarge
@@ -128,6 +129,7 @@ async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do
     )
 
 
+@pytest.mark.slow  # requests of some 10 MB
 async def test_a_request_that_a_tool_makes_too_large_names_the_tool(server, client):
     plain(server)
     for flood in (

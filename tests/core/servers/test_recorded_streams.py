@@ -81,6 +81,7 @@ FORMS = {
 WHOLE: dict[str, tuple[object, ...]] = {}  # how each recording reads in one piece
 
 
+@pytest.mark.slow  # each recording, cut at each size
 @pytest.mark.rule("R-39")
 @settings(max_examples=60, deadline=None)
 @given(

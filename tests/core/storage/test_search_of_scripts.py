@@ -11,6 +11,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.core.sessions.message import FilePart, ReasoningPart, TextPart
@@ -60,6 +61,7 @@ _QUERIES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow  # each query of each script
 async def test_every_query_finds_what_it_has_found(store):
     moment = datetime(2026, 11, 20, 8, tzinfo=UTC)
     for title, texts in _CHATS.items():

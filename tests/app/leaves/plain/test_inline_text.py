@@ -106,6 +106,7 @@ def cut(text, seed, most):
         text = text[size:]
 
 
+@pytest.mark.slow  # each text, cut at each size
 async def test_what_is_printed_does_not_depend_on_how_the_text_is_cut():
     for number, text in enumerate((WHOLE | STRANGE).values()):
         shown = await printed(cut(text, number, 100))

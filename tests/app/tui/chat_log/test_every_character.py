@@ -96,6 +96,7 @@ def assert_all_is_there(document, source, widths):
         assert copied(document, SelectedRange(whole, whole)) == source.strip("\n")
 
 
+@pytest.mark.slow  # each kind of text at each width
 def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy():
     for name, text in TEXTS.items():
         widths = WIDTHS[1:] if name.startswith("giant ") else (*WIDTHS, WIDTHS[0])

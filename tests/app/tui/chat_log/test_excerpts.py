@@ -79,6 +79,7 @@ def test_an_address_is_as_much_work_without_a_scheme_as_with_one():
     assert with_scheme >= without > 5 * words
 
 
+@pytest.mark.slow  # every kind, at two sizes
 def test_a_message_four_times_as_long_takes_no_more_work():
     def work(text):
         entry = Entry(answer(text))

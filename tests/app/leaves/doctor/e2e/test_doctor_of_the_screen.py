@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen, leave
+from tests.support.lmchat_screen import LMChatScreen
 
 pytestmark = pytest.mark.leaf("doctor")
 
@@ -16,5 +16,3 @@ def test_a_server_whose_address_was_only_typed_is_examined_too(tmp_path, server)
         screen.wait_ready()
         screen.put("/doctor")
         screen.type("\r", sees="A chat would use tiny")
-        screen.type("\x1b", hides="A chat would use tiny")
-        leave(screen)
