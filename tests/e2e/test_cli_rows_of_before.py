@@ -16,6 +16,7 @@ Cli = Inside
 FILES = Path(__file__).parent / "data" / "row_files"
 _TIMES = re.compile(
     r'("(?:ttft_ms|elapsed_ms|tokens_per_second|timestamp)": )("[^"]*"|[\d.]+|null)'
+    r'|"asked_model": "small", '  # which only later versions write
 )
 
 
@@ -24,8 +25,8 @@ def PRODUCT(server):  # noqa: N802 - as the fixture `server` calls it
 
 
 def timeless(rows: str) -> list[str]:
-    """Return the lines of a row file with 0 in place of each time, which no two runs share."""
-    return _TIMES.sub(r"\g<1>0", rows).splitlines()
+    """Return the lines of a row file without times, which no two runs share."""
+    return _TIMES.sub(r"\1", rows).splitlines()
 
 
 OPTIONS = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5", "--set", "top_p=0.3")

@@ -137,14 +137,16 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
     folders = {"XDG_CONFIG_HOME": "c", "XDG_CACHE_HOME": "k", "XDG_STATE_HOME": "s"}
     env = {name: str(tmp_path / folder) for name, folder in folders.items()} | {"LMCHAT_HOME": ""}
     cli = Cli(home=tmp_path, url=server.url, env=env)
-    paths = json.loads(cli("config", "path", "--json").stdout)
-    assert {name: path.removeprefix(f"{tmp_path}/") for name, path in paths.items()} == {
+    paths = json.loads(cli("config", "path", "--json").stdout.replace(f"{tmp_path}/", ""))
+    assert paths == paths | {
         "config": "c/lmchat/config.toml",
         "state": "c/lmchat/state.toml",
         "credentials": "c/lmchat/credentials.toml",
         "sessions": "c/lmchat/sessions.db",
         "models": "k/lmchat/models.json",
         "log": "s/lmchat/lmchat.log",
+        "tools": "c/lmchat/tools.py",
+        "attachments": "c/lmchat/attachments",
     }
     assert list(tmp_path.iterdir()) == []
     cli("ask", "--save", "hi")
