@@ -110,7 +110,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         "Export this session",
         slash="/export [FILE]",
-        words="save markdown json html backup",
+        words="/save markdown json html backup",
     ),
     _slash(
         "import",
@@ -235,7 +235,7 @@ COMMANDS: tuple[Command, ...] = (
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
-        words="/open attach upload image pdf",
+        words="/open /attach upload image pdf",
     ),
     _slash(
         "paste",
@@ -253,7 +253,9 @@ COMMANDS: tuple[Command, ...] = (
         "/compact",
         words="compress shorten summarize summary",
     ),
-    _slash("context", "Choose what the next request holds", "/context", words="window exclude"),
+    _slash(
+        "context", "Choose what the next request holds", "/context", words="/tokens window exclude"
+    ),
     _slash("stats", "Show the statistics", "/stats", words="speed"),
     _chat(
         "reset_metrics",
@@ -298,7 +300,7 @@ COMMANDS: tuple[Command, ...] = (
         "help",
         "Keys and commands",
         slash="/help",
-        words="shortcuts hotkeys",
+        words="/keys shortcuts hotkeys",
     ),
     Command(
         Scope.APP,

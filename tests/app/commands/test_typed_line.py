@@ -14,13 +14,17 @@ ALIASES = (
     "q",
     ":q",
     "/answer",
+    "/attach",
     "/bye",
     "/exit",
+    "/keys",
     "/less",
     "/open",
     "/q",
     "/resume",
     "/rename",
+    "/save",
+    "/tokens",
 )
 ROOT_FOLDERS = frozenset(f"/{name}" for name in os.listdir("/"))  # noqa: PTH208 - as bare names
 NAMES = frozenset(command.name for command in SLASH_COMMANDS)
