@@ -44,7 +44,6 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert sent(desk.backend)[0].endswith("Shorten it.")
 
     await desk.type("Compare @a.md")  # as it is named
-    await shown(desk, "a.md")
     await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
     await desk.press("enter")
     await desk.prompt_is("[a.md (19 B)]\nCompare a.md ")
@@ -139,7 +138,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     await desk.prompt_is(f"/file {second}")
     desk.prompt_input.put("")
     await desk.type(f"@beds{os.sep}peas.md")
-    await shown(desk, "beds/peas.md")
+    await desk.until(lambda: desk.prompt_input.completion.rows)
     await desk.press("enter")
     await desk.prompt_is("[peas.md (27 B)]\n")
     await desk.type("/fil")
