@@ -91,7 +91,6 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ("-c", "Use -r last."),
         ("stats --plot", "Use --json."),
         ("-p hi", 'Use lmchat ask "PROMPT".'),
-        ("servers", "Use: lmchat detect"),
         ("rename", "Use: lmchat sessions rename"),
         ("models download x", "Use: lmchat models pull NAME"),
         ("serve --api-key K", "--key KEY of lmchat serve."),
