@@ -253,16 +253,15 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     assert "/search" not in screen_text(app)
     await write(pilot, "be brief")
     await pilot.press("enter")
-    await write(pilot, "/ne")
-    await pilot.press("enter")
     await type_at_once(app, "/mo\t2\r/ne\r")
-    await until(lambda: len(ran(app)) > 3, "the last command")
-    assert ran(app) == ["/system be brief", "/new", "/model 2", "/new"]
+    await until(lambda: len(ran(app)) > 2, "the last command")
     await write(pilot, "/fil")
     await pilot.press("enter")  # asks for its argument
-    assert len(ran(app)) == 4
     assert prompt.text == "/file "
     prompt.put("")
+    await write(pilot, "/rename")  # of other programs; also a word of `/sessions`
+    await pilot.press("enter")
+    assert ran(app) == ["/system be brief", "/model 2", "/new", "/title"]
     await write(pilot, "/s")
     await pilot.pause()
     await pilot.click("CompletionList", offset=(5, 3))

@@ -100,6 +100,12 @@ class ModelSwitch:
             name, key = safe_line(checked.model_id), self._ui.key_name("model")
             self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
+        if target.model_id not in ("", checked.model_id):
+            name, asked = (
+                safe_line(checked.model_id, limit=60),
+                safe_line(target.model_id, limit=60),
+            )
+            self._ui.notify(f"{name} answers instead of {asked}.")
         # not `aim_at`: the monitor has these values already, and would check again
         self._chat.turn_options.use_target(checked)
         self._tell_if_toolless(checked)

@@ -39,7 +39,8 @@ _MOST_ROWS = 8
 def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
     """Return the commands that start with `text`, as `/mod`.
 
-    If there are none, return those that `mod` starts a word of, or is a part of.
+    If there are none, return those that `mod` starts a word of, or is a part of; first comes one
+    that has this name in other programs.
 
     `argument_names` has the names that may follow some commands: for `/profile co`, each row is the
     command with a name that starts so.
@@ -58,6 +59,7 @@ def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completi
             if text[1:] in command.name
             or any(word.lstrip("/").startswith(text[1:]) for word in command.words.split())
         ]
+        matching.sort(key=lambda command: text not in command.aliases)
     return Completion(tuple(matching))
 
 

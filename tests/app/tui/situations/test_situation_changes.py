@@ -43,7 +43,7 @@ async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer
         answer = await seen.chats("Two?", count=2)
         assert (answer.model, answer.stats.asked) == ("other.gguf", "tiny.gguf")
         seen.time_passes()
-        await shown(seen, "● other.gguf · llama.cpp")
+        await shown(seen, "● other.gguf · llama.cpp", "other.gguf answers instead of tiny.gguf.")
         await seen.rests()
 
 
