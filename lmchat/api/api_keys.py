@@ -108,7 +108,8 @@ class ApiKeys:
 
         The key is "" if no header can hold it.
         """
-        origin, settings = endpoint.origin, self._loaded.settings
+        origin = endpoint.origin
+        settings = self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
         setting_origin = self._loaded.origin("api_key")
         # an `api_key` set together with an address is for that; without one, for servers on this

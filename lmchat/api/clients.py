@@ -404,7 +404,9 @@ class Client:
         """An answer that `is_label` is worth nothing if the prompt was cut."""
         target = request.target
         streamed = StreamedAnswer(target, max_tokens=request.sampling.max_tokens)
-        content, live, failure = streamed.content, streamed.stats, None
+        content = streamed.content
+        live = streamed.stats
+        failure = None
         try:
             async with aclosing(self._events_of(request, streamed, stuck)) as events:
                 async for event in events:
@@ -482,7 +484,8 @@ class Client:
         self, messages: tuple[ChatMessage, ...], model: str | ModelInfo, options: RequestOptions
     ) -> ChatRequest:
         """Raises `WrongUse` for a wrong option."""
-        wanted, is_batch = options.pop("wanted", None), options.pop("is_batch", False)
+        wanted = options.pop("wanted", None)
+        is_batch = options.pop("is_batch", False)
         files = options.pop("files", {})
         sampling = Sampling().with_options(checked_options(options))
         target = Target.of(await self._chosen(model))

@@ -242,7 +242,8 @@ class Tools:
         `tell` gets what the tool says while it runs. Raises `WrongUse` for an unknown tool or one
         that may never run, and `LMChatError` if its server does not work.
         """
-        toolbox, server_name = self._toolbox, name.partition("/")[0]
+        toolbox = self._toolbox
+        server_name = name.partition("/")[0]
         servers = await self.start()
         tool = toolbox.find(name)
         if tool is None:
@@ -474,14 +475,16 @@ class Home:
             raise RequestInvalid("A continued answer takes neither a prompt nor a system prompt.")
         if not (ask.has_prompt or ask.replaces or ask.continues):
             raise RequestInvalid("The prompt is empty.", next_step="Pass a text or files.")
-        model, store = await chosen_model(self._finder, ask.model), self._runtime.store
+        model = await chosen_model(self._finder, ask.model)
+        store = self._runtime.store
         files = [
             file if isinstance(file, Attachment) else await read_attachment(file)
             for file in ask.files
         ]
         for file in files:
             await store.files.save(file.data)
-        session_id, open_sessions = ask.session_id, self._chat.open_sessions
+        session_id = ask.session_id
+        open_sessions = self._chat.open_sessions
         # one that runs may be new, and the disk may have refused another
         if session_id and session_id not in open_sessions.running_ids | open_sessions.refused_ids:
             session_id = await store.find_id(session_id)
@@ -495,7 +498,8 @@ class Home:
         self, ask: Ask, session: OpenSession, sending: _Sending
     ) -> tuple[MakeStart, TurnSettings]:
         await session.load_older()
-        old_id, prompt = ask.continues or ask.replaces, sending.prompt
+        old_id = ask.continues or ask.replaces
+        prompt = sending.prompt
         old = session.messages.find(old_id)
         if old_id:
             roles = [Role.USER] if ask.has_prompt else [Role.USER, Role.ASSISTANT]
@@ -503,7 +507,8 @@ class Home:
                 message = "This message cannot be replaced or continued in this way."
                 step = "Pass a prompt of the shown branch, or an answer without a prompt."
                 raise RequestInvalid(message, next_step=step)
-        choices, start = self._chat.turn_options, ask.start.rstrip()
+        choices = self._chat.turn_options
+        start = ask.start.rstrip()
         choices.use_target(Target.of(sending.model))
         values = self._values(sending.model, session.session_sampling, ask.options)
         settings = replace(
@@ -516,7 +521,8 @@ class Home:
         if not old_id:
             return choices.prompt_start(prompt, start), settings
         if ask.has_prompt:
-            text, files = prompt.text, prompt.files
+            text = prompt.text
+            files = prompt.files
             edit = partial(edited, message_id=old_id, text=text, files=files, prefill_text=start)
             return edit, settings
         if ask.continues and old is not None and has_text_to_continue(old):
@@ -527,7 +533,8 @@ class Home:
         """For `SyncHome`, whose events are others."""
         ask = running.ask
         sending = await self._sending(ask)
-        chat, session_id = self._chat, sending.session_id
+        chat = self._chat
+        session_id = sending.session_id
         # from here to the reservation, no `await`: another turn may begin with each
         new = None if session_id else chat.open_sessions.switch_to_new()
         running.session_id = new.session_id if new else session_id
@@ -547,7 +554,8 @@ class Home:
                 settings=settings,
                 pending=PendingPrompt(draft=sending.prompt.draft) if ask.has_prompt else None,
             )
-            running.session, running.state = session, session.turn
+            running.session = session
+            running.state = session.turn
             while not isinstance(event := await running.queue.get(), TurnEnded):
                 if isinstance(event, BaseException):
                     raise event
@@ -567,7 +575,8 @@ class Home:
         session = running.session
         if session is not None:
             await self._chat.stop_and_wait(session)
-            running.ended, running.messages = session.last_end, session.messages
+            running.ended = session.last_end
+            running.messages = session.messages
             running.save_error = self._chat.save_queue.warning
         self._turns.end(running.session_id)
 

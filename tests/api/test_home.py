@@ -144,7 +144,8 @@ async def test_a_prompt_is_edited_and_an_answer_retried_and_continued_as_another
 
     async with Home(folder) as home:
         (added, *_, ended), sent = await say("What grows?", system="Be rude.")
-        first, sid = added.message.message_id, added.session_id
+        first = added.message.message_id
+        sid = added.session_id
         assert [one["content"] for one in sent] == ["Be rude.", "What grows?"]
         again, sent = await say("", sid, reply="Fern.", replaces=ended.answer.message_id)
         assert [one["content"] for one in sent] == ["Be rude.", "What grows?"]

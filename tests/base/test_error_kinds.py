@@ -97,7 +97,8 @@ def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
 
 
 def test_what_the_table_says_is_never_tried_again_is_not():
-    limits, gateway = LimitSettings(), product_named("LiteLLM")
+    limits = LimitSettings()
+    gateway = product_named("LiteLLM")
     for kind in [kind for kind, (_, again) in KINDS.items() if again == "never"]:
         for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
             for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):

@@ -56,7 +56,8 @@ def main() -> int:
     wanted = [row for name in options.rows or ROWS for row in GROUPS.get(name, [name])]
     if unknown := [name for name in wanted if name not in ROWS]:
         parser.error(f"no such row: {', '.join(unknown)}")
-    load, started_s = os.getloadavg(), time.perf_counter()
+    load = os.getloadavg()
+    started_s = time.perf_counter()
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.runs)

@@ -33,7 +33,8 @@ class Logged(App[None]):
     async def pour(self) -> None:
         with open(sys.argv[2], encoding="utf-8") as file:  # noqa: ASYNC230, PTH123 - before anything is measured
             text = file.read()
-        rate, log = float(sys.argv[3]), self.query_one(Log)
+        rate = float(sys.argv[3])
+        log = self.query_one(Log)
         await asyncio.sleep(0.5)
         self.title = "LOG-BEGINS"
         start_s = time.perf_counter()

@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.benchmarks.server import PacedServer
 from tests.benchmarks.terminal import Drawn
 
-OK, MISSED = "ok", "MISSED"
+OK = "ok"
+MISSED = "MISSED"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|-(?=\s*/|\s*$)")
 """A number, or the dash that stands where nothing is asked."""
 _OF_THE_MACHINE = (" ms", " s", " %")  # units of figures that the machine decides
@@ -43,7 +44,8 @@ PROMPTED = "ready"  # the state of the server, in the panel
 
 class Bench:
     def __init__(self, folder: Path, runs: int) -> None:
-        self.folder, self.runs = folder, runs
+        self.folder = folder
+        self.runs = runs
         self.server = PacedServer()
         self.homes = 0
 
@@ -83,7 +85,8 @@ class Bench:
         """Return lmchat at its prompt; the server will answer with a text at so many pieces a second."""
         drawn = self.lmchat()
         drawn.wait_for(PROMPTED)
-        self.server.text, self.server.rate = text, rate
+        self.server.text = text
+        self.server.rate = rate
         self.server.done.clear()
         drawn.rest()
         return drawn

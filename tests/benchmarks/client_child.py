@@ -29,14 +29,16 @@ async def read_httpx(url: str) -> dict:
         httpx.AsyncClient(timeout=30, trust_env=False) as client,
         client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
     ):
-        came_s, cpu_s = [], time.process_time()
+        came_s = []
+        cpu_s = time.process_time()
         async for chunk in response.aiter_raw():
             came_s += [time.perf_counter()] * chunk.count(b'"content":"')
     return {"came_s": came_s, "cpu_s": time.process_time() - cpu_s}
 
 
 async def read_lmchat(url: str) -> dict:
-    came_s, cpu_s = [], time.process_time()
+    came_s = []
+    cpu_s = time.process_time()
     client = _client()
     async with aclosing(client.stream(ask(Endpoint.parse(url), model="bench"))) as events:
         async for event in events:
@@ -50,7 +52,9 @@ async def read_lmchat(url: str) -> dict:
 
 
 async def look(url: str) -> dict:
-    client, endpoint, found = _client(), Endpoint.parse(url), {}
+    client = _client()
+    endpoint = Endpoint.parse(url)
+    found = {}
     await client.models.check(endpoint)
     for name, work in (
         ("miss", lambda: client.models.listed(endpoint, is_refresh=True)),

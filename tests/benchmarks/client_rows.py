@@ -22,7 +22,8 @@ def _child(bench: Bench, name: str, about: str = "") -> dict:
 
 def client(bench: Bench) -> Iterator[Row]:
     """The same bytes read by httpx alone, and as events by the client."""
-    bench.server.text, bench.server.rate = mixed(4 * EVENTS), 0
+    bench.server.text = mixed(4 * EVENTS)
+    bench.server.rate = 0
     cpus: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for _ in range(bench.runs):
         for name, used in cpus.items():
@@ -30,7 +31,8 @@ def client(bench: Bench) -> Iterator[Row]:
     yield ratio_row("client, CPU : raw httpx", cpus["lmchat"], cpus["httpx"], "<= 3 x")
     late_ms: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for name, late in late_ms.items():
-        bench.server.text, bench.server.rate = mixed(2_000), 100
+        bench.server.text = mixed(2_000)
+        bench.server.rate = 100
         came_s = _child(bench, name)["came_s"]
         sent_s = [at_s for at_s, _ in bench.server.written]
         late += [(came - sent) * 1e3 for came, sent in zip(came_s, sent_s, strict=False)]

@@ -111,7 +111,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class Policy(asyncio.DefaultEventLoopPolicy):
     def __init__(self, clock: VirtualClock, script: Script) -> None:
         super().__init__()
-        self._clock, self._script = clock, script
+        self._clock = clock
+        self._script = script
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         loop = VirtualLoop(self._clock)
@@ -192,12 +193,15 @@ def _socket_of(script: Script) -> type:
                 return
             self._request = b""
             if b"chat/completions" in head.split(b"\r\n")[0]:
-                self._started_s, self._sent = time.monotonic(), 0
+                self._started_s = time.monotonic()
+                self._sent = 0
                 script.start()
                 return
-            status, reply = b"404 Not Found", b'{"error":"no such path"}'
+            status = b"404 Not Found"
+            reply = b'{"error":"no such path"}'
             if b"/models" in head.split(b"\r\n")[0]:
-                status, reply = b"200 OK", server.MODELS.encode()
+                status = b"200 OK"
+                reply = server.MODELS.encode()
             self._ready = (
                 b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
                 % (status, len(reply), reply)
@@ -215,7 +219,8 @@ def _socket_of(script: Script) -> type:
                     self._sent += 1
                 if self._sent == len(script.chunks):
                     asyncio.get_running_loop().call_later(_CLOSE_S, script.stop)
-            data, self._ready = self._ready[:max_bytes], self._ready[max_bytes:]
+            data = self._ready[:max_bytes]
+            self._ready = self._ready[max_bytes:]
             return data
 
         async def aclose(self) -> None:

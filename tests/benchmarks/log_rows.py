@@ -32,7 +32,9 @@ _LONG = {
     "base64": "TWFueSBoYW5kcyBtYWtl",
     "ideographs": "漢字かな交じり文。",
 }
-_FIND, _ERASE, _ESCAPE = "\x06", "\x15", "\x1b"
+_FIND = "\x06"
+_ERASE = "\x15"
+_ESCAPE = "\x1b"
 
 
 def find(bench: Bench) -> Iterator[Row]:

@@ -56,9 +56,11 @@ class PacedServer:
                 if "chat/completions" in head.split("\r\n")[0]:
                     await self._stream(reader, writer)
                     break
-                status, body = "404 Not Found", '{"error":"no such path"}'
+                status = "404 Not Found"
+                body = '{"error":"no such path"}'
                 if "/models" in head.split("\r\n")[0]:
-                    status, body = "200 OK", MODELS
+                    status = "200 OK"
+                    body = MODELS
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
                 )
@@ -75,7 +77,9 @@ class PacedServer:
             b"Connection: close\r\n\r\n"
         )
         role = _event({"delta": {"role": "assistant", "content": None}})
-        start_s, sent, first = time.perf_counter(), 0, 0
+        start_s = time.perf_counter()
+        sent = 0
+        first = 0
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
         for number, piece in enumerate(pieces, 1):
             if self.hung_up.is_set():

@@ -24,7 +24,8 @@ from tests.benchmarks.terminal import Drawn
 
 
 def version(bench: Bench) -> Iterator[Row]:
-    ours, bare = [], []
+    ours = []
+    bare = []
     for _ in range(2 * bench.runs):
         ours.append(cpu_of([sys.executable, "-m", "lmchat", "--version"], bench.env()))
         bare.append(cpu_of([sys.executable, "-c", "pass"], bench.env()))
@@ -53,7 +54,8 @@ def _start(drawn: Drawn, marker: str, ready: str = "") -> Start:
 
 
 def start(bench: Bench) -> Iterator[Row]:
-    ours, bare = [], []
+    ours = []
+    bare = []
     for _ in range(2 * bench.runs):  # short, and their differences are small
         bare.append(_start(bench.bare(), BARE_PAINTED))
         ours.append(_start(bench.lmchat(), PAINTED, PROMPTED))

@@ -71,7 +71,8 @@ def append(bench: Bench) -> Iterator[Row]:
 
 async def _append(file: Path) -> list[float]:
     store = Store(file)
-    session, times = header("Streams"), []
+    session = header("Streams")
+    times = []
     said = answer(parent=await say(store, session, "go"), state=AnswerState.STREAMING)
     await store.start_answer(session.session_id, said)
     for _ in range(300):

@@ -20,7 +20,9 @@ from lmchat.core.storage.store import Store
 from tests.benchmarks.texts import section
 from tests.support.chats import header
 
-RARE, RARE_SIGN, RARE_SIGNS = "Überprüfungsvermerk", "龘", "東京"
+RARE = "Überprüfungsvermerk"
+RARE_SIGN = "龘"
+RARE_SIGNS = "東京"
 """Said once, in the oldest message: no search finds it soon by looking."""
 _SYLLABLES = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "s")]
 
@@ -40,12 +42,15 @@ def texts(count: int) -> Iterator[str]:
 
 def fill(path: Path, texts: Iterable[str], session_size: int) -> None:
     """Write a store of sessions of so many messages, prompts and answers in turn."""
-    session, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
+    session = None
+    parent = None
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
     with closing(connect(path)) as connection, transaction(connection):
         for number, text in enumerate(texts):
             moment += timedelta(minutes=4)
             if number % session_size == 0:
-                session, parent = header(title_from(text), moment=moment), None
+                session = header(title_from(text), moment=moment)
+                parent = None
                 message_records.put_session(connection, session)
             role = Role.ASSISTANT if number % 2 else Role.USER
             message = text_message(role, text, parent_id=parent)

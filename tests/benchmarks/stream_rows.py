@@ -29,14 +29,16 @@ of them.
 
 def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
     drawn = bench.ready_for(text, rate)
-    cpu_s, since = drawn.cpu_s(), drawn.count
+    cpu_s = drawn.cpu_s()
+    since = drawn.count
     started_s = drawn.type("go\r")
     echoes = []
     pauses = Random(keys)  # noqa: S311 - no secret
     time.sleep(1)
     for number in range(keys):
         key = chr(0x4E00 + number)  # nothing else can be taken for the echo of such a sign
-        mark, at_s = drawn.count, time.perf_counter()
+        mark = drawn.count
+        at_s = time.perf_counter()
         drawn.type(key)
         echoes.append((drawn.wait_for(key, since=mark) - at_s) * 1e3)
         time.sleep(pauses.uniform(*_PAUSE_S))
@@ -56,7 +58,8 @@ def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
 
 def _lags(bench: Bench, drawn: Drawn, since: int) -> list[float]:
     """Return how long after the server's write each numbered mark of the text was on the screen."""
-    text, sent_s = bench.server.text, {}
+    text = bench.server.text
+    sent_s = {}
     for number in range(1, 200):
         mark = f"#{number:03d}#"
         end = text.find(mark) + len(mark)
@@ -82,7 +85,9 @@ def _logged(bench: Bench, text: str) -> float:
 
 def stream(bench: Bench) -> Iterator[Row]:
     text = mixed(8_000)
-    ours, logs, plain = [], [], []
+    ours = []
+    logs = []
+    plain = []
     for _ in range(bench.runs):
         ours.append(_stream(bench, text))
         plain.append(_of_llm(bench, text, 100)[0])
@@ -106,7 +111,9 @@ def stream(bench: Bench) -> Iterator[Row]:
 def memory(bench: Bench) -> Iterator[Row]:
     """After an answer of 2 000 tokens, against llm, which prints it as it comes."""
     text = f"{mixed(8_000)}\n\n{_END}"
-    own, all_processes, plain = [], [], []
+    own = []
+    all_processes = []
+    plain = []
     for _ in range(bench.runs):
         drawn = bench.ready_for(text, 400)
         drawn.type("go\r")
@@ -143,7 +150,8 @@ def _of_llm(bench: Bench, text: str, rate: float) -> tuple[float, float]:
     own = {"LLM_USER_PATH": str(folder), "OPENAI_API_KEY": "none"}
     drawn = Drawn([llm, "chat", "-m", "bench"], env | own)
     drawn.wait_for("> ")
-    bench.server.text, bench.server.rate = text, rate
+    bench.server.text = text
+    bench.server.rate = rate
     bench.server.done.clear()
     cpu_s = drawn.rest()
     drawn.type("go\r")
@@ -171,7 +179,8 @@ def echo(bench: Bench) -> Iterator[Row]:
 
 def stop(bench: Bench) -> Iterator[Row]:
     """From the Esc byte to the hang-up that the server sees, and to a screen at rest."""
-    hung, rest = [], []
+    hung = []
+    rest = []
     for _ in range(bench.runs):
         drawn = bench.ready_for(mixed(20_000), 100)
         drawn.type("go\r")
@@ -213,7 +222,9 @@ def _growing(bench: Bench, text: str, ahead: int, home: Path | None = None, *arg
     drawn.wait_for("LAST-ANSWER" if home else PROMPTED)
     drawn.rest()
     server = bench.server
-    server.text, server.rate, server.ahead = text, 100, ahead
+    server.text = text
+    server.rate = 100
+    server.ahead = ahead
     for step in (server.is_ahead, server.go_on, server.is_sent, server.done):
         step.clear()
     drawn.type("go\r")
@@ -260,7 +271,8 @@ def growth(bench: Bench) -> Iterator[Row]:
 def scroll(bench: Bench) -> Iterator[Row]:
     """Pages through 10 000 messages, then another width of the terminal."""
     stored = fill_store(bench.folder / "store10000", 10_000)
-    times, cpus = [], []
+    times = []
+    cpus = []
     for _ in range(bench.runs):
         # copied, else a run starts where the one before has read
         home = bench.still(bench.copy_of(stored))

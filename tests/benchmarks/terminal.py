@@ -62,7 +62,8 @@ class Drawn:
         """Return the time at which a text was first complete; `since` is a number of chunks to pass over."""
         wanted = text.encode() if isinstance(text, str) else text
         end_s = time.perf_counter() + timeout_s
-        tail, index = b"", since
+        tail = b""
+        index = since
         with self._news:
             while True:
                 while index < len(self.chunks):
@@ -84,7 +85,9 @@ class Drawn:
         It is read after the fact, because a terminal in memory takes as much of a core as the
         program.
         """
-        terminal, missing, found = Terminal(*self._size), list(texts), {}
+        terminal = Terminal(*self._size)
+        missing = list(texts)
+        found = {}
         for number, (at_s, data) in enumerate(list(self.chunks)):
             terminal.feed(data)
             if number < since or not missing:
@@ -117,7 +120,8 @@ class Drawn:
         """Wait until something was drawn and nothing more comes; return the time of the last of it."""
         pause_s = timeout_s
         while self._is_drawn(since, pause_s):
-            since, pause_s = self.count, quiet_s
+            since = self.count
+            pause_s = quiet_s
         if pause_s == timeout_s:
             raise TimeoutError("nothing was drawn")
         return self.chunks[since - 1][0]
@@ -127,7 +131,8 @@ class Drawn:
             return self._news.wait_for(lambda: self.count > since, timeout_s)
 
     def rest(self, timeout_s: float = 20) -> float:
-        end_s, before_s = time.perf_counter() + timeout_s, self.cpu_s()
+        end_s = time.perf_counter() + timeout_s
+        before_s = self.cpu_s()
         while time.perf_counter() < end_s:
             time.sleep(_REST_S)
             if self._has_ended:

@@ -214,7 +214,8 @@ def is_on_disk(cli, words: str) -> bool:
 
 
 def test_the_wait_for_an_answer_is_shown_at_a_terminal_until_its_first_word(cli, server):
-    read, started = Gate(), Gate()
+    read = Gate()
+    started = Gate()
     progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
     reply = sse(read, delta() | {"prompt_progress": progress}, started, "Beans.", finish(), DONE)
     server.on(CHAT, reply)

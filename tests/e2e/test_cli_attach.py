@@ -17,7 +17,8 @@ Cli = Inside
 
 
 def test_the_server_gets_each_file_byte_for_byte(cli, server, tmp_path):
-    picture, notes = tmp_path / "small.png", tmp_path / "notes.md"
+    picture = tmp_path / "small.png"
+    notes = tmp_path / "notes.md"
     picture.write_bytes(image())
     notes.write_text("Lettuce likes shade.\n")
     done = cli("ask", "-f", str(picture), "--file", str(notes), "What grows here?")

@@ -46,7 +46,8 @@ def test_a_file_of_an_earlier_lmchat_gets_the_rows_that_it_lacks_and_no_other(
     cli.configure('[prompts.shout]\ntext = "Shout: {{input}}"\n')
     cli.cwd = tmp_path / "files"
     shutil.copytree(FILES, cli.cwd)
-    target, before = cli.cwd / file, (FILES / file).read_text()
+    target = cli.cwd / file
+    before = (FILES / file).read_text()
     lines = before.splitlines(keepends=True)
     is_answered = ['"error":' not in line for line in lines]
     for kept in (len(lines), len(lines) - 2, 3, 0):  # the next row was cut by a kill

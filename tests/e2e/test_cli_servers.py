@@ -156,7 +156,8 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
 
 def test_only_the_server_that_is_used_has_its_key_command_run(tmp_path, server):
     products.plain(server, "tiny", key="sk-right")
-    cli, runs = Cli(home=tmp_path, url=server.url), tmp_path / "runs"
+    cli = Cli(home=tmp_path, url=server.url)
+    runs = tmp_path / "runs"
     entries = [
         f'[[endpoints]]\nname = "{name}"\nurl = "{url}"\n'
         f'api_key_cmd = "echo {name} >> {runs}; echo sk-right"\n'

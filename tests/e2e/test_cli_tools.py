@@ -150,7 +150,8 @@ def adding(cli, server):
 
 def test_a_call_runs_once_and_only_if_its_answer_is_whole_and_was_asked_for(adding, server):
     call = {"id": "a1", "function": {"name": "files__echo", "arguments": '{"text": "5"}'}}
-    called, message = delta(tool_calls=[call]), {"tool_calls": [{**call, "id": "b7"}]}
+    called = delta(tool_calls=[call])
+    message = {"tool_calls": [{**call, "id": "b7"}]}
     other = {"index": 1, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
     for chunks, code, runs in (
         ((called, {"choices": [{"message": message, "finish_reason": "tool_calls"}]}), 0, 1),
@@ -445,7 +446,8 @@ def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
 
 def test_the_program_that_a_question_shows_is_that_of_the_user_and_starts(alone, tmp_path):
     """The folder of the file has one of the same name, and a variable that leads there."""
-    mine, folder = tmp_path / "mine", tmp_path / "cloned"
+    mine = tmp_path / "mine"
+    folder = tmp_path / "cloned"
     serve = Path(put(mine, "serve", Path(mcp_server.__file__).read_text(encoding="utf-8")))
     put(folder / "bin", "serve", f"open({str(tmp_path / 'RAN')!r}, 'w')")
     there = {"command": serve.stem, "env": {"PATH": "${PWD}/bin:/bin", "LOG": "off"}}
@@ -484,7 +486,8 @@ def test_neither_arguments_that_cannot_be_shown_run_nor_a_server_asks_and_the_tu
 
 
 def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):
-    wiki, garden = "http://127.0.0.1:1/mcp", "http://127.0.0.1:2"
+    wiki = "http://127.0.0.1:1/mcp"
+    garden = "http://127.0.0.1:2"
     credentials = Credentials(alone.folder / "credentials.toml")
     alone.add_servers(
         wiki={"url": wiki}, copy={"url": wiki}, garden={"url": garden}, unset={"url": "${NO_URL}"}

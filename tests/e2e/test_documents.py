@@ -84,7 +84,8 @@ def test_the_readme_has_the_keys_of_the_first_commands_in_the_help():
 
 
 def test_every_page_can_be_reached_from_the_readme():
-    seen, left = set(), [ROOT / "README.md"]
+    seen = set()
+    left = [ROOT / "README.md"]
     while left:
         page = left.pop()
         if page in seen or page.suffix != ".md":

@@ -45,7 +45,8 @@ class End(NamedTuple):
     stdout: str = ""  # full or closed; else it is read
 
 
-ONE, TWO = chat_reply("One."), chat_reply("Two.")
+ONE = chat_reply("One.")
+TWO = chat_reply("Two.")
 NOBODY = "http://127.0.0.1:1"
 TOO_LONG = "word " * 4000
 DOES_NOT_FIT = (
@@ -55,7 +56,8 @@ BROKE = "lmchat: Streaming failed: the connection broke before the answer was co
 HALF = sse("Half an", Cut(is_reset=True))
 NO_FILE = "lmchat: /gone.txt does not exist.\nCheck the path.\n"
 FULL_DISK = "lmchat: The output cannot be written: No space left on device.\n"
-PLAIN, ASK = ("plain",), ("ask",)
+PLAIN = ("plain",)
+ASK = ("ask",)
 REFUSED_AT_ONCE = (
     End("unknown option", 2, " does not take --nonsense.\n", [], words=("--nonsense",)),
     End("wrong value", 2, "lmchat: --effort: must be none, ", [], words=("--effort", "lots")),
@@ -198,7 +200,8 @@ def test_each_end_has_its_exit_code_and_its_sentence_and_keeps_what_had_come(
     lines = "" if front == "ask" else "\n".join(end.lines)
     if not (end.number or end.stdout):  # no other process has a part in it
         done = Inside(tmp_path)(*words, stdin=lines)
-        code, said = done.returncode, done.stderr
+        code = done.returncode
+        said = done.stderr
     else:
         code, said = ended(end, words, lines, tmp_path, server, gate)
     assert code == end.code, said

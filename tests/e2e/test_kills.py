@@ -43,7 +43,8 @@ def streaming():
 def killed_after(process, seconds: float) -> list[tuple[float, str]]:
     """Kill a program so long after its first word, and return what it had printed how long before that."""
     seen: list[tuple[float, str]] = []
-    text, kill_s = b"", float("inf")
+    text = b""
+    kill_s = float("inf")
     while time.monotonic() < kill_s:
         wait_s = min(max(kill_s - time.monotonic(), 0), WAIT_S)
         if select.select([process.stdout], [], [], wait_s)[0]:

@@ -64,14 +64,16 @@ def test_a_model_of_the_hub_is_fetched_with_consent_in_two_runs_and_answers_with
         assert refused.returncode == 2
         assert f"alder-Q4_K_M.gguf (36 MB) of {REPO} from localhost:" in refused.stderr
         assert store.seen() == []
-        hub.sent_bytes, hub.is_stuck = 2_000_000, True
+        hub.sent_bytes = 2_000_000
+        hub.is_stuck = True
         program = local.start(*ask, "--yes", "Say hello.")
         wait_until(lambda: sum(parts(local)) > 1_000_000, "a part is on the disk")
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=30)
         assert program.returncode == 130
         (part,) = parts(local)
-        hub.sent_bytes, hub.is_stuck = None, False
+        hub.sent_bytes = None
+        hub.is_stuck = False
         assert local.json(*ask, "--yes", "--json", "Say hello.")["reply"]
         assert hub.ranges == ["", f"bytes={part}-"]
         assert local.json("models", "--local", "--json")["data"][0]["id"] == "alder-Q4_K_M"

@@ -35,7 +35,9 @@ def test_what_lmchat_makes_is_closed_to_others_whatever_the_umask(tmp_path, cli,
     for name in ("CONFIG", "CACHE", "STATE"):
         cli.env[f"XDG_{name}_HOME"] = str(tmp_path / "xdg" / name)
     run_open(cli, "config", "init")
-    note, folder, mine = tmp_path / "note.txt", tmp_path / "out" / "all", tmp_path / "mine.md"
+    note = tmp_path / "note.txt"
+    folder = tmp_path / "out" / "all"
+    mine = tmp_path / "mine.md"
     note.write_text("Soil.")
     note.chmod(0o600)
     run_open(cli, "ask", "--save", "-f", str(note), "Hi", "--log-level", "debug")

@@ -55,7 +55,8 @@ def _environment() -> dict[str, str]:
 
 
 def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path):
-    folder, home = _clone(tmp_path / "clone"), tmp_path / "home"
+    folder = _clone(tmp_path / "clone")
+    home = tmp_path / "home"
     home.mkdir()
     with PtyProgram(
         ["bash", "-c", f"{_first_line()}\nlmchat sessions"],

@@ -107,7 +107,8 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     if source == "header":
         cli.env["APP_ID"] = KEY
 
-    printed, told = [], []
+    printed = []
+    told = []
     for command in (*ASKED, *ASKED, *ASKED[:1], *SHOWN, *TOLD):
         done = cli(*command, "--log-level", "debug")
         assert "Traceback" not in done.stderr

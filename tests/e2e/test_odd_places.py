@@ -116,11 +116,13 @@ def test_a_folder_that_may_not_be_entered_is_named_with_its_owner_and_costs_what
     server, monkeypatch
 ):
     monkeypatch.chdir("/")  # others may not enter that of the tests
-    used, needed = ["ask hi", "config show", "models"], ["sessions", "export last", "ask --save hi"]
+    used = ["ask hi", "config show", "models"]
+    needed = ["sessions", "export last", "ask --save hi"]
     with open_folder() as home:
         url = plain(server, "tiny").on(CHAT, repeat).url
         everywhere = {"env": {"LMCHAT_HOME": ""}, "cwd": Path("/")}
-        inside, engine = Inside(home=home, url=url, **everywhere), Inside(home=home, **everywhere)
+        inside = Inside(home=home, url=url, **everywhere)
+        engine = Inside(home=home, **everywhere)
 
         def run(words):
             return (engine if "--local" in words else inside)(*words.split())

@@ -42,7 +42,8 @@ def test_it_answers_with_the_settings_of_the_engine_and_is_gone_then(local, serv
     done = local("ask", "--local", "-m", path, "What are your settings?")
     assert done.returncode == 0, done
     settings = json.loads(done.stdout)
-    port, key = settings.pop("LLAMA_ARG_PORT"), settings.pop("LLAMA_API_KEY")
+    port = settings.pop("LLAMA_ARG_PORT")
+    key = settings.pop("LLAMA_API_KEY")
     assert (port.isdigit(), len(key) > 20) == (True, True)
     assert settings == {
         "LLAMA_ARG_MODEL": path,
@@ -73,7 +74,8 @@ def test_no_process_remains_when_lmchat_is_killed(local, server, name):
     if name == "small":
         assert program.stdout.read(1)
     wait_until(lambda: servers(server), "the server runs")
-    (child,), (pid,) = engines_of(local.home), servers(server)
+    (child,) = engines_of(local.home)
+    (pid,) = servers(server)
     program.kill()
     program.communicate()
     wait_until(lambda: not is_running(child) and not is_running(pid), "both end, too")

@@ -34,7 +34,8 @@ def wait_on_disk(screen, text: str) -> None:
 
 @pytest.mark.timeout(60)
 def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server):
-    full, room = Gate(), Gate()
+    full = Gate()
+    room = Gate()
     server.on(CHAT, sse("begun ", full, FULL, room, "and with room", Gate()))
     with ready_screen(disk.folder, server.url) as screen:
         screen.ask("How much room?")

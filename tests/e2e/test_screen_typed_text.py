@@ -9,7 +9,8 @@ from tests.support.scripted_products import llama_cpp
 
 PRODUCT = llama_cpp
 
-ALT_UP, F7 = "\x1b[1;3A", "\x1b[18~"
+ALT_UP = "\x1b[1;3A"
+F7 = "\x1b[18~"
 SENTENCES = ("delete old rows", "y is it so", "also e and R, please")
 
 

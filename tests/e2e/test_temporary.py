@@ -144,7 +144,8 @@ def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, serve
     saved_session(user, server)
     before = rows_of_sessions(user)
     server.on(CHAT, sse(ANSWER, finish(), DONE))
-    export, note = user.user / "export.md", user.user / "note.txt"
+    export = user.user / "export.md"
+    note = user.user / "note.txt"
     words = ("--temporary", "--log-level", "debug")
     with LMChatScreen(user.home, server.url, *words, env=user.env) as screen:
         screen.wait_ready()

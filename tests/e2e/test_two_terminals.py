@@ -97,7 +97,8 @@ def _cells_of_tmux():
 
 def test_pyte_and_tmux_show_the_same_at_each_step(tmp_path, server):
     gate = Gate()
-    started, rest = ANSWER[:700], ANSWER[700:]
+    started = ANSWER[:700]
+    rest = ANSWER[700:]
     server.on(CHAT, sse(delta(started), gate, delta(rest), finish(), DONE))
     size = (120, 40)
     with ready_screen(tmp_path, server.url, size=size) as screen:

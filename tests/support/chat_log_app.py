@@ -198,7 +198,8 @@ def document_with(entry: Entry, page: Page | None = None) -> Document:
 
 def laid_out(tail: IncrementalMarkdown, page: Page) -> list[Line]:
     """All lines of a Markdown text, with the blank rows between its blocks."""
-    layout, lines = Layout(page), []
+    layout = Layout(page)
+    lines = []
     for block in tail.closed + tail.open:
         made = layout.lay_out(block, tail.references)
         if block.gap and made and lines and not lines[-1].is_end:

@@ -110,7 +110,8 @@ class PortMap(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=NO_CERTIFICATES)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host, port = request.url.host, request.url.port or 80
+        host = request.url.host
+        port = request.url.port or 80
         self.asked.append((host, port, request.url.path))
         target = self.places.get((host, port), self.nobody)
         if isinstance(target, Exception):

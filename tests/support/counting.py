@@ -20,7 +20,8 @@ class Lines:
 @contextmanager
 def counted_lines() -> Iterator[Lines]:
     """Count lines, also those that tasks of the event loop run meanwhile; the count is there at the end."""
-    lines, count = Lines(), 0
+    lines = Lines()
+    count = 0
 
     def note_line(_frame: FrameType, _event: str, _argument: Any) -> None:
         nonlocal count  # a variable is counted in half the time of an attribute

@@ -466,7 +466,8 @@ async def ready_desktop(
         yield desk
 
 
-WIDE, SMALL = (120, 40), (80, 24)
+WIDE = (120, 40)
+SMALL = (80, 24)
 LOOK_MS = 3.0
 Places = Mapping[int | tuple[str, int], ScriptedServer]
 
@@ -559,7 +560,8 @@ async def run(
     }
     settings = settings or Settings()
     settings = replace(settings, ui=UiSettings(reduced_motion=True))
-    ports, clock = PortMap(dict(there)), HandClock()
+    ports = PortMap(dict(there))
+    clock = HandClock()
     credentials = Credentials(folder / "credentials.toml")
     keys = ApiKeys(LoadedSettings(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)

@@ -15,7 +15,8 @@ def image(
 ) -> bytes:
     """Return an image with noise in a corner, so that it does not shrink to nothing."""
     noise = Image.frombytes("RGB", (64, 48), random.Random(1).randbytes(3 * 64 * 48))  # noqa: S311
-    made, out = Image.new(mode, size), BytesIO()
+    made = Image.new(mode, size)
+    out = BytesIO()
     made.paste(noise.convert(mode))
     made.save(out, form, **options)
     return out.getvalue()
@@ -43,7 +44,8 @@ def pdf(*pages: str | bytes, form: str = "") -> bytes:
         kids.append(b"%d 0 R" % at)
     objects[2] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(pages))
     objects |= {100 + number: line.encode() for number, line in enumerate(form.splitlines())}
-    data, positions = b"%PDF-1.4\n", {0: b"0000000000 65535 f \n"}
+    data = b"%PDF-1.4\n"
+    positions = {0: b"0000000000 65535 f \n"}
     for number, body in objects.items():
         positions[number] = b"%010d 00000 n \n" % len(data)
         data += b"%d 0 obj\n%s\nendobj\n" % (number, body)

@@ -193,7 +193,8 @@ def picker_rows() -> list[ModelRecord]:
         shown = model(name, product, params=params, **abilities, **size, **more)
         return ModelRecord(model=shown, tokens_per_second=speed, recent_index=recent)
 
-    large, loading = {"context_max": 131072}, {"state": LoadState.LOADING, "load_fraction": 0.4}
+    large = {"context_max": 131072}
+    loading = {"state": LoadState.LOADING, "load_fraction": 0.4}
     return [
         ModelRecord(model=QWEN, tokens_per_second=42.3, recent_index=1),
         row("qwen2.5-coder-14b", "14B", 8.9, "tools", context_max=32768, speed=23.1, recent=2),

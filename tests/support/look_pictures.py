@@ -31,7 +31,9 @@ SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 
 
 def panels(screen: Callable[[], Screen] | None = None, **more) -> Host:
-    sessions, telemetry, keys = SessionList(), TelemetryPanel(SECTIONS), KeyBar()
+    sessions = SessionList()
+    telemetry = TelemetryPanel(SECTIONS)
+    keys = KeyBar()
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, today=NOW.date(), unread=UNREAD)

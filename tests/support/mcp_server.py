@@ -73,13 +73,16 @@ def replies(message):
         answer = message.get("result") or message["error"]
         text = {"type": "text", "text": json.dumps([DECLARED, answer])}
         return [{"jsonrpc": "2.0", "id": call, "result": {"content": [text]}}]
-    method, number, params = message["method"], message.get("id"), message.get("params") or {}
+    method = message["method"]
+    number = message.get("id")
+    params = message.get("params") or {}
     place = f"{method} {params.get('cursor', '')}".strip()
     if raw := (params.get("arguments") or {}).get("lines") or RAW.get(place):
         return [line.replace("ID", str(number)) for line in raw]
     if method == "initialize":
         DECLARED.update(params["capabilities"])
-        info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
+        info = {"name": "scripted", "version": "1"}
+        can = {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
         result |= HANDSHAKE
     elif method == "tools/list":
@@ -118,10 +121,8 @@ def replies(message):
 
 
 def _page(at):
-    schema, page = (
-        {"type": "object", "properties": {"text": {"type": "string"}}},
-        names[at : at + PAGE],
-    )
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    page = names[at : at + PAGE]
     tools = [
         {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": name == "echo"}}
         for name in page

@@ -114,7 +114,8 @@ class OAuthServer:
                     self.lost_calls -= 1
                     reply = JSONResponse({"error": "invalid_session"}, 401)
                     return await reply(scope, receive, send)
-                left, rest = [message], receive
+                left = [message]
+                rest = receive
 
                 async def receive() -> Message:
                     return left.pop() if left else await rest()
@@ -208,7 +209,8 @@ class OAuthServer:
         raise TokenError("unsupported_grant_type")
 
     def _new_tokens(self, client_id: str) -> OAuthToken:
-        access, refresh = f"s3cret-{secrets.token_hex()}", f"s3cret-{secrets.token_hex()}"
+        access = f"s3cret-{secrets.token_hex()}"
+        refresh = f"s3cret-{secrets.token_hex()}"
         expires_at = int(time.time()) + self.lives_s
         self.tokens[access] = AccessToken(
             token=access, client_id=client_id, scopes=[], expires_at=expires_at

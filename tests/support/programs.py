@@ -152,7 +152,8 @@ class Inside(Cli):
         if any(name.startswith("PYTHON") for name in self.env | env):
             return super().__call__(*words, stdin=stdin, **env)
         argv = self.argv(*words)
-        root, told = logging.getLogger(), stdin.encode() if isinstance(stdin, str) else stdin
+        root = logging.getLogger()
+        told = stdin.encode() if isinstance(stdin, str) else stdin
         handlers = [*root.handlers]
         levels = [(one, one.level) for one in (root, logging.getLogger("lmchat"))]
         with ExitStack() as stack:

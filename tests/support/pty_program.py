@@ -41,10 +41,12 @@ _UNKNOWN_TO_PYTE = re.compile(
     rf"\x1b\[[<=>][0-9;]*[@-~]|\x1b\[\?[0-9;]*[sru]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b{_STRING}\x1b\\"
 )
 _UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\x1b?)?\Z")
-_FRAME_START, _FRAME_END = "\x1b[?2026h", "\x1b[?2026l"
+_FRAME_START = "\x1b[?2026h"
+_FRAME_END = "\x1b[?2026l"
 _ASKED_KIND = b"\x1b[c"  # the last question of a program that leaves
 _ANSWERS = {b"\x1b[?2026$p": b"\x1b[?2026;2$y", _ASKED_KIND: b"\x1b[?62;22c"}
-_KITTY_PUSH, _KITTY_POP = re.compile(r"\x1b\[>[0-9;]*u"), re.compile(r"\x1b\[<[0-9;]*u")
+_KITTY_PUSH = re.compile(r"\x1b\[>[0-9;]*u")
+_KITTY_POP = re.compile(r"\x1b\[<[0-9;]*u")
 
 
 def joined_cells(char: str) -> int:
@@ -267,7 +269,8 @@ class PtyProgram:
     def left_behind(self) -> list[str]:
         """What is not as it was before the program started; empty is right."""
         with self._changed:
-            modes, kitty = set(self._terminal.screen.private_modes), self._terminal.kitty_depth
+            modes = set(self._terminal.screen.private_modes)
+            kitty = self._terminal.kitty_depth
         found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
         found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
         found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
@@ -331,12 +334,14 @@ class PtyProgram:
         On a busy machine, one that has something to draw waits for the processor; then it does not
         sleep.
         """
-        drawn, since_s = -1, 0.0
+        drawn = -1
+        since_s = 0.0
 
         def is_quiet() -> bool:
             nonlocal drawn, since_s
             if len(self.raw) != drawn or self.state() != "sleeping":
-                drawn, since_s = len(self.raw), time.monotonic()
+                drawn = len(self.raw)
+                since_s = time.monotonic()
             return time.monotonic() - since_s >= quiet_s
 
         self.wait_until(is_quiet, "the program is quiet")

@@ -74,7 +74,8 @@ def _recordings() -> list[Recording]:
     for file in sorted(FOLDER.rglob("*.jsonl")):
         with file.open(encoding="utf-8") as lines:
             about = json.loads(next(lines))
-        request, name = about["request"], file.relative_to(FOLDER).with_suffix("").as_posix()
+        request = about["request"]
+        name = file.relative_to(FOLDER).with_suffix("").as_posix()
         found.append(
             Recording(
                 name=name,
@@ -131,7 +132,8 @@ class RecordedServer(ScriptedServer):
             is_known = name in known or seen.json["model"] in known
             asked = asked_by(seen.json, is_known=is_known)
         except ValueError:
-            name, asked = "", Asked.NO_JSON
+            name = ""
+            asked = Asked.NO_JSON
         fitting = [one for one in chats if one.asked is asked]
         fitting.sort(key=lambda one: one.model != name)
         return replay(fitting[0].name) if fitting else not_recorded(asked.name)

@@ -391,8 +391,10 @@ class ScriptedEngine(Engine):
         return ADDRESS
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        self.model, self.crash = model, None
-        self.is_loading, self.is_ready = True, False
+        self.model = model
+        self.crash = None
+        self.is_loading = True
+        self.is_ready = False
         await self.ready.wait()
         self.is_loading = False
         self._fail(model.name)
@@ -427,7 +429,8 @@ class Held(asyncio.Event):
 
 def hold(thing: object, method: str) -> Held:
     """Let a method wait until the event is set."""
-    gate, call = Held(), getattr(thing, method)
+    gate = Held()
+    call = getattr(thing, method)
 
     async def wait(*given: object, **more: object) -> object:
         gate.reached.set()

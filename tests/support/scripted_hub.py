@@ -50,10 +50,13 @@ class ScriptedHub:
 
     def _file(self, content: bytes):
         def play(seen: Seen) -> Reply:
-            start, status, headers = 0, 200, {"ETag": '"fdead7c2"'}
+            start = 0
+            status = 200
+            headers = {"ETag": '"fdead7c2"'}
             asked = seen.headers.get("range", "")
             if asked and self.has_ranges:
-                start, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
+                start = int(asked.removeprefix("bytes=").rstrip("-"))
+                status = 206
                 first = start if self.first_byte is None else self.first_byte
                 headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
             headers["Content-Length"] = str(len(content) - start)

@@ -46,7 +46,8 @@ def server_context(certificate: str) -> ssl.SSLContext:
 
 def lead_here(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> list[str]:
     """Let these names mean 127.0.0.1 in this process; return a list that fills with who is looked up."""
-    look_up, asked = socket.getaddrinfo, []
+    look_up = socket.getaddrinfo
+    asked = []
 
     def here(host, *rest, **more):
         name = host.decode() if isinstance(host, bytes) else host
@@ -405,7 +406,9 @@ class _Talk:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> None:
-        self.reader, self.writer, self.number = reader, writer, number
+        self.reader = reader
+        self.writer = writer
+        self.number = number
         self.early = b""
 
     async def request(self) -> Seen | None:

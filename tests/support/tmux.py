@@ -24,7 +24,8 @@ class Tmux:
         program = shutil.which("tmux")
         if program is None:
             pytest.skip("tmux is not installed here")
-        fifo, config = folder / "bytes", folder / "tmux.conf"
+        fifo = folder / "bytes"
+        config = folder / "tmux.conf"
         os.mkfifo(fifo)
         config.write_text(_CONFIG, encoding="utf-8")
         self._tmux = (program, "-u", "-S", str(folder / "socket"), "-f", str(config))

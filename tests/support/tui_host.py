@@ -61,9 +61,12 @@ class Host(App[None]):
         before: Callable[[Host], None] | None = None,
     ) -> None:
         super().__init__()
-        self.left, self.right, self.last = left, right, last
+        self.left = left
+        self.right = right
+        self.last = last
         self.commands: list[str] = []  # ids of those whose keys were pressed
-        self.first_screen, self.before = screen, before
+        self.first_screen = screen
+        self.before = before
         self.facts: list[Message] = []
         self.results: list[object] = []
         for own in THEMES:
@@ -179,9 +182,12 @@ _of_others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 async def wait_for_idle(min_sleep: float = STEP_S, max_sleep: float = 1) -> None:
     """Wait as Textual's function of this name does, but sleep through nothing."""
-    loop, start_s = asyncio.get_running_loop(), time.monotonic()
+    loop = asyncio.get_running_loop()
+    start_s = time.monotonic()
     while True:
-        used_s, end_s, is_starved = time.process_time(), time.monotonic() + STEP_S, False
+        used_s = time.process_time()
+        end_s = time.monotonic() + STEP_S
+        is_starved = False
         while (left_s := end_s - time.monotonic()) > 0:
             pause_s = _pause_s(loop, left_s)
             if pause_s is None:

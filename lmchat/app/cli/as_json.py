@@ -55,7 +55,9 @@ def health_json(
     has_problems: bool = False,
 ) -> dict[str, object]:
     """`error` says why nothing could be checked. Scripts read these names."""
-    server, target, model = choice.server, choice.target, None
+    server = choice.server
+    target = choice.target
+    model = None
     is_loaded = can_answer = False
     if server is None or target is None or not server.state.is_usable:
         error = error or no_server_error(servers)

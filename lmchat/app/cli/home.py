@@ -41,7 +41,8 @@ async def home_on(
     Raises an `LMChatError` if the engine does not start, or if nothing can be used, and `WrongUse`
     for an option of the command line that a server is known to ignore.
     """
-    layers, note = sampling_layers(context), context.output.note
+    layers = sampling_layers(context)
+    note = context.output.note
     if names:
         finder = runtime.finder()
         models = await finder.models_named(names, is_exact=True)

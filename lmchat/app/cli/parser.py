@@ -190,12 +190,16 @@ class CommandLine(NamedTuple):
 
 def split_line(argv: Sequence[str]) -> CommandLine:
     """Find the command of a line."""
-    command, prog, options, rest = PROGRAM, PROGRAM.name, list[str](), [*argv]
+    command = PROGRAM
+    prog = PROGRAM.name
+    options = list[str]()
+    rest = [*argv]
     commands = {one.name: one for one in command.commands}
     while rest and (rest[0] in commands or _OPTION.match(rest[0])):
         word = rest.pop(0)
         if word in commands:
-            command, prog = commands[word], f"{prog} {word}"
+            command = commands[word]
+            prog = f"{prog} {word}"
             commands = {one.name: one for one in command.commands}
         else:
             options.append(word)
@@ -249,7 +253,8 @@ def _option_instead(word: str, option: str, value: str) -> str:
 
 def _unknown_command(line: CommandLine) -> WrongUse:
     """Name the line that does what the word of another program does, or all commands."""
-    word, prog = line.rest[0], line.prog
+    word = line.rest[0]
+    prog = line.prog
     if line.command is PROGRAM and word in MISSING:
         return no_leaf_error(word)
     may_have_password = "://" in word or "@" in word  # of an address: it is not repeated

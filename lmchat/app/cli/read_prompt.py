@@ -116,7 +116,8 @@ async def read_given_files(
     The files of folders and patterns are in the list of files, too. Notes say what was left out,
     and which files the prompt only names.
     """
-    options, note = context.options, context.output.note
+    options = context.options
+    note = context.output.note
     files: list[Attachment] = []
     sets: list[FileSet] = []
     for name in options.files:

@@ -65,7 +65,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_command(context: Context) -> int:
     """Print an error if a signal ends a command that has not printed JSON yet."""
-    options, output = context.options, context.output
+    options = context.options
+    output = context.output
     _require_compatible(options)
     context.start_log()
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"

@@ -31,7 +31,8 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     rows = question_rows(arguments) if can_ask() else []
     if not rows:
         setting = f'{toml_value(safe_line(question.name))} = "always"'
-        way, reason = "To allow it,", "A tool that needs approval cannot run without a terminal."
+        way = "To allow it,"
+        reason = "A tool that needs approval cannot run without a terminal."
         if can_ask():
             way = "Its arguments do not fit on the screen: call it in the chat screen, or"
             reason = "Its arguments are too long to show."

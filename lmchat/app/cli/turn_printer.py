@@ -105,7 +105,8 @@ class TurnPrinter:
         await asyncio.sleep(_SHORT_WAIT_S)
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
-            stats, text = current_stats(), ""
+            stats = current_stats()
+            text = ""
             # progress would overwrite a line of text that has started
             if stats and self._stream.is_at_line_start and self._is_quiet(stats):
                 now_s = monotonic()

@@ -114,7 +114,8 @@ async def _start_answer(front: Front, text: str) -> None:
 
 
 async def _use_profile(front: Front, name: str) -> None:
-    choices, profiles = front.chat.turn_options, front.settings.profiles
+    choices = front.chat.turn_options
+    profiles = front.settings.profiles
     if not name:
         rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
         title = f"Profiles. In use: {choices.layers.profile_name or NO_PROFILE}"
@@ -131,7 +132,8 @@ async def _use_profile(front: Front, name: str) -> None:
 
 
 async def _use_effort(front: Front, level: str) -> None:
-    choices, sampling = front.chat.turn_options, front.chat.active.session_sampling
+    choices = front.chat.turn_options
+    sampling = front.chat.active.session_sampling
     if not level:
         used = choices.effort_text(sampling)
         title = f"Reasoning effort (or /effort TOKENS). In use: {used}"
@@ -144,7 +146,8 @@ async def _use_effort(front: Front, level: str) -> None:
 
 async def _set_option(front: Front, typed: str) -> None:
     """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
-    chat, session = front.chat, front.chat.active
+    chat = front.chat
+    session = front.chat.active
     if typed:
         front.notify(await chat.turn_options.set_typed(session, typed))
         return

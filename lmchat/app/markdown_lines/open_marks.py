@@ -59,7 +59,8 @@ def _without_code(above: str, last: str) -> str:
     text = above + last
     last_run = {run[0]: run.start() for run in re.finditer("`+", text)}
     runs = re.finditer("`+", text)
-    shown, position = "", 0
+    shown = ""
+    position = 0
     for run in runs:
         start = run.start()
         if last_run[run[0]] > start:  # else it starts no code

@@ -218,7 +218,8 @@ class Editor:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            is_text, text = False, data.decode("utf-8-sig", errors="replace")
+            is_text = False
+            text = data.decode("utf-8-sig", errors="replace")
         text = with_line_feeds(text)
         # editors add a line end to the last line of a file
         self.saved_text = text if self._has_line_end else text.removesuffix("\n")

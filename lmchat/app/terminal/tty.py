@@ -148,7 +148,9 @@ def read_paste(fileno: int) -> Iterator[tuple[bytearray, bytes]]:
     Yield what has come whenever nothing comes for `LONGEST_WAIT_S`, and the Enter or Esc behind it
     if that came alone: then the user ends the paste. Yield the whole paste last.
     """
-    mark, data, key = PASTE_END.encode(), bytearray(), b""
+    mark = PASTE_END.encode()
+    data = bytearray()
+    key = b""
     while not data.endswith(mark):
         is_alone = not has_more_input(fileno, wait_s=0)
         while is_alone and not has_more_input(fileno, wait_s=LONGEST_WAIT_S):

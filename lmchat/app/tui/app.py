@@ -161,7 +161,9 @@ class LMChatApp(PatchedApp):
         A paste is text, and so is a letter that is no command of what has the focus. In a dialog,
         letters belong to the dialog, unless it came by itself. A page over the chat is closed.
         """
-        screen, focused, chat_screen = self.screen, self.focused, self.chat_screen
+        screen = self.screen
+        focused = self.focused
+        chat_screen = self.chat_screen
         if isinstance(focused, Input | TextArea) or not is_text(event):
             return None
         is_dialog = isinstance(screen, ModalScreen)

@@ -77,7 +77,8 @@ class Dispatcher:
     # The start
 
     def start(self) -> None:
-        widgets, workspace = self.ui.widgets, self.workspace
+        widgets = self.ui.widgets
+        workspace = self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
         toolbox = self.chat.turn_options.toolbox
@@ -299,7 +300,8 @@ class Dispatcher:
 
     def copy_or_stop(self) -> None:
         """Copy the selection, else stop the answer, else quit after a second press."""
-        app, log = self.app, self.ui.widgets.log
+        app = self.app
+        log = self.ui.widgets.log
         focused = app.focused
         selected = focused.selected_text if isinstance(focused, Input | TextArea) else ""
         selected = selected or app.screen.get_selected_text() or ""

@@ -48,9 +48,12 @@ class ScreenCommands:
         self.attach = controllers.prompt_files.attach_expected
         self._ui = ui
         self._controllers = controllers
-        branches, message_actions = controllers.branches, controllers.message_actions
-        reports, saved_sessions = controllers.reports, controllers.saved_sessions
-        server_search, session_view = controllers.server_search, controllers.session_view
+        branches = controllers.branches
+        message_actions = controllers.message_actions
+        reports = controllers.reports
+        saved_sessions = controllers.saved_sessions
+        server_search = controllers.server_search
+        session_view = controllers.session_view
         without_argument: dict[str, Callable[[], Rest]] = {
             **own,
             "new": session_view.start_new,
@@ -161,7 +164,8 @@ class ScreenCommands:
 
     def can_run(self, command: Command) -> bool:
         """Whether it could do something now."""
-        command_id, session = command.command_id, self.chat.active
+        command_id = command.command_id
+        session = self.chat.active
         if command_id in self.on_message:
             return not reason_against(command_id, session, self._subject)
         match command_id:

@@ -253,7 +253,8 @@ def sync(descriptor: int) -> None:
 
 
 def free_name(path: Path, ending: str) -> Path:
-    free, number = path.with_name(f"{path.name}.{ending}"), 1
+    free = path.with_name(f"{path.name}.{ending}")
+    number = 1
     while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.name}.{ending}-{number}")

@@ -102,7 +102,8 @@ def fit_image(name: str, data: bytes) -> SizedImage:
         message = f"{name} is a HEIC image, which cannot be read without pillow-heif."
         raise FileRefused(message, next_step=f"Install it: {install_command('heic')}")
     else:
-        fitted, next_step = _decoded(name, data, found), "Save a smaller copy of it."
+        fitted = _decoded(name, data, found)
+        next_step = "Save a smaller copy of it."
     if len(fitted.data) > MAX_IMAGE_BYTES:
         raise FileRefused(
             f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", next_step=next_step

@@ -178,7 +178,8 @@ def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
     mark = b"\xff" + os.urandom(_MARK_BYTES - 1)
 
     def read() -> None:
-        data, found = b"", b""
+        data = b""
+        found = b""
         while not found:
             data, found, _ = (data + os.read(read_end, _PIPE_BYTES)).partition(mark)
             # an end that may start the mark waits for what follows

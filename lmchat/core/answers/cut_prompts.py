@@ -22,7 +22,8 @@ It is compiled when it is first used, as that takes 2 ms.
 
 def is_prompt_cut(request: ChatRequest, counted: int) -> bool:
     """Return whether the server has counted fewer tokens than the prompt has words."""
-    word_count, least = 0, max(counted, _SMALLEST_WINDOW)
+    word_count = 0
+    least = max(counted, _SMALLEST_WINDOW)
     for message in request.messages:
         word_count += _count_words(message.sent_text)
         for part in message.files:

@@ -54,7 +54,8 @@ class FileFinder:
         earlier = listing = self._listing
         if listing is None or (listing.done() and is_old):
             listing = asyncio.ensure_future(run_abandonable(self._list_files))
-            self._listing, self._listing_started_s = listing, now_s
+            self._listing = listing
+            self._listing_started_s = now_s
         # if the next key cancels this search, the list is still made
         paths = await asyncio.shield(listing)
         matches = await _best_matches(paths, typed.replace(os.sep, "/"))
@@ -86,7 +87,8 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     Folders end with the slash as typed. Hidden files are offered once their dot is typed.
     """
     end = max(typed.rfind("/"), typed.rfind(os.sep)) + 1
-    parent, name_start = typed[:end], typed[end:]
+    parent = typed[:end]
+    name_start = typed[end:]
     # an absolute path takes the place of `folder`
     searched_folder = folder / os.path.expanduser(parent)  # noqa: PTH111 - Path may raise
     wanted_start = normalized("NFC", name_start)

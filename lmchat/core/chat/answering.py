@@ -102,7 +102,8 @@ def check_start(start: TurnStart, settings: TurnSettings, estimator: TokenEstima
 
     The server may not be able to continue words of the user; else as `select`.
     """
-    target, prefill = settings.target, start.prefill
+    target = settings.target
+    prefill = start.prefill
     if target.is_blind and has_images(start.prompts):
         raise FileRefused(
             f"{safe_line(target.model_id, limit=80)} cannot see images.",
@@ -174,7 +175,8 @@ async def request_of(
 
     Results of tools behind the newest prompt are cut where they do not fit.
     """
-    target, sampling = settings.target, settings.sampling
+    target = settings.target
+    sampling = settings.sampling
     seed = product_named(target.product).drawn_seed(sampling.options)
     request = ChatRequest(
         target=target,
@@ -241,13 +243,12 @@ class Asking(Struct):
         Notes about what is left out come first. Raises as `select` and `ToolRounds.offered` do, and
         `ServerRejected` if no change of the request helps.
         """
-        settings, prefill, rounds, services = (
-            self.settings,
-            self.prefill,
-            self.rounds,
-            self.services,
-        )
-        target, estimator = settings.target, services.estimator
+        settings = self.settings
+        prefill = self.prefill
+        rounds = self.rounds
+        services = self.services
+        target = settings.target
+        estimator = services.estimator
         tools = await rounds.offered(target) if rounds is not None else ()
         choose = partial(select, self.path, settings, estimator, prefill=prefill, tools=tools)
         make = partial(
@@ -324,7 +325,8 @@ class Asking(Struct):
 
     def _notes(self, selection: ContextSelection, request: ChatRequest) -> Iterator[str]:
         """Say what is left out, and whether the rest may be too long."""
-        target, estimator = request.target, self.services.estimator
+        target = request.target
+        estimator = self.services.estimator
         pairs = zip(selection.messages, request.messages, strict=True)
         counts = Counter(
             {
@@ -343,7 +345,8 @@ class Asking(Struct):
             count = counts[what, sentence]
             text = sentence if count == 1 else sentence.replace(" is not", " are not")
             yield text.format(counted(count, what))
-        window, tokens = estimator.window(target), estimator.tokens(request)
+        window = estimator.window(target)
+        tokens = estimator.tokens(request)
         if window is not None and tokens > window:
             self.has_noted_length = True
             yield cut_note(target, tokens=tokens, window=window)
@@ -370,7 +373,8 @@ async def _with_blank(
 def ended_stats(live: LiveStats, asking: Asking) -> tuple[AnswerStats, str]:
     """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
     request = asking.request
-    target, estimator = asking.settings.target, asking.services.estimator
+    target = asking.settings.target
+    estimator = asking.services.estimator
     counted_tokens = live.usage.prompt_tokens
     live.context = estimator.window(target)
     if not product_named(target.product).chat.names_build:

@@ -291,11 +291,14 @@ class TokenEstimator:
             is_continued=is_continued,
             may_leave_out=may_leave_out,
         )
-        room, left_out = self.room(target), 0
+        room = self.room(target)
+        left_out = 0
         if may_leave_out and room < math.inf:
             taken = choose(messages, limit=int(room), max_tokens=0)
-            messages, left_out = taken.messages, taken.left_out
-        window, factor = self.window(target), self.factor(target)
+            messages = taken.messages
+            left_out = taken.left_out
+        window = self.window(target)
+        factor = self.factor(target)
         selection = choose(messages, limit=window, max_tokens=max_tokens, factor=factor)
         return replace(selection, left_out=left_out + selection.left_out)
 

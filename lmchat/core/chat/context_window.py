@@ -43,7 +43,8 @@ class ContextWindow:
         """Leave out message `before_id` and all behind it; None while older ones are unread."""
         if not session.has_all_messages:
             return None
-        target, path = self._turn_options.target, session.messages
+        target = self._turn_options.target
+        path = session.messages
         use = self.estimator.use(
             target,
             path,
@@ -62,7 +63,8 @@ class ContextWindow:
         Tools are counted once they are known. None without a known window, or while
         older messages are not read.
         """
-        target, estimator = self._turn_options.target, self.estimator
+        target = self._turn_options.target
+        estimator = self.estimator
         if target is None or not session.has_all_messages:
             return None
         if estimator.window(target) is None and estimator.room(target) == math.inf:

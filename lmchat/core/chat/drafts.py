@@ -135,7 +135,8 @@ class Drafts(SessionTexts):
 
     async def append(self, header: SessionHeader, message: ChatMessage) -> None:
         """Save a prompt and take it out of the draft, both or none."""
-        session_id, draft = header.session_id, None
+        session_id = header.session_id
+        draft = None
         session = self._open_sessions.find(session_id)
         if session is not None and session_id in self._texts:
             pending = session.pending_behind(message.message_id)
@@ -181,7 +182,8 @@ class Drafts(SessionTexts):
         await self._store.save_draft(session_id, text, self._written.get(session_id, ""))
 
     def _text_to_save(self, session_id: str) -> str:
-        session, draft = self._open_sessions.find(session_id), self.text(session_id)
+        session = self._open_sessions.find(session_id)
+        draft = self.text(session_id)
         return joined_prompts(*session.pending, draft) if session else draft
 
     async def restore(self) -> str:

@@ -56,12 +56,15 @@ def _lesser_ones(
     sent: Sequence[ChatRequest], error: ServerRejected, estimator: TokenEstimator
 ) -> Iterator[ChatRequest]:
     """Yield what to try; some may be as large as the last request."""
-    request, target = sent[-1], sent[-1].target
+    request = sent[-1]
+    target = sent[-1].target
     is_unclear = error.kind in _UNCLEAR_KINDS and error.status in _UNCLEAR_STATUSES
     if is_unclear or error.kind in ("no_vision", "too_large"):
         yield without_other_images(request)
-    first_tokens, tokens = selection_of(sent[0]).tokens, selection_of(request).tokens
-    max_tokens, taken = request.sampling.max_tokens, estimator.memory_of(target).taken
+    first_tokens = selection_of(sent[0]).tokens
+    tokens = selection_of(request).tokens
+    max_tokens = request.sampling.max_tokens
+    taken = estimator.memory_of(target).taken
     # it is the largest part, and nothing shows that the server takes so many
     if not taken and (max_tokens or 0) >= first_tokens:
         return
@@ -83,7 +86,8 @@ def _fitting(request: ChatRequest, room: float) -> ChatRequest:
 
     Tools stay where the model must call one, or goes on behind a result. `room` is in raw tokens.
     """
-    messages, start = request.messages, _prompt_index(request)
+    messages = request.messages
+    start = _prompt_index(request)
     has_results = any(one.role is Role.TOOL for one in messages[start:])
     if tools_tokens(request.tools) > room and not (request.must_call or has_results):
         request = replace(request, tools=())
@@ -139,7 +143,8 @@ def learn_taken(
     memory: ModelMemory, sent: Sequence[ChatRequest], error: ServerRejected | None
 ) -> None:
     """Note that the last request of `sent` is answered; `error` has refused the one before."""
-    request, tokens = sent[-1], selection_of(sent[-1]).tokens
+    request = sent[-1]
+    tokens = selection_of(sent[-1]).tokens
     if error is None:
         memory.taken = max(memory.taken, tokens)
         return
@@ -174,7 +179,8 @@ def why_named(
     part: FilePart, message: ChatMessage, request: ChatRequest, memory: ModelMemory
 ) -> str:
     """Return why the name of a file goes in place of its content; "" if the content goes."""
-    data, target = request.files.get(part.digest), request.target
+    data = request.files.get(part.digest)
+    target = request.target
     if data is None:
         return "there is no copy of it"
     if data or not part.is_image:

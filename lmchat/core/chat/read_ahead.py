@@ -43,7 +43,8 @@ class ReadAhead(Struct, eq=False):
 
         Reading starts again if what is read has changed. An empty draft ends it.
         """
-        active, target = self._sessions.active, self._turn_options.target
+        active = self._sessions.active
+        target = self._turn_options.target
         if not draft or target is None:
             self.cancel()
             return

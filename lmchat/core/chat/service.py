@@ -231,7 +231,8 @@ class ChatService:
     async def request_of(
         self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        toolbox, estimator = settings.toolbox, self.context_window.estimator
+        toolbox = settings.toolbox
+        estimator = self.context_window.estimator
         check_start(start, settings, estimator)
         tools: Sequence[Tool] = ()
         if toolbox is not None:

@@ -259,7 +259,8 @@ class OpenSession:
     @property
     def messages_so_far(self) -> MessagePath:
         """The path with a streaming summary, and with the text so far of a running answer."""
-        messages, answer = self.messages, self._answer_so_far
+        messages = self.messages
+        answer = self._answer_so_far
         if self.aside is not None:
             messages = messages.added(*self.aside.messages[self._aside_from :])
         return messages.replaced(answer) if answer is not None else messages
@@ -313,7 +314,8 @@ class OpenSession:
         """
         await self.load_older()
         self.require_idle()
-        branch, last = rewritten(self.messages, answer_id, text), self.messages[-1]
+        branch = rewritten(self.messages, answer_id, text)
+        last = self.messages[-1]
         self.messages = branch.before(len(branch) - 1)
         added = [branch[-1]]
         if last.role is Role.SYSTEM:  # it was set for the next answer

@@ -249,7 +249,8 @@ class TurnOptions:
         if name in profiles:
             profile = profiles[name]
         elif name == NO_PROFILE:
-            profile, name = Profile(), layers.profile_name
+            profile = Profile()
+            name = layers.profile_name
         else:
             raise WrongUse(
                 f"Unknown profile: {safe_line(name, limit=40)}.",
@@ -302,7 +303,8 @@ class TurnOptions:
             raise WrongUse(
                 "/set needs the name of an option.", next_step="/set alone lists the options."
             )
-        name, text = match[1], match[2]
+        name = match[1]
+        text = match[2]
         if name in _INSTEAD:
             raise WrongUse(f"{name} is no sampling option.", next_step=f"Use: {_INSTEAD[name]}")
         form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name

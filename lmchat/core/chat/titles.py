@@ -55,7 +55,8 @@ class TitleWriter(Struct, eq=False):
         prompts = [message for message in session.messages if message.role is Role.USER]
         if len(prompts) != 1:
             return
-        prompt, answer = prompts[0], session.messages[-1]
+        prompt = prompts[0]
+        answer = session.messages[-1]
         first_title = title_of(prompt.text, prompt.files)
         is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
         if not is_complete or session.header.title != first_title:

@@ -223,7 +223,9 @@ class ToolRounds:
 
     async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str | Decision:
         """Return what runs a call, or why it may not run."""
-        call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session.session_id
+        call = message.tool_calls[0]
+        toolbox = self.toolbox
+        session_id = self._session.session_id
         tool = toolbox.find(call.name)
         if tool is None:
             offered = (one for one in toolbox.tools if toolbox.is_offered(session_id, one))

@@ -152,7 +152,8 @@ class Toolbox:
 
     def _configured_rule(self, tool: Tool) -> Approval | None:
         """`[tools.approval]` has priority over `mcp.json`."""
-        rules, server = self.settings.approval, self._servers.get(tool.server)
+        rules = self.settings.approval
+        server = self._servers.get(tool.server)
         by_server = rules.get(tool.server) or (server and server.approve)
         return rules.get(tool.full_name) or by_server or None
 

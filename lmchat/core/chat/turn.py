@@ -67,7 +67,8 @@ class Turn(TurnState):
 
     def end(self, task: asyncio.Task[None], session: OpenSession) -> TurnEnded:
         self.task = self.pending = None
-        state, error = AnswerState.FAILED, self._error or self._answer_error
+        state = AnswerState.FAILED
+        error = self._error or self._answer_error
         answer = session.messages.find(self.message.message_id) if self.message else None
         if self._error is not None:
             pass  # the stop is only what follows
@@ -105,14 +106,18 @@ class Turn(TurnState):
                 ask=self._ask_user,
                 store=self._services.store,
             )
-            self.may_call_tools, self.told = True, self._rounds.told
+            self.may_call_tools = True
+            self.told = self._rounds.told
         rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         session.start(start)
         await self._save_prompts(session, start)
-        path, prefill, version = start.sent_path, start.prefill, start.version
-        calls, copied = start.calls, start.copied
+        path = start.sent_path
+        prefill = start.prefill
+        version = start.version
+        calls = start.calls
+        copied = start.copied
         while True:
             if calls and rounds is not None:
                 if rounds.count_round(calls):  # else the answer fails with the reason
@@ -124,7 +129,9 @@ class Turn(TurnState):
             if not calls:
                 return answer
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
-            prefill, copied, version = None, (), 1
+            prefill = None
+            copied = ()
+            version = 1
 
     async def _ask_user(self, question: ToolQuestion) -> Decision:
         self.question = question
@@ -174,7 +181,9 @@ class Turn(TurnState):
         version: int,
     ) -> ChatMessage:
         """Return the ended answer, also a failed one; a stop is raised once it is saved."""
-        services, rounds, target = self._services, self._rounds, settings.target
+        services = self._services
+        rounds = self._rounds
+        target = settings.target
         parts = prefill.message.parts if prefill is not None else ()
         message = streaming_message(Role.ASSISTANT, parts, path, target, version)
         answer = StreamedAnswer(
@@ -185,13 +194,16 @@ class Turn(TurnState):
             clock=services.clock,
             steps=rounds.steps if rounds is not None else 0,
         )
-        self.answer, self.message, self.stats = answer, message, answer.stats
+        self.answer = answer
+        self.message = message
+        self.stats = answer.stats
         self._answer_now = AnswerNow(services.backend, target, answer, self._report)
         repetition = RepetitionFollower(
             settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
         )
         if rounds is not None and rounds.toolbox.must_start(target):
-            self.stats.stage, self.stats.starting = Stage.STARTING, rounds.toolbox.starting
+            self.stats.stage = Stage.STARTING
+            self.stats.starting = rounds.toolbox.starting
         session.start_answer(path, message)
         asking = Asking(services, settings, path, message.message_id, prefill, rounds, session.news)
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
@@ -269,7 +281,8 @@ class Turn(TurnState):
 def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:
     """Log an error; return what is shown and what is saved, with the id of the log entry."""
     if isinstance(error, LMChatError):
-        shown, failure_id = error, new_error_id()
+        shown = error
+        failure_id = new_error_id()
         _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
     else:
         failure_id = log_bug(error)

@@ -173,10 +173,12 @@ def line_of(text: str, place: KeyPath) -> int | None:
     name, before = "", r"\s*\[*\s*[\"']?"  # nothing is before the first name
     for step in place:
         if isinstance(step, int):  # the index of a table among those with the heading `[[NAME]]`
-            pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
+            pattern = rf"\s*\[\[\s*{re.escape(name)}"
+            hit_index = step
         else:
             name = step
-            pattern, hit_index = rf"{before}{re.escape(name)}(?![\w-])", 0
+            pattern = rf"{before}{re.escape(name)}(?![\w-])"
+            hit_index = 0
         hits = (index for index in range(found or 0, len(lines)) if re.match(pattern, lines[index]))
         found = next(islice(hits, hit_index, None), found)
         before = r"[^=#]*(?<![\w-])"

@@ -257,7 +257,8 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return LoadedSettings(settings=Settings(), file=path)
-        reason, has_file = "it does not exist", False
+        reason = "it does not exist"
+        has_file = False
     except OSError as error:
         if isinstance(error, PermissionError) and not is_required and not os.path.lexists(path):
             # a folder may not be entered: what can be done without the file is done
@@ -312,7 +313,8 @@ def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
             reason = "has no effect any more; delete the line"
             notes.append(loaded.problem((section, key), reason))
     if (older := tables.pop("mcp", None)) is not None:
-        found, file = moved(older), path.with_name(FILE_NAME)
+        found = moved(older)
+        file = path.with_name(FILE_NAME)
         loaded = replace(loaded, servers=tuple(found.servers.values()))
         reason = _moved_text(found, file)
         notes.append(loaded.problem(("mcp",), f"{reason}; delete the lines"))

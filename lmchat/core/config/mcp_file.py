@@ -92,7 +92,8 @@ def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: s
     try:
         with locked(file):
             content: dict[str, Any] = {_TABLES[0]: {}}
-            table, is_plain = content[_TABLES[0]], True
+            table = content[_TABLES[0]]
+            is_plain = True
             if file.exists():
                 content, table, is_plain = _read(file)
                 file.chmod(OWNER_ONLY)  # it may hold keys

@@ -286,7 +286,8 @@ def _values(text: TextIO, step: str) -> Iterator[tuple[str, Any]]:
         )
     is_list = unread.startswith("[")
     unread = unread.removeprefix("[")
-    position, number = 0, 1
+    position = 0
+    number = 1
     while True:
         if gap := _GAP.match(unread, position):  # always, as a gap may be empty
             position = gap.end()
@@ -300,7 +301,8 @@ def _values(text: TextIO, step: str) -> Iterator[tuple[str, Any]]:
                 error.pos >= len(unread) - _LONGEST_TOKEN
                 or error.msg.startswith("Unterminated string")
             )
-            unread, position = unread[position:], 0
+            unread = unread[position:]
+            position = 0
             more_chars = min(max(_CHUNK, len(unread)), LARGEST_RECORD + 1 - len(unread))
             if is_cut and (more := text.read(more_chars)):
                 unread += more

@@ -114,6 +114,7 @@ class ChatReader:
 
     async def aclose(self) -> None:
         """End the child process, whatever it reads."""
-        child, self._child = self._child, None
+        child = self._child
+        self._child = None
         if child is not None:
             await child.end()

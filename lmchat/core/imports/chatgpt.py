@@ -223,10 +223,12 @@ def _document(recipient: str, call: str) -> ToolQuote | None:
     try:
         value = json.loads(call)
         if "content" in value:
-            name, text = value["name"], value["content"]
+            name = value["name"]
+            text = value["content"]
         else:
             (update,) = value["updates"]
-            name, text = "", update["replacement"] if update["pattern"] == ".*" else None
+            name = ""
+            text = update["replacement"] if update["pattern"] == ".*" else None
     except BAD_VALUE_ERRORS:
         return None
     if not isinstance(text, str):

@@ -76,7 +76,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
             model=chat.model,
         )
     for record in records:
-        key, child = text_at(record, "id"), text_at(record, "metadata", "activeChildId")
+        key = text_at(record, "id")
+        child = text_at(record, "metadata", "activeChildId")
         if child in chat.links and chat.links[child].parent == key:
             active[key] = child
     end = str(None)

@@ -73,7 +73,8 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     """
     head = records[0]  # a message without a title, if the line of the session is broken
     if _is_whole_chat(head):
-        messages, head = head["messages"], head["conv"]
+        messages = head["messages"]
+        head = head["conv"]
     else:
         messages = [record.get("message") for record in records if record.get("type") != "session"]
     chat_ids = (text_at(message, "convId") for message in messages)
@@ -138,7 +139,8 @@ def _marked_parts(text: str) -> Iterator[ForeignPart]:
     start = 0
     name = arguments = ""
     for mark in _MARK.finditer(text):
-        before, start = text[start : mark.start()], mark.end()
+        before = text[start : mark.start()]
+        start = mark.end()
         match mark["kind"]:
             case "reasoning_content_end":
                 yield ReasoningPart(text=before)

@@ -50,7 +50,8 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     Without an id of the chat, one is made of its content: the same list is imported only once.
     """
     head = records[0] if "messages" in records[0] else {}  # around the messages
-    title, model = text_at(head, "title"), text_at(head, "model")
+    title = text_at(head, "title")
+    model = text_at(head, "model")
     # one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([title, model]).encode())
     # the key is set below

@@ -122,7 +122,8 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     error = message.get("error")
     content = message.get("content") if error else message["content"]
     if error is True:  # then the content is the error, as in older chats
-        error, content = content or error, ""
+        error = content or error
+        content = ""
     if error:
         yield failure_of(at(error, "content") or error)
     if items := items_of(message.get("output")):  # an answer

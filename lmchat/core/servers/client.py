@@ -207,7 +207,8 @@ class HttpServerClient:
         A server with one model for all names may have started again with another one, so an unknown
         name has it asked for its list again.
         """
-        endpoint, asked = request.target.endpoint, request.target.model_id
+        endpoint = request.target.endpoint
+        asked = request.target.model_id
         product = product_named(request.target.product)
         if product.chat.repeats_local_name and self._remote_model(request.target) is None:
             return served != asked
@@ -317,7 +318,8 @@ class HttpServerClient:
         return model is None or model.state is not LoadState.LOADED
 
     def _admit(self, request: ChatRequest, post: Callable[[StreamEvent], None]) -> PreparedRequest:
-        target, endpoint = request.target, request.target.endpoint
+        target = request.target
+        endpoint = request.target.endpoint
         self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
         prepared = self._preparer.prepare(request)
         self._checks.admit(prepared)
@@ -374,7 +376,8 @@ class HttpServerClient:
 
     async def _run(self, prepared: PreparedRequest, events: EventQueue) -> StreamFinished:
         """Turn an unexpected error into an `LMChatError`, which names only its type."""
-        request, post = prepared.request, events.put_nowait
+        request = prepared.request
+        post = events.put_nowait
         target = request.target
         async with self._slot(target, post, kept_ids(request)):
             self._access.counters.add(total_requests=1)

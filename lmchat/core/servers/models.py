@@ -96,7 +96,8 @@ class ServerModels:
         So it is after a start for which a key is withheld: the product may be recognised. Without
         an answer, what is known stays: the prompt goes to the same server.
         """
-        endpoint, product = target.endpoint, product_named(target.product)
+        endpoint = target.endpoint
+        product = product_named(target.product)
         # the models of an unknown provider may be anywhere, and its list is large
         may_change = product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)
         access = self._access

@@ -501,7 +501,8 @@ def was_prompt_too_long(message: ChatMessage) -> bool:
 
 def has_text_to_continue(message: ChatMessage) -> bool:
     """Whether the model can continue it; a failed answer is regenerated."""
-    stats, failure = message.stats, message.failure
+    stats = message.stats
+    failure = message.failure
     if failure is not None and failure.kind == "context_overflow":
         return False
     if stats is not None and stats.limit is Limit.CONTEXT:

@@ -59,7 +59,9 @@ def position_of_files(text: str, cursor: int, typed: str, words: str) -> tuple[i
     for name_match in whole_names:  # a longer name behind it may start alike
         start = name_match.start()
     if start < 0:  # the user has changed the name while the files were read
-        typed, start, words = "", cursor, ""
+        typed = ""
+        start = cursor
+        words = ""
     end = start + len(typed)
     if typed and not words and text.startswith(" ", end):
         end += 1

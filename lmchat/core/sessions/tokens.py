@@ -88,7 +88,8 @@ class AnswerTokens:
         Raises `RequestInvalid` if the text before it is not exactly known, or if `token` is only a
         part of a character.
         """
-        earlier, old_token = self.tokens[:index], self.tokens[index]
+        earlier = self.tokens[:index]
+        old_token = self.tokens[index]
         whole, start = self.answer.text, self.text_start
         if old_token.is_thought:
             whole, start = self.answer.reasoning, self.thought_start

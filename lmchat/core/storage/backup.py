@@ -155,7 +155,10 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 
 _SECTOR_SIZE = slice(20, 24)  # in the head of a journal, of one sector; the first page follows
 # in the head of the first page, and of the file
-_HEAD_BYTES, _MODE, _CHANGES, _CONNECTION = 100, slice(18, 20), slice(24, 28), slice(68, 72)
+_HEAD_BYTES = 100
+_MODE = slice(18, 20)
+_CHANGES = slice(24, 28)
+_CONNECTION = slice(68, 72)
 _WRITE_AHEAD = b"\2\2"
 _INDEX_LOCK = 128
 
@@ -166,7 +169,8 @@ def set_aside_logs(path: Path, moment: datetime) -> str:
     SQLite would write their pages into the file. A copy of the file goes with them. The caller
     keeps other processes out. Raises `OSError`.
     """
-    file, content = real_file(path), b""
+    file = real_file(path)
+    content = b""
     index = companion(file, "-shm")  # of a write-ahead log; each of its users locks a byte
     if status_of(index) and not is_byte_locked(index, _INDEX_LOCK):
         index.unlink()
@@ -198,7 +202,8 @@ def _is_own(log: Path, file: Path, head: bytes) -> bool:
     if log.name.endswith("-journal"):
         with open_plain(log) as opened:
             opened.seek(int.from_bytes(opened.read(_SECTOR_SIZE.stop)[_SECTOR_SIZE]))
-            number, before = opened.read(4), opened.read(_HEAD_BYTES)
+            number = opened.read(4)
+            before = opened.read(_HEAD_BYTES)
         changes = int.from_bytes(head[_CHANGES]) - int.from_bytes(before[_CHANGES])
         is_same = changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
         return is_same or int.from_bytes(number) != 1
@@ -218,7 +223,8 @@ def intact_backups(path: Path, moment: datetime) -> dict[Path, str]:
     """Return the copies, newest first, with words for each. Raises `OSError`."""
     found: dict[Path, str] = {}
     for copy in daily_copies(path, moment):
-        count, day = sessions_in(copy), _day_of(copy)
+        count = sessions_in(copy)
+        day = _day_of(copy)
         if count is not None:
             sessions = counted(count, "session")
             found[copy] = f"the backup of {day:%A}, {day.day} {day:%B}, with {sessions}"

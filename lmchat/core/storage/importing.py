@@ -38,7 +38,8 @@ def import_session(connection: Connection, session: Session) -> Imported:
 
     A session in the trash stays as it is.
     """
-    session_id, moment = session.header.session_id, session.header.updated_at
+    session_id = session.header.session_id
+    moment = session.header.updated_at
     query = "select leaf_id, imported_leaf from sessions where session_id = ?"
     leaves = connection.execute(query, (session_id,)).fetchone()
     if leaves is None:
@@ -90,7 +91,8 @@ def _messages_here(
     texts = {message.message_id: message.text for message in all_messages(connection, session_id)}
     here: dict[str, ChatMessage] = {}
     for message in session.tree or session.messages:  # without a tree, only the path is known
-        message_id, parent = message.message_id, here.get(message.parent_id or "")
+        message_id = message.message_id
+        parent = here.get(message.parent_id or "")
         parent_id = parent and parent.message_id
         # the same with each import
         place = f"{session_id} {parent_id} {message_id} {message.text}"

@@ -173,7 +173,8 @@ class Store:
         """Check and copy the file, once a day."""
         if self._is_temporary:
             return
-        path, moment = self._path, self._clock()
+        path = self._path
+        moment = self._clock()
         if not await self.database.run(lambda connection: is_due(connection, moment)):
             return
         # a copy dated by a wrong clock must not push out others
@@ -206,7 +207,8 @@ class Store:
 
         Raises `StoreUnavailable`, also while another lmchat has the file open.
         """
-        path, moment = self._path, self._clock()
+        path = self._path
+        moment = self._clock()
         await self.database.replace(lambda: replace_damaged(path, moment, chosen))
 
     async def aclose(self) -> None:

@@ -179,7 +179,8 @@ async def run_call(
     state = AnswerState.FAILED
     if isinstance(run, Decision):
         reason = f" Reason: {run.reason}" if run.reason else ""
-        state, run = AnswerState.STOPPED, f"The user refused this call.{reason}"
+        state = AnswerState.STOPPED
+        run = f"The user refused this call.{reason}"
     result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()
     files = []
     if keep is not None:

@@ -373,7 +373,8 @@ class _McpServer:
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         error = _first_of(error)
-        name, next_step = self.settings.name, self._step_to_correct
+        name = self.settings.name
+        next_step = self._step_to_correct
         reason = safe_line(self._text_of(error), limit=_REASON_CHARS).rstrip(".")
         refusal = None if self._http is None else self._http.failure_of(error, reason)
         match error:
@@ -444,7 +445,8 @@ class _McpServer:
 
         async with AsyncExitStack() as opened:
             self._program = self._http = None
-            owner, name = self._owner, self.settings.name
+            owner = self._owner
+            name = self.settings.name
             settings = expanded(
                 self.settings, owner.environ, partial(refuse_missing, name, "tools")
             )

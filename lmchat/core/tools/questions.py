@@ -36,7 +36,8 @@ class ServerQuestion(Struct, frozen=True, kw_only=True):
                 next_step="Tell the author of the server.",
                 kind="auth",
             )
-        address, half = marked_line(self.url), _ADDRESS_CHARS // 2
+        address = marked_line(self.url)
+        half = _ADDRESS_CHARS // 2
         if len(address) > _ADDRESS_CHARS:
             address = SafeText(f"{address[:half]}…{address[-half:]}")
         return [self.text, safe_line(f"This page is at {ascii_host(self.url)}"), address]

@@ -218,7 +218,8 @@ def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
 
 
 def start_failure(name: str, command: str, error: OSError) -> LMChatError:
-    path, program = Path(str(error.filename)), Path(command).name
+    path = Path(str(error.filename))
+    program = Path(command).name
     is_missing = error.errno == errno.ENOENT
     reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
     next_step = "Check its command and folder."

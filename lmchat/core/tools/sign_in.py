@@ -190,7 +190,8 @@ class SignIn(Auth):
         return fields
 
     def _note_saved(self) -> None:
-        tokens, client = self._saved.tokens, self._saved.client
+        tokens = self._saved.tokens
+        client = self._saved.client
         found = [client.client_secret] if client else []
         found += [tokens.access_token, tokens.refresh_token] if tokens else []
         self.secrets |= set(filter(None, found))

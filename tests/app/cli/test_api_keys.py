@@ -173,7 +173,8 @@ def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
 ):
     text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
     stored = {"http://a:1": BAD} if source == "credentials.toml" else None
-    keys, endpoint = keys_of(text, environ, stored=stored), Endpoint.parse("http://a:1")
+    keys = keys_of(text, environ, stored=stored)
+    endpoint = Endpoint.parse("http://a:1")
     assert (_key_for(keys, "http://a:1"), keys.source_of(endpoint)) == ("", "")
     assert keys.why_withheld(endpoint) == (
         f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "
@@ -303,7 +304,8 @@ def test_key_and_address_of_two_places_belong_together_on_this_machine_only(
     monkeypatch, cli, server, key, address
 ):
     lead_here(monkeypatch, FAR)
-    (key_line, key_env), (line, env, options) = KEYS[key], ADDRESSES[address]
+    (key_line, key_env) = KEYS[key]
+    (line, env, options) = ADDRESSES[address]
     done = ask(cli, f"{key_line}\n{line}", key_env | env, options, f"http://{FAR}:{server.port}")
     may_be_sent = (key, address) in FAR_PAIRS
     assert (is_sent(server), done.returncode) == (may_be_sent, 0 if may_be_sent else 1)

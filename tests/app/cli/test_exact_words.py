@@ -45,7 +45,8 @@ def test_requests_pipes_and_exports_hold_exactly_what_was_said(said):
         exported = cli.json("export", "last", "--format", "json")
         assert [message["parts"][0]["text"] for message in exported["messages"]] == texts
         for form in ("md", "txt"):
-            written, position = cli("export", "last", "--format", form).stdout, 0
+            written = cli("export", "last", "--format", form).stdout
+            position = 0
             for text in map(without_controls, texts):
                 assert text in written[position:], form
                 position = written.index(text, position) + len(text)

@@ -13,7 +13,8 @@ from tests.support.modes import is_private
 
 @pytest.fixture
 def logger(tmp_path):
-    root, own = logging.getLogger(), logging.getLogger("lmchat")
+    root = logging.getLogger()
+    own = logging.getLogger("lmchat")
     levels = root.level, own.level
     handler = start_log(tmp_path / "state" / "lmchat.log", "info")
     yield own

@@ -83,7 +83,8 @@ def told(server: ScriptedServer) -> list[str]:
 def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_path):
     lists(server)
     server.on(LIST, reply)
-    lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
+    lines = tmp_path / "lines.jsonl"
+    cases = tmp_path / "cases.toml"
     lines.write_text(f'{{"prompt": "Hi"}}\n{line("birch")}\n', encoding="utf-8")
     cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
     quick = "[timeouts]\nhealth_s = 0.2\n"
@@ -163,7 +164,8 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
         {"id": "elm", "object": "model", "owned_by": "llama-swap"},
     ]
     lists(server, *rows)
-    lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
+    lines = tmp_path / "lines.jsonl"
+    cases = tmp_path / "cases.toml"
     lines.write_text(line("ALDER-4b"), encoding="utf-8")
     cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
     for name, sent in (("smol-alias", "smol"), ("alder-4b", "org/Alder-4B")):

@@ -204,7 +204,8 @@ def test_a_remote_model_that_is_named_answers_with_one_note(script, name, server
     assert (done.returncode, done.stdout, done.stderr) == (0, "Hello there.\n", note)
     assert cli("ask", PROMPT, LMCHAT_MODEL=name).stderr == note
 
-    lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
+    lines = tmp_path / "lines.jsonl"
+    cases = tmp_path / "cases.toml"
     lines.write_text(
         json.dumps({"prompt": PROMPT, "model": name}) + "\n" + '{"prompt": "Hi"}\n' * 2,
         encoding="utf-8",
@@ -256,7 +257,8 @@ def test_a_model_that_becomes_remote_between_two_prompts_gets_no_further_one(
     script, server, cli, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(models, "RECENT_S", -1.0)  # else each list would be new for seconds
-    lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
+    lines = tmp_path / "lines.jsonl"
+    cases = tmp_path / "cases.toml"
     lines.write_text(json.dumps({"prompt": PROMPT}) + '\n{"prompt": "Hi"}\n', encoding="utf-8")
     cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n" * 2, encoding="utf-8")
 

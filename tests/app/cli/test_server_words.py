@@ -86,7 +86,8 @@ def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
 
         def start(row: str) -> dict[str, Any]:
             nothing_installed = {"PATH": str(tmp_path)}
-            cli, url = Inside(home=tmp_path, env=nothing_installed), FAR.get(row, "")
+            cli = Inside(home=tmp_path, env=nothing_installed)
+            url = FAR.get(row, "")
             if row == "timeout":  # the others answer, if late on a busy machine
                 cli.configure(QUICK)
             if row in PLAYED:

@@ -41,7 +41,8 @@ class Reference(HTMLParser):
             self._target = values["href"]
             self._link_start = len(self.text)
         elif tag == "img":
-            words, source = values["alt"], values["src"]
+            words = values["alt"]
+            source = values["src"]
             self.text += f"image: {words or source or 'unnamed'}"
             if words and source and not can_be_opened(source):
                 self.text += f" ({source})"

@@ -17,7 +17,8 @@ class LogPosition:
     """A machine with a few fake tools."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.bin = folder, folder / "bin"
+        self.folder = folder
+        self.bin = folder / "bin"
         self.bin.mkdir()
         for name in ("cat", "rm", "sleep"):  # all that the fakes call: a real clipboard stays out
             (self.bin / name).symlink_to(shutil.which(name))
@@ -39,7 +40,8 @@ def place(tmp_path: Path) -> LogPosition:
     return LogPosition(tmp_path)
 
 
-WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
+WAYLAND = {"WAYLAND_DISPLAY": "wayland-0"}
+X = {"DISPLAY": ":0"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,8 @@ def test_screen_passes_a_copy_on_in_short_pieces() -> None:
 
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
-JPEG, TIFF = b"\xff\xd8\xff and more", b"II*\0 and more"
+JPEG = b"\xff\xd8\xff and more"
+TIFF = b"II*\0 and more"
 HEX = f"«data PNGf{PNG.hex().upper()}»"
 
 

@@ -105,7 +105,8 @@ async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved
 async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_read(
     tmp_path: Path,
 ) -> None:
-    started, program = tmp_path / "begun", tmp_path / "editor.py"
+    started = tmp_path / "begun"
+    program = tmp_path / "editor.py"
     program.write_text(
         f"import os, sys, time; open(sys.argv[1], 'w').write('saved'); "
         f"open({str(started)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",

@@ -114,7 +114,8 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
         await desk.type("hello")
         await desk.prompt_is("hello")
         await _counted(desk, 2)
-        session_id, last = desk.session_id, desk.state[-1]
+        session_id = desk.session_id
+        last = desk.state[-1]
     async with ready_desktop(tmp_path, state=last, resume_id=session_id) as desk:
         await desk.prompt_is("hello")
         assert "/ filter" not in desk.text
@@ -231,7 +232,8 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         await desk.say("/effort low", sees="effort: low")
         await desk.say("/profile calm")
         await desk.ask("two", 2)
-        first, sampling = requests[1].messages[0], requests[1].sampling
+        first = requests[1].messages[0]
+        sampling = requests[1].sampling
         assert (first.role, first.text) == ("system", "Answer in one word.")
         assert (sampling.temperature, sampling.max_tokens) == (0.1, 50)
         assert sampling.reasoning_effort == "low"

@@ -60,7 +60,8 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
 
 
 async def test_a_summary_that_fails_is_told_and_one_of_another_session_ends_unseen(tmp_path):
-    gate, end = asyncio.Event(), asyncio.Event()
+    gate = asyncio.Event()
+    end = asyncio.Event()
     empty = [RequestSent(), end, StreamFinished(reason="stop")]
     async with ready_desktop(tmp_path, *ANSWERS, empty, half("They ", gate, "spoke.")) as desk:
         await talk(desk)

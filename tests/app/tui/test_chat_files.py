@@ -20,7 +20,8 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 def exported(folder, *texts, name="talk.json"):
-    path, title = folder / name, texts[0] if texts else "Which vegetables?"
+    path = folder / name
+    title = texts[0] if texts else "Which vegetables?"
     session = chat(*(texts or (title, "Lettuce grows.")), title=title)
     path.write_text(to_json(session), encoding="utf-8")
     return path
@@ -35,7 +36,8 @@ def many(folder, count):
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_its_file_on_failure(
     tmp_path,
 ):
-    target, existing = tmp_path / "out.md", tmp_path / "notes.md"
+    target = tmp_path / "out.md"
+    existing = tmp_path / "notes.md"
     existing.write_text("notes", encoding="utf-8")
     backend = ScriptedBackend(
         answer_steps("Lettuce.", thought="Hmm, beds."), answer_steps("Spinach.")

@@ -24,7 +24,8 @@ from tests.support.scripted_backend import (
     probed,
 )
 
-QWEN, GEMMA = model(), model("gemma-3-4b")
+QWEN = model()
+GEMMA = model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
 EMBED = model("nomic-embed", kind="embedding")
 
@@ -40,7 +41,8 @@ async def picker(desk) -> ModelPicker:
 
 
 async def test_the_row_below_the_prompt_tells_servers_of_one_product_apart(tmp_path):
-    mine, other = probed("", QWEN), probed("", GEMMA, endpoint=Endpoint.parse("localhost:1235"))
+    mine = probed("", QWEN)
+    other = probed("", GEMMA, endpoint=Endpoint.parse("localhost:1235"))
     own = EndpointSettings(name="workstation", url="http://localhost:1234")
     for results, names, name in (
         ([mine], (), "LM Studio"),

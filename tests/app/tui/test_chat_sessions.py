@@ -54,7 +54,8 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
         await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
         await desk.pilot.pause()
         library = desk.dispatcher.workspace.library
-        read, reads = library.groups, []
+        read = library.groups
+        reads = []
 
         async def groups():
             reads.append(1)

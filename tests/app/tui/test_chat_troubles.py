@@ -134,7 +134,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
 
 
 async def test_a_long_answer_rings_unless_the_terminal_has_told_that_it_has_the_focus(tmp_path):
-    gates, now_s = [asyncio.Event() for _ in range(4)], [0.0]
+    gates = [asyncio.Event() for _ in range(4)]
+    now_s = [0.0]
     answers = [half("Let", gate, "tuce.") for gate in gates]
     async with ready_desktop(tmp_path, *answers, clock=lambda: now_s[0]) as desk:
         written = []
@@ -161,7 +162,8 @@ async def test_a_long_answer_rings_unless_the_terminal_has_told_that_it_has_the_
 async def test_a_bug_in_showing_an_answer_is_reported_once_and_the_chat_continues(
     tmp_path, internal_errors
 ):
-    gate, second = asyncio.Event(), asyncio.Event()
+    gate = asyncio.Event()
+    second = asyncio.Event()
     answers = half("Alpha", gate, " Beta."), [RequestSent(), second, *answer_steps("Gamma.")]
     async with ready_desktop(tmp_path, *answers) as desk:
         broken = Mock(side_effect=ZeroDivisionError)

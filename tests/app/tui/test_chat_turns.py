@@ -53,7 +53,8 @@ async def test_a_chunk_a_frame_and_an_update_of_the_stats_call_few_functions(tmp
 
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("one", sees="Let")
-        log, status = desk.log_view, desk.dispatcher.controllers.status
+        log = desk.log_view
+        status = desk.dispatcher.controllers.status
         found = []
         for _ in range(3):
             chunk = calls_of(read)

@@ -24,7 +24,8 @@ from tests.support.scripted_backend import (
     probed,
 )
 
-BIG, SMALL = file("big"), file("small", size_bytes=10**9)
+BIG = file("big")
+SMALL = file("small", size_bytes=10**9)
 FULL = "The demo model could not be downloaded: No space left on device"
 
 

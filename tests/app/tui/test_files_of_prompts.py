@@ -127,7 +127,8 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
             if not {"edit", "fork", "away"}.isdisjoint(steps.split()):
                 await desk.ask("one")
             may_save.clear()
-            first, count = desk.session_id, len(desk.backend.requests)
+            first = desk.session_id
+            count = len(desk.backend.requests)
             for step in steps.split():
                 match step:
                     case "@" | "@stem":
@@ -196,7 +197,8 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
 
 async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_path, monkeypatch):
     desk = make_desktop(tmp_path)
-    is_ready, open_screen = asyncio.Event(), ChatScreen.open
+    is_ready = asyncio.Event()
+    open_screen = ChatScreen.open
 
     async def open_late(screen, dispatcher) -> None:
         await is_ready.wait()

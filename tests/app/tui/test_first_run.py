@@ -35,7 +35,8 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         assert desk.text.count("not found") == 2, "the panel has the same words"
         await desk.press("ctrl+o", leads_to=WelcomeScreen, sees="Type an address")
         await desk.press("escape", leads_to=ChatScreen, sees="Lettuce does well.")
-        detect, looks = desk.backend.detect, []
+        detect = desk.backend.detect
+        looks = []
         desk.backend.detect = lambda **more: looks.append(1) or detect(**more)
         desk.dispatcher.controllers.server_search.check_now()
         await desk.until(lambda: looks, "another look")

@@ -30,7 +30,8 @@ def words(line: str, direction: int) -> list[str]:
     """Return what the cursor passes at each step by words."""
     passed, position, end = [], *((0, len(line)) if direction > 0 else (len(line), 0))
     while position != end:
-        before, position = position, step(line, position, direction, by_words=True)
+        before = position
+        position = step(line, position, direction, by_words=True)
         passed.append(line[min(before, position) : max(before, position)])
     return passed[::direction]
 

@@ -29,7 +29,8 @@ async def pilot():
 
 
 def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
-    llama, gemma = model("llama3.2:3b", "Ollama"), model("gemma-3-4b")
+    llama = model("llama3.2:3b", "Ollama")
+    gemma = model("gemma-3-4b")
     used = (UsedModel(one.endpoint.url, one.model_id) for one in (llama, gemma))
     rows = model_records(
         (model("nomic", kind="embedding"), QWEN, gemma, llama),
@@ -122,7 +123,8 @@ async def test_typing_filters_and_chooses_the_best(app, pilot):
 
 
 async def test_keys_ask_to_load_the_chosen_model_and_a_digit_takes_a_recent_one():
-    loads, refreshes = [], []
+    loads = []
+    refreshes = []
     acts = {"load_or_unload": loads.append, "refresh": partial(refreshes.append, 1)}
     async with drawn(host(**acts)) as (app, pilot):
         await pilot.press("ctrl+l", "ctrl+r")
@@ -132,7 +134,8 @@ async def test_keys_ask_to_load_the_chosen_model_and_a_digit_takes_a_recent_one(
 
 
 async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
-    loaded, unloaded = LoadState.LOADED, LoadState.NOT_LOADED
+    loaded = LoadState.LOADED
+    unloaded = LoadState.NOT_LOADED
     cases = (
         ("llama.cpp", {"state": loaded}, ""),
         ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload  ^D delete"),

@@ -19,7 +19,9 @@ from tests.support.scripted_backend import answer_steps, llama
 from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
-SURE, UNSURE, GUESSED = -0.1, -1.0, -2.0
+SURE = -0.1
+UNSURE = -1.0
+GUESSED = -2.0
 """Logprobs of 90 %, 37 % and 14 %."""
 
 

@@ -29,7 +29,8 @@ class OpenEditor(Editor):
         self._saved = text
 
     def leave(self, text: str, status: int = 0) -> None:
-        self._saved, self._status = text, status
+        self._saved = text
+        self._status = status
         self._is_left.set()
 
     async def run(self) -> str:

@@ -97,7 +97,8 @@ async def test_a_worker_that_fails_is_reported_and_ends_nothing():
 
 
 async def test_an_app_without_a_report_of_its_own_ends_with_the_error_of_its_worker():
-    app, wrong = PatchedApp(), ValueError("on purpose")
+    app = PatchedApp()
+    wrong = ValueError("on purpose")
 
     async def fail() -> None:
         raise wrong
@@ -175,7 +176,8 @@ class SideBySide(PatchedApp):
 async def test_a_widget_draws_only_its_own_rows_that_have_changed():
     async with drawn(SideBySide()) as (app, pilot):
         left, right = app.query(Rows)
-        left.drawn, right.drawn = [], []
+        left.drawn = []
+        right.drawn = []
         left.refresh(Region(0, 2, 5, 1))
         right.refresh(Region(0, 9, 5, 1), Region(0, 11, 5, 1))
         await pilot.pause()

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from lmchat.app.tui.quirks.driver import rows_of, with_changed_colours
 from tests.support.pty_program import Terminal
 
-RED, BLUE_ON_RED, BOLD = "\x1b[38;2;255;0;0m", "\x1b[34;48;2;255;0;0m", "\x1b[1;38;5;7m"
+RED = "\x1b[38;2;255;0;0m"
+BLUE_ON_RED = "\x1b[34;48;2;255;0;0m"
+BOLD = "\x1b[1;38;5;7m"
 RESET = "\x1b[0m"
 
 codes = st.sampled_from(

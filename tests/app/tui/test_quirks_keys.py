@@ -232,8 +232,11 @@ def test_the_keys_of_kitty_and_of_xterm_have_all_their_modifiers() -> None:
     st.dictionaries(st.integers(1, 60), st.sampled_from((0.01, 0.2, 1.9)), max_size=8),
 )
 def test_where_escape_has_a_sequence_keys_are_the_same_however_they_are_cut(sequences, waits_s):
-    reader, text, start = Reader(has_kitty=True), "".join(sequences), 0
-    got, keys = [], Reader(has_kitty=True).read(*sequences)
+    reader = Reader(has_kitty=True)
+    text = "".join(sequences)
+    start = 0
+    got = []
+    keys = Reader(has_kitty=True).read(*sequences)
     for end, wait_s in (*sorted(waits_s.items()), (len(text), LONGEST_WAIT_S)):
         got += (reader.read(text[start:end]) if text[start:end] else []) + reader.later(wait_s)
         start = end
@@ -256,7 +259,10 @@ def test_where_escape_has_a_sequence_keys_are_the_same_however_they_are_cut(sequ
     )
 )
 def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(sequences) -> None:
-    reader, keys, got, read = Reader(), [], [], ""
+    reader = Reader()
+    keys = []
+    got = []
+    read = ""
     for sequence, cut, wait_s, is_joined in sequences:
         # Alt+O is ESC O; behind a late ESC, O and a letter are text
         is_ss3 = sequence.startswith("\x1bO")
@@ -374,7 +380,8 @@ def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Rea
 
 def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall() -> None:
     for cut in range(1, len(PASTE_END)):
-        begun, rest = f"{PASTE_START}sow\rwater{PASTE_END[:cut]}", PASTE_END[cut:]
+        begun = f"{PASTE_START}sow\rwater{PASTE_END[:cut]}"
+        rest = PASTE_END[cut:]
         for reads, found in (
             ((rest, "\r"), ["paste ''", "enter"]),
             ((*rest, "a\r"), ["paste ''", "a", "enter"]),
@@ -423,7 +430,8 @@ def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctr
 
 
 def test_a_paste_of_more_than_eight_megabytes_is_several() -> None:
-    reader, text = Reader(), "all the words\r" * 700_000
+    reader = Reader()
+    text = "all the words\r" * 700_000
     reads = [text[start : start + 65_536] for start in range(0, len(text), 65_536)]
     found = reader.read("\x1b[200~", *reads, "\x1b[201~", "z")
     pastes = [paste.removeprefix("paste ").strip("'") for paste in found[:-1]]
@@ -489,10 +497,8 @@ def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(r
         (False, 0, b"\x1b", "escape"),
         (True, 0, b"\x1b[27u", "escape"),
     ):
-        reader, decode = (
-            Reader(has_kitty=has_kitty),
-            getincrementaldecoder("utf-8")("replace").decode,
-        )
+        reader = Reader(has_kitty=has_kitty)
+        decode = getincrementaldecoder("utf-8")("replace").decode
         for data, cut, wait_s in reads:
             for part in filter(None, (data[:cut], data[cut:])):
                 reader.read(decode(part))
@@ -531,7 +537,8 @@ LETTERS = {
 def test_ctrl_and_alt_mean_the_place_of_a_key_with_each_layout() -> None:
     for letters in LETTERS.values():
         for letter, place in zip(letters, "cqd", strict=True):
-            code, at = ord(letter), ord(place)
+            code = ord(letter)
+            at = ord(place)
             shifted = ord(letter.upper())
             for bits, modifier in ((5, "ctrl"), (3, "alt"), (6, "ctrl+shift"), (69, "ctrl")):
                 key = [f"{modifier}+{place}"]

@@ -82,7 +82,8 @@ def test_each_program_that_is_not_running_has_its_step():
 
 
 def test_a_row_names_the_product_and_where_it_is_once():
-    here, far = Endpoint.parse("http://localhost:8080"), FAR
+    here = Endpoint.parse("http://localhost:8080")
+    far = FAR
     for product, endpoint, verdict, is_named, name, port in (
         ("llama.cpp", here, "model_not_loaded", True, "llama.cpp", "8080"),
         ("llama.cpp", here, "offline", False, "llama.cpp", "8080"),

@@ -105,7 +105,8 @@ async def test_titles_that_differ_only_at_their_end_keep_it():
     ):
         headers = tuple(header(number, title) for number, title in enumerate(titles, 1))
         app, sessions = host((SessionGroup(name="Today", headers=headers),), unread=frozenset())
-        sessions.styles.display, sessions.styles.width = "block", 44
+        sessions.styles.display = "block"
+        sessions.styles.width = 44
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             text = "\n".join(rows_of(sessions))
@@ -197,7 +198,8 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():
-    kept, unsaved = header(1, "kept"), header(2, "unsaved")
+    kept = header(1, "kept")
+    unsaved = header(2, "unsaved")
     groups = (SessionGroup(name="Today", headers=(kept,)),)
     listed = with_unsaved(groups, [kept, unsaved])
     assert [(group.name, group.headers) for group in listed] == [

@@ -117,7 +117,8 @@ async def test_a_decision_returns_to_the_end_unless_the_user_has_scrolled(tmp_pa
     two_calls = calls((READ, first), (READ, {"path": "b.md"}))
     scripts = ([RequestSent(), long_text, *two_calls[1:]], answer_steps("So far."), call("c"))
     async with desk_with(tmp_path, *scripts) as desk:
-        log, viewport = desk.log_view, desk.log_view.viewport
+        log = desk.log_view
+        viewport = desk.log_view.viewport
         await card(desk)
         assert not viewport.is_following  # the card is higher than the screen
         await desk.press("f7")
@@ -310,7 +311,9 @@ async def test_a_tool_server_that_cannot_start_is_told_with_the_first_prompt(tmp
 
 
 async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_path):
-    blind, able, untold = model("blind", tools=False), model("able", tools=True), model("untold")
+    blind = model("blind", tools=False)
+    able = model("able", tools=True)
+    untold = model("untold")
     told = "cannot use tools; it answers without them."
     results = [probed("", able, blind, untold)]
     async with ready_desktop(

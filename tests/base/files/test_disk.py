@@ -153,7 +153,8 @@ def mode_of(path):
 @pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
 def test_a_file_that_is_overwritten_keeps_its_mode_and_so_does_one_behind_a_link(tmp_path, mode):
-    path, link = tmp_path / "plan.md", tmp_path / "link.md"
+    path = tmp_path / "plan.md"
+    link = tmp_path / "link.md"
     path.write_text("old", encoding="utf-8")
     path.chmod(mode)
     link.symlink_to(path)

@@ -60,7 +60,8 @@ def test_a_photo_is_sent_as_a_viewer_shows_it_however_the_camera_was_held():
     upright.paste("red", (0, 0, 40, 40))
     upright.paste("blue", (80, 40, 120, 80))
     for orientation, turns in STORED.items():
-        stored, exif = upright, Image.Exif()
+        stored = upright
+        exif = Image.Exif()
         for turn in turns:
             stored = stored.transpose(turn)
         exif[ORIENTATION] = orientation
@@ -161,7 +162,8 @@ def test_a_missing_package_is_named_where_an_image_needs_it(monkeypatch):
     with pytest.raises(FileRefused, match="cannot be read without pillow-heif") as refused:
         fit_image("a.heic", heic)
     assert refused.value.next_step == f"Install it: {install_command('heic')}"
-    photo, webp = image("JPEG", exif=exif), image("WEBP")
+    photo = image("JPEG", exif=exif)
+    webp = image("WEBP")
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert fit_image("a.jpg", photo).left_out == "without Pillow, it may lie on its side"
     for data in (webp, heic):

@@ -39,7 +39,8 @@ def test_each_file_is_named_until_it_is_gone_but_not_one_in_the_editor_of_a_runn
 @pytest.mark.posix
 def test_a_folder_that_may_not_be_entered_is_named_once_with_its_owner_and_the_other_one_looked_into():
     with open_folder() as home:
-        config, state = home / "config", home / "state"
+        config = home / "config"
+        state = home / "state"
         paths = Paths(config_dir=config, cache_dir=config, state_dir=state)
         for folder in (config, paths.editor_dir):
             folder.mkdir(parents=True)

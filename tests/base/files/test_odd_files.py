@@ -91,7 +91,9 @@ async def test_a_file_name_breaks_out_of_no_fence(tmp_path):
 @pytest.mark.posix
 def test_what_is_no_plain_file_is_neither_replaced_nor_given_another_mode(tmp_path):
     """As root, a link to `/dev/null` would cost the whole system this device."""
-    device, link, circle = tmp_path / "device", tmp_path / "credentials.toml", tmp_path / "circle"
+    device = tmp_path / "device"
+    link = tmp_path / "credentials.toml"
+    circle = tmp_path / "circle"
     os.mkfifo(device)
     device.chmod(0o666)
     link.symlink_to(device)

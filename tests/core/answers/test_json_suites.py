@@ -49,7 +49,8 @@ def test_every_schema_of_the_suite_is_checked_as_the_standard_says_or_refused(dr
 def test_every_text_of_the_suite_is_read_or_refused_by_answers_and_servers():
     for name, text in rows("json_test_suite.jsonl"):
         data = text.encode("latin-1")
-        is_json, is_none = name.startswith("y_"), name.startswith("n_")
+        is_json = name.startswith("y_")
+        is_none = name.startswith("n_")
         try:
             value = strict_json(data.decode())
             assert not is_none, name

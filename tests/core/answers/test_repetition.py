@@ -36,7 +36,9 @@ def pieces(text: str, size: int = 7) -> Iterator[str]:
 
 def watched(text: str, watch: RepetitionWatch | None = None) -> tuple[list[int], int]:
     """Return after how many tokens a text is told to repeat itself, and how often at its end."""
-    watch, told, tokens = watch or RepetitionWatch("tell"), [], 0
+    watch = watch or RepetitionWatch("tell")
+    told = []
+    tokens = 0
     for piece in pieces(text):
         tokens += estimate_tokens(piece)
         if watch.add(TextDelta(text=piece)):
@@ -103,7 +105,8 @@ def test_an_answer_that_ends_by_itself_is_not_told_below_8000_tokens(text):
 def test_at_its_end_a_text_repeats_itself_if_it_has_come_three_times_and_has_400_characters():
     rng = random.Random(7)  # noqa: S311 - no secret
     for period in (*range(20, 120, 7), 134, 200, 257, 400, 640, 999, 1_200, 1_300):
-        before, repeated = words(rng, 300), words(rng, period)[: period - 1] + "."
+        before = words(rng, 300)
+        repeated = words(rng, period)[: period - 1] + "."
         least = -(-max(3 * period, 400) // period)
         assert watched(before + repeated * (least - 1)) == ([], 0), period
         for times in (least, least + 1, least + 10):

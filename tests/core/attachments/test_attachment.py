@@ -144,7 +144,8 @@ async def test_what_cannot_be_attached_is_refused_in_one_sentence(tmp_path, name
 
 
 async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkeypatch):
-    large, photo = image("PNG", (3000, 10)), image("JPEG")
+    large = image("PNG", (3000, 10))
+    photo = image("JPEG")
     monkeypatch.setitem(sys.modules, "PIL", None)
     found = await attach(tmp_path, "garden.png", large)
     assert found.data == large

@@ -13,7 +13,8 @@ def test_a_dropped_path_is_recognised_as_terminals_write_it(tmp_path, monkeypatc
     file = tmp_path / "my garden é.png"
     file.write_text("x", encoding="utf-8")
     written = str(file)
-    shell, url = written.replace(" ", "\\ "), written.replace(" ", "%20")
+    shell = written.replace(" ", "\\ ")
+    url = written.replace(" ", "%20")
     addresses = (f"file://{url}", f"file://LOCALHOST{url}", f"file:{url}")
     for text in (written, f"'{written}' ", f'"{written}"', shell, *addresses):
         assert named_files(text) == (file,), text

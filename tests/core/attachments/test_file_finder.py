@@ -181,7 +181,8 @@ async def test_a_file_in_a_very_deep_folder_is_found():
 
 
 async def test_a_name_is_found_in_whichever_form_its_accents_are_typed(tmp_path):
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    composed = "caf\u00e9"
+    decomposed = "cafe\u0301"
     for number, (stored, typed) in enumerate(
         [(composed, decomposed), (decomposed, composed), (composed, composed)]
     ):

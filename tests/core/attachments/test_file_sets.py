@@ -155,7 +155,8 @@ async def test_a_chain_of_links_that_the_system_does_not_follow_is_no_file(tmp_p
 
 
 async def test_a_name_means_its_files_in_whichever_form_its_accents_are_typed(tmp_path):
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    composed = "caf\u00e9"
+    decomposed = "cafe\u0301"
     for number, (stored, typed) in enumerate([(composed, decomposed), (decomposed, composed)]):
         folder = tmp_path / str(number)
         file = folder / stored / f"{stored}.py"

@@ -190,7 +190,8 @@ async def test_scripts_styles_and_hidden_parts_are_no_text_and_the_layout_is(hos
 
 
 async def test_letters_are_read_in_the_charset_of_the_page(host):
-    latin, utf8 = "<p>Grüße".encode("latin-1"), "<p>Grüße".encode()
+    latin = "<p>Grüße".encode("latin-1")
+    utf8 = "<p>Grüße".encode()
     for media_type, body in (
         ("text/html; charset=iso-8859-1", latin),
         ("text/html", b"<meta charset=iso-8859-1>" + latin),

@@ -95,8 +95,11 @@ async def why_slow(store, script: TimedScript) -> str:
 
 
 async def test_each_cause_of_a_long_wait_is_named(store):
-    sent, hm, dot = RequestSent(), ReasoningDelta(text="Hm."), ReasoningDelta(text=".")
-    loading, waking = ModelLoading(), ModelLoading(is_asleep=True)
+    sent = RequestSent()
+    hm = ReasoningDelta(text="Hm.")
+    dot = ReasoningDelta(text=".")
+    loading = ModelLoading()
+    waking = ModelLoading(is_asleep=True)
     read_prompt = script(
         wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0
     )
@@ -169,7 +172,8 @@ async def test_an_interrupted_answer_says_why(store):
 
 
 async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_whole(store):
-    sent, hm = RequestSent(), ReasoningDelta(text="Hm.")
+    sent = RequestSent()
+    hm = ReasoningDelta(text="Hm.")
     for slow, parts in (
         (
             script((0, RequestQueued()), (2, sent), (0, ModelLoading()), (4, READING), wait_s=1.9),

@@ -92,7 +92,8 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_
 
 
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
-    hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
+    hm = ReasoningDelta(text="Hm.")
+    well = ReasoningDelta(text="Well.")
     named = ModelNamed(model="tiny", answer_id="chatcmpl-7")
     backend = ScriptedBackend([RequestSent(), named, hm, well, TextDelta(text="Four."), END])
     presses = (TurnStarted, RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
@@ -103,7 +104,8 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     assert backend.thoughts_to_end == [(backend.requests[0].target, "chatcmpl-7")]
     assert len(backend.requests) == 1
     backend.scripts = [[RequestSent(), hm, TextDelta(text="Four."), END]]
-    chat.kinds, chat.replies = [ReasoningDelta], []
+    chat.kinds = [ReasoningDelta]
+    chat.replies = []
     chat.use("LM Studio")
     await chat.send("y")
     way_out = "wait, or stop it and choose a lower /effort."

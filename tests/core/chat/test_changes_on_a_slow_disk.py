@@ -16,7 +16,8 @@ from tests.support.chat_turns import ChatTurns
 @asynccontextmanager
 async def held_disk(store):
     """Hold up all reads and writes of the store while the block runs."""
-    is_held, is_free = threading.Event(), threading.Event()
+    is_held = threading.Event()
+    is_free = threading.Event()
 
     def hold(_):
         is_held.set()
@@ -37,7 +38,9 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
     await chat.send("one")
     await chat.send("two")
     await chat.edit(chat.path[2], "two again")
-    open_sessions, first_version, prompt = chat.sessions.open_sessions, chat.path[1], chat.path[2]
+    open_sessions = chat.sessions.open_sessions
+    first_version = chat.path[1]
+    prompt = chat.path[2]
     session_id = chat.session.session_id
 
     async def show(change):

@@ -85,7 +85,8 @@ THOUGHT = "abcd " * 2000  # 2000 tokens by our estimate
 def loop() -> list[ChatMessage]:
     """An exchange with a thought, and a prompt whose answer called a tool after another."""
     call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
-    prompt, told = text_message(Role.USER, "abcd " * 100), text_message(Role.ASSISTANT, "")
+    prompt = text_message(Role.USER, "abcd " * 100)
+    told = text_message(Role.ASSISTANT, "")
     thought = ReasoningPart(text=THOUGHT)
     return [
         prompt,
@@ -121,16 +122,15 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
 
 
 def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
-    estimator, target = TokenEstimator(ScriptedBackend().memory), thinking_target()
+    estimator = TokenEstimator(ScriptedBackend().memory)
+    target = thinking_target()
     for sizes, factor in (((4, 30, 5), 1.0), ((100, 100), 1.1)):
         plan = select_context(talk(*sizes), limit=8192)
         estimator.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
         assert estimator.factor(target) == pytest.approx(factor)
     for keeps_thoughts in (True, False):  # else the template may leave them out
-        estimator, thinking = (
-            TokenEstimator(ScriptedBackend().memory),
-            thinking_target(keeps_thoughts=keeps_thoughts),
-        )
+        estimator = TokenEstimator(ScriptedBackend().memory)
+        thinking = thinking_target(keeps_thoughts=keeps_thoughts)
         sent_thoughts = product_named(thinking.product).chat.sent_thoughts(thinking.model)
         plan = select_context(loop(), limit=8192, sent_thoughts=sent_thoughts)
         estimator.learn(thinking, plan, plan.tokens * 2)
@@ -142,7 +142,8 @@ def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
     stats = AnswerStats(completion_tokens=2320)  # chunks: the server counts no stopped answer
     answer = text_message(Role.ASSISTANT, "word " * 1600)
     stopped = replace(answer, state=AnswerState.STOPPED, stats=stats)
-    estimator, target = TokenEstimator(ScriptedBackend().memory), thinking_target()
+    estimator = TokenEstimator(ScriptedBackend().memory)
+    target = thinking_target()
     used = estimator.use(target, [prompt, stopped])
     assert used.is_estimated
     assert used.tokens == estimator.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS

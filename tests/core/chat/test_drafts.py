@@ -43,7 +43,8 @@ async def test_a_text_is_loaded_once_and_written_soon_if_it_has_changed(store):
     await texts.write()
     assert await store.draft("a") == ""
     assert save.await_count == 2
-    is_saving, gate = asyncio.Event(), asyncio.Event()
+    is_saving = asyncio.Event()
+    gate = asyncio.Event()
 
     async def replace_slowly(session_id: str, text: str) -> None:
         is_saving.set()
@@ -98,7 +99,8 @@ async def test_a_text_is_on_the_disk_soon_after_the_end_of_an_import_without_ano
 
 async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_be_read(store):
     chat = ChatTurns(store)
-    drafts, read = chat.sessions.drafts, store.draft
+    drafts = chat.sessions.drafts
+    read = store.draft
     drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
     chat.session.queue.add(PendingPrompt(draft="waiting"))
     assert not await drafts.write()
@@ -128,7 +130,9 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
 
 async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draft(store):
     turns = ChatTurns(store, answer_steps("Lettuce."))
-    session_id, append, gate = turns.session.session_id, store.append, asyncio.Event()
+    session_id = turns.session.session_id
+    append = store.append
+    gate = asyncio.Event()
 
     async def refuse(*_) -> None:
         await gate.wait()
@@ -149,10 +153,12 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
 
 async def test_a_prompt_that_has_become_a_message_is_not_written_as_draft_again(store):
     turns = ChatTurns(store, answer_steps("Lettuce."))
-    drafts, session_id = turns.sessions.drafts, turns.session.session_id
+    drafts = turns.sessions.drafts
+    session_id = turns.session.session_id
     drafts.change(session_id, "What grows?")
     await drafts.write()
-    append, written = store.append, []
+    append = store.append
+    written = []
 
     async def append_and_write(*prompt):
         await append(*prompt)
@@ -177,7 +183,8 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
         aclosing(store_at(tmp_path)) as first,
         aclosing(store_at(tmp_path)) as second,
     ):
-        ours, theirs = ChatTurns(first).sessions, ChatTurns(second).sessions
+        ours = ChatTurns(first).sessions
+        theirs = ChatTurns(second).sessions
         for chat, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):
             await type_in(chat, text)
         assert await ChatTurns(second).sessions.drafts.restore() == ""
@@ -235,7 +242,8 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
             session, _ = await start_session(first, "Plan the garden")
             windows = [ChatTurns(store).sessions for store in (first, second)]
             for chat in windows:
-                open_sessions, session_id = chat.open_sessions, session.session_id
+                open_sessions = chat.open_sessions
+                session_id = session.session_id
                 open_sessions.switch_to(await open_sessions.find_or_load(session_id))
             await type_in(windows[0], "ours")
             await windows[1].drafts.load(session.session_id)
@@ -254,7 +262,8 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
     ):
         session, _ = await start_session(first, "Plan the garden")
         other, _ = await start_session(first, "Another")
-        ours, theirs = ChatTurns(first).sessions, ChatTurns(second).sessions
+        ours = ChatTurns(first).sessions
+        theirs = ChatTurns(second).sessions
         for chat in (ours, theirs):
             chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session.session_id))
             await chat.drafts.load(session.session_id)

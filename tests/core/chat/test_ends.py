@@ -28,7 +28,9 @@ from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
-COMPLETE, STOPPED, FAILED = AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.FAILED
+COMPLETE = AnswerState.COMPLETE
+STOPPED = AnswerState.STOPPED
+FAILED = AnswerState.FAILED
 INTERRUPTED = AnswerState.INTERRUPTED
 OFFLINE = ServerUnavailable("It is gone.", next_step="Start it.", kind="offline")
 BROKE = StreamInterrupted("The connection broke.", next_step="Ask again.")
@@ -166,7 +168,8 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     try:
         ended = await chat.sessions.wait(chat.session)
     except (LMChatError, BrokenPipeError) as error:
-        raised, ended = error, chat.session.last_end
+        raised = error
+        ended = chat.session.last_end
     assert (raised is not None) == row.is_raised
     assert ended == chat.session.last_end
     assert (ended.state, type(ended.error)) == (row.state, row.error or type(None))
@@ -259,7 +262,8 @@ def said(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize("act", ["Esc", "Ctrl+Q", "a prompt"])
 async def test_a_turn_with_calls_ends_at_each_stage_with_all_that_has_come(store, name, act):
-    stage, gate = STAGES[name], asyncio.Event()
+    stage = STAGES[name]
+    gate = asyncio.Event()
     host = ScriptedHost()
     started = [stage.again] if stage.again is not None else []
     again = [RequestSent(), *started, gate, *answer_steps("Both.")]

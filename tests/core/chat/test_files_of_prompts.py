@@ -89,7 +89,8 @@ async def test_a_long_session_sends_its_newest_images_and_names_the_others(store
 
 
 async def test_an_imported_image_is_sent_in_a_form_that_servers_read(store):
-    chat, webp = ChatTurns(store), image("WEBP")
+    chat = ChatTurns(store)
+    webp = image("WEBP")
     part = picture(webp, digest=await store.files.save(webp))
     await chat.send("a", [part])
     [sent] = chat.server.requests[0].files.values()

@@ -28,7 +28,8 @@ _LONGEST_S = 0.02
 async def send_on(path, session_id: str, name: int, told) -> None:
     """Type and send prompts in one session without end; tell what is on the disk."""
     turns = ChatTurns(Store(path), *[answer_steps("Yes.")] * 99)
-    sessions, drafts = turns.sessions, turns.sessions.drafts
+    sessions = turns.sessions
+    drafts = turns.sessions.drafts
     session = sessions.open_sessions.switch_to(
         await sessions.open_sessions.find_or_load(session_id)
     )

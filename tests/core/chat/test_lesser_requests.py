@@ -77,10 +77,13 @@ class Server(httpx.AsyncBaseTransport):
     """Takes requests up to its window: a token for each blank, and 300 for an image."""
 
     def __init__(self, window: int, refuse: Refuse, *, sees: bool = True) -> None:
-        self.window, self.refuse, self.sees = window, refuse, sees
+        self.window = window
+        self.refuse = refuse
+        self.sees = sees
         self.bodies: list[dict[str, Any]] = []
         self.answers: list[httpx.Response] = []  # before all others
-        self.is_off, self.takes_tools = False, True
+        self.is_off = False
+        self.takes_tools = True
         self.fields: dict[str, object] = {}  # of its one model
 
     def listed(self, path: str) -> httpx.Response:
@@ -288,8 +291,10 @@ async def test_tools_that_are_larger_than_the_window_go_before_the_exchanges(sto
 
 async def test_results_of_tools_have_the_room_that_the_window_leaves(store):
     """Each stands behind its call, and the session keeps them whole."""
-    overflow, unclear = OVERFLOWS["a size"], UNCLEAR["one word"]
-    long, short = SENTENCE * 1400, SENTENCE * 47
+    overflow = OVERFLOWS["a size"]
+    unclear = UNCLEAR["one word"]
+    long = SENTENCE * 1400
+    short = SENTENCE * 47
     for rounds, result, window, refuse, is_told in (
         ([[0]], long, 4000, overflow, False),
         ([[0]], long, 4000, overflow, True),

@@ -102,7 +102,8 @@ async def test_a_session_that_is_answered_unseen_stays_until_its_end(store, othe
 async def test_a_message_that_was_found_keeps_its_session(store, other):
     chat = ChatTurns(store, answer_steps("Turnips."))
     session_id = await say(chat, "What grows?")
-    answer_id, open_sessions = chat.path[-1].message_id, chat.sessions.open_sessions
+    answer_id = chat.path[-1].message_id
+    open_sessions = chat.sessions.open_sessions
     open_sessions.switch_to_new()
     open_sessions.switch_to_path(await open_sessions.choose_path(session_id, answer_id))
     await store.open()

@@ -226,7 +226,8 @@ def words_of(content: Any) -> str:
 
 async def body_of_turn(chat: ChatTurns, session: OpenSession, kind: str) -> list[dict[str, Any]]:
     """Return the messages of the next request of a session, as its server would get them."""
-    path, turn_settings = session.messages, chat.sessions.turn_options.settings({})
+    path = session.messages
+    turn_settings = chat.sessions.turn_options.settings({})
     if kind in TYPED:
         request = await chat.sessions.next_request(session, Prompt(TYPED[kind]))
     else:

@@ -226,7 +226,8 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
 
 
 async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the_answer_once(store):
-    may_save, gate = hold(store, "end_answer"), asyncio.Event()
+    may_save = hold(store, "end_answer")
+    gate = asyncio.Event()
     text = "lettuce " * 50
     chat = ChatTurns(store, [RequestSent(), TextDelta(text=text), gate, END])
     use = chat.sessions.context_window.context_use
@@ -308,7 +309,8 @@ async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store):
 
 @pytest.mark.rule("R-17")
 async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_streams(store):
-    gate, written = asyncio.Event(), asyncio.Queue()
+    gate = asyncio.Event()
+    written = asyncio.Queue()
     add_entries = store.add_entries
 
     async def noticing(message_id, pieces):

@@ -57,7 +57,8 @@ async def test_a_queued_prompt_waits_for_its_files_and_returns_if_one_cannot_be_
     gate = asyncio.Event()
     chat = ChatTurns(store, [*HALF, gate, END], answer_steps("Second."))
     chat.sessions.send(chat.session, PendingPrompt(draft="one"))
-    whole, broken = PendingPrompt(draft="two"), PendingPrompt(draft="three")
+    whole = PendingPrompt(draft="two")
+    broken = PendingPrompt(draft="three")
     for prompt in (whole, broken):
         prompt.expect("beds.md")
         chat.sessions.send(chat.session, prompt)
@@ -97,7 +98,8 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
     chat = ChatTurns(store)
     chat.sessions.send(chat.session, PendingPrompt(draft="one"))
     chat.sessions.send(chat.session, PendingPrompt(draft="two"))
-    target, gate = chat.sessions.turn_options.target, asyncio.Event()
+    target = chat.sessions.turn_options.target
+    gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     await chat.wait()
     assert (chat.session.queue.drafts, chat.returned) == (("two",), [])

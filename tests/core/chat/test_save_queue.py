@@ -26,7 +26,10 @@ def append_to(store: Store) -> AppendPrompt:
 
 
 async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_session(store):
-    one, two, append, tries = header("one"), header("two"), store.append, []
+    one = header("one")
+    two = header("two")
+    append = store.append
+    tries = []
 
     async def broken(session, message):
         if session is one:
@@ -36,7 +39,8 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
 
     store.append = broken
     save_queue = SaveQueue(store, append_to(store), retry_s=0.01)
-    first, other = prompt("1"), prompt("other")
+    first = prompt("1")
+    other = prompt("other")
     second = prompt("2", first)
     await save_queue.save(one, first, second)
     await save_queue.save(two, other)
@@ -56,7 +60,9 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
 async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back(store):
     session, asked = await start_session(store, "How long?")
     said = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
-    add_entries, tried, done = store.add_entries, asyncio.Event(), asyncio.Event()
+    add_entries = store.add_entries
+    tried = asyncio.Event()
+    done = asyncio.Event()
 
     async def broken(*_):
         tried.set()
@@ -83,7 +89,8 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
 
 async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the_last_counts(store):
     session, first = await start_session(store, "How long?")
-    update_session, append = store.update_session, store.append
+    update_session = store.update_session
+    append = store.append
 
     async def broken(*_, **__):
         raise FULL
@@ -97,7 +104,8 @@ async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the
     title = session.title or "Untitled"
     assert save_queue.unsaved_changes == ["the title of “Fern”", f"the pin of “{title}”"]
     assert save_queue.warning is FULL
-    store.update_session, store.append = update_session, append
+    store.update_session = update_session
+    store.append = append
     await until(lambda: save_queue.warning is None, "the end of the warning")
     assert save_queue.unsaved_changes == []
     stored = (await store.open_session(session.session_id)).header
@@ -109,7 +117,8 @@ async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the
         await asyncio.sleep(0)
         return await update_session(*given)
 
-    store.update_session, later = rename_late, []
+    store.update_session = rename_late
+    later = []
     await save_queue.change(session, "title", {"title": "Sage"})
     await later[0]
     assert (await store.open_session(session.session_id)).header.title == "Ivy"

@@ -117,7 +117,9 @@ async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
         "The disk is full.": answer_steps("They spoke."),
     }
     chat = await talked(store, *scripts.values())
-    before, header, append = chat.path, chat.session.header, store.append_branch
+    before = chat.path
+    header = chat.session.header
+    append = store.append_branch
     for words in scripts:
         if words == "The disk is full.":
             store.append_branch = AsyncMock(side_effect=StoreUnavailable(words))

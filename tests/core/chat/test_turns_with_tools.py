@@ -187,7 +187,8 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
     host = ScriptedHost(read_text=lambda given: never if given["path"] == "c" else read_text(given))
     three = calls(*((_READ, {"path": path}) for path in "abc"))
     chat = ChatTurns(store, three, answer_steps("Read."), box=toolbox(host))
-    may_save, is_saving = asyncio.Event(), asyncio.Event()
+    may_save = asyncio.Event()
+    is_saving = asyncio.Event()
     save = chat.sessions.save_queue.save
 
     async def save_later(header, *messages, **more):

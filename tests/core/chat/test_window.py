@@ -55,7 +55,8 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
     for _ in range(3):
         await chat.send(WORDS)
     assert len(chat.server.requests) == 4, "none is refused again"
-    window, target = chat.sessions.context_window, chat.sessions.turn_options.target
+    window = chat.sessions.context_window
+    target = chat.sessions.turn_options.target
     assert window.context_use(chat.session).limit == WINDOW
     assert chat.path[-1].stats.context == WINDOW
     other = replace(target, model=replace(target.model, model_id="other"))
@@ -181,7 +182,8 @@ async def test_the_meter_and_the_list_of_context_count_the_tools_alike(store):
     await chat.send(WORDS)
     listed = await context_of_next_request(chat.sessions, chat.session, Prompt(""))
     (tools,) = [item.tokens for item in listed.items if item.author == "tools"]
-    with_tools, box = window.context_use(chat.session), chat.sessions.turn_options.toolbox
+    with_tools = window.context_use(chat.session)
+    box = chat.sessions.turn_options.toolbox
     box.toggle(chat.session.session_id, box.tools[0].server)
     assert with_tools.tokens - window.context_use(chat.session).tokens == tools > 0
 
@@ -227,7 +229,8 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     sessions = ChatTurns(store).sessions
-    window, target = sessions.context_window, sessions.turn_options.target
+    window = sessions.context_window
+    target = sessions.turn_options.target
     assert window.draft_tokens("word " * 40) == 40
     prompt = text_message(Role.USER, "word " * 200)
     window.estimator.learn(target, select_context([prompt], limit=None), 404)
@@ -241,7 +244,8 @@ async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
     await chat.start("Hello", TextDelta)
     window = chat.sessions.context_window
-    running, turn = window.context_use(chat.session), chat.session.turn
+    running = window.context_use(chat.session)
+    turn = chat.session.turn
     await chat.stop()
     assert window.context_use(chat.session) == running
     assert turn.answer.stats.estimated_prompt_tokens > 0, "scripts get it, as nothing was counted"

@@ -8,7 +8,8 @@ from lmchat.base.errors import StoreUnavailable
 from lmchat.core.config.credentials import Credentials
 from tests.support.modes import is_private
 
-JAN, OTHER = "http://127.0.0.1:1337", "http://[::1]:8080"
+JAN = "http://127.0.0.1:1337"
+OTHER = "http://[::1]:8080"
 
 
 @pytest.fixture

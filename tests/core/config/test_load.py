@@ -19,7 +19,8 @@ def load_with(tmp_path):
 
 
 def test_a_flag_goes_before_the_environment_before_the_file(load_with):
-    text, environ = 'model = "of-file"', {"LMCHAT_MODEL": "of-environment"}
+    text = 'model = "of-file"'
+    environ = {"LMCHAT_MODEL": "of-environment"}
     for loaded, value, origin in (
         (load_with(text, environ, model="of-flag"), "of-flag", "flag (--model)"),
         (load_with(text, environ), "of-environment", "environment (LMCHAT_MODEL)"),
@@ -44,7 +45,8 @@ def test_the_own_name_of_a_variable_goes_before_its_aliases(load_with):
 
 def test_a_key_belongs_to_the_address_that_was_set_at_its_own_place(load_with):
     text = "endpoint = 'http://file:1'\napi_key = 'k'\n"
-    key, address = {"LMCHAT_API_KEY": "k"}, {"LMCHAT_ENDPOINT": "http://environment:1"}
+    key = {"LMCHAT_API_KEY": "k"}
+    address = {"LMCHAT_ENDPOINT": "http://environment:1"}
     for environ, endpoint in (
         ({}, "http://file:1"),
         (address, "http://file:1"),

@@ -358,7 +358,8 @@ name = "neither"
 
 
 def test_servers_of_an_earlier_version_are_moved_once_and_then_only_named(tmp_path):
-    config, file = tmp_path / "config.toml", tmp_path / "mcp.json"
+    config = tmp_path / "config.toml"
+    file = tmp_path / "mcp.json"
     config.write_text(OLDER)
     first = load(config, {})
     [note] = first.notes

@@ -126,7 +126,8 @@ def test_an_own_export_whose_messages_make_no_tree_is_refused():
 
     def hashed_twin(data):
         key = sha256(f"{data['session']['session_id']} x".encode()).hexdigest()[:16]
-        data["messages"][0]["message_id"], data["messages"][1]["message_id"] = "x", key
+        data["messages"][0]["message_id"] = "x"
+        data["messages"][1]["message_id"] = key
 
     for change in (twin, hashed_twin):
         assert "Two of its messages have the same id" in refusal(changed(change))
@@ -156,7 +157,8 @@ def shape(messages):
     title=st.text(),
 )
 def test_any_session_that_is_exported_is_the_same_after_its_import(rows, end, title):
-    tree, path = [], []
+    tree = []
+    path = []
     for above, kind, text in rows:
         parent = tree[above % len(tree)] if tree and above >= 0 else None
         make = {"answer": answer, "tool": tool_message}.get(kind)

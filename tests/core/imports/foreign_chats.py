@@ -75,7 +75,8 @@ def read_to_a_hole(path):
 
 def _sorted_out(found):
     """Return the sessions, and what was left out."""
-    sessions, lost = [], []
+    sessions = []
+    lost = []
     for item in found:
         parts = [item] if isinstance(item, Skipped) else item.skipped
         lost += [f"{part.where}: {part.reason}" for part in parts]

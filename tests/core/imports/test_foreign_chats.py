@@ -319,7 +319,8 @@ def test_of_the_oldest_page_of_llama_cpp_ids_are_numbers():
 
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
-FAILED, BROKEN = AnswerState.FAILED, AnswerState.INTERRUPTED
+FAILED = AnswerState.FAILED
+BROKEN = AnswerState.INTERRUPTED
 
 
 def open_webui(answer):

@@ -42,7 +42,8 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         archive.write(DATA / CHATGPT, "chats/conversations-000.json")
         archive.writestr("chats/file_11.png", b"another")
         archive.writestr("chats/file_1-sanitized.png", png)
-    chats, images = tmp_path / "conversations" / "garden", tmp_path / "user-files"
+    chats = tmp_path / "conversations" / "garden"
+    images = tmp_path / "user-files"
     chats.mkdir(parents=True)
     images.mkdir()
     (chats / LM_STUDIO).write_bytes((DATA / LM_STUDIO).read_bytes())
@@ -54,7 +55,8 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
 
 
 def test_a_damaged_image_in_a_zip_costs_that_image_alone(tmp_path):
-    packed, png = tmp_path / "export.zip", b"\x89PNG\r\n\x1a\n"
+    packed = tmp_path / "export.zip"
+    png = b"\x89PNG\r\n\x1a\n"
     with zipfile.ZipFile(packed, "w") as archive:
         archive.write(DATA / CHATGPT, CHATGPT)
         archive.writestr("file_1-sanitized.png", png)
@@ -147,7 +149,8 @@ def test_a_list_of_many_chats_takes_the_memory_of_one_of_them(tmp_path):
     text = "x" * 40_000
     message = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": [text]}}
     chat = {"mapping": {"a": {"parent": None, "message": message}}}
-    path, packed = tmp_path / "conversations.json", tmp_path / "export.zip"
+    path = tmp_path / "conversations.json"
+    packed = tmp_path / "export.zip"
     with path.open("w") as file:
         file.write("[")
         for number in range(500):

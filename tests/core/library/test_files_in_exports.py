@@ -15,12 +15,14 @@ from lmchat.core.library.library import ExportAs, Library
 from lmchat.core.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at
 
-IMAGE, NOTES = b"\x89PNG garden", b"Lettuce likes shade.\n"
+IMAGE = b"\x89PNG garden"
+NOTES = b"Lettuce likes shade.\n"
 
 
 async def prompted(store):
     """A session whose prompt has an image with a hostile name, a text and a file that is lost."""
-    session, asked = header("Plan"), prompt("What grows here?")
+    session = header("Plan")
+    asked = prompt("What grows here?")
     hostile = 'a"><script>\x1b.png'
     image = FilePart(
         name=hostile,

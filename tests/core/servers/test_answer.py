@@ -148,6 +148,7 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_stats_tell():
     ]:
         turn = played((101, TextDelta(text="a")), (101, usage))
         turn.apply(StreamFinished(reason="length"), 101)
-        turn.context, turn.max_tokens = context, max_tokens
+        turn.context = context
+        turn.max_tokens = max_tokens
         stats = turn.saved()
         assert (stats.limit, stats.ending) == (limit, limit or "length")

@@ -138,13 +138,13 @@ class Case:
 LM_STUDIO = ("/api/v1/models",)
 LLAMA_CPP = ("/props",)
 OLLAMA = ("/api/tags", "/api/ps")
-NO_MODEL, NEEDS_KEY, REJECTED = "no model loaded", "needs key", "key rejected"
-lm_studio, jan, llama_cpp, plain = (
-    products.lm_studio,
-    products.jan,
-    products.llama_cpp,
-    products.plain,
-)
+NO_MODEL = "no model loaded"
+NEEDS_KEY = "needs key"
+REJECTED = "key rejected"
+lm_studio = products.lm_studio
+jan = products.jan
+llama_cpp = products.llama_cpp
+plain = products.plain
 CASES = {
     "LM Studio, loaded": Case(lm_studio, "LM Studio", "ready", LM_STUDIO, port=1234),
     "LM Studio, nothing loaded": Case(

@@ -49,7 +49,8 @@ async def test_a_schema_with_unknown_names_is_a_warning_and_one_that_checks_noth
 
 
 async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server, client):
-    text, misfit = '{"name": "Ada", "age": "36"}', 'at $.age: "36" is not of type "integer"'
+    text = '{"name": "Ada", "age": "36"}'
+    misfit = 'at $.age: "36" is not of type "integer"'
     server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))
     found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
     assert found.value == ADA

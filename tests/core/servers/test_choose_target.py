@@ -84,8 +84,10 @@ def test_what_is_needed_before_a_chat():
 
 
 def test_what_keeps_from_a_chat_is_told_once_a_search_has_ended():
-    named, unnamed = target(), replace(target(), model=None)
-    loading, empty = probed("loading"), probed("empty")
+    named = target()
+    unnamed = replace(target(), model=None)
+    loading = probed("loading")
+    empty = probed("empty")
     for used, servers, state in [
         (None, [], None),
         (named, [], ServerState.READY),

@@ -197,7 +197,8 @@ async def forwarded(server, client, *, pause_s: float = 0.0):
     """Return the body of a reply that is passed on, and state and stats of the request."""
     model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
     request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
-    body, ends = b"", []
+    body = b""
+    ends = []
     async with client.forward(request, lambda *end: ends.append(end)) as reply:
         async for chunk in reply.chunks:
             if not body:
@@ -238,7 +239,9 @@ async def test_a_passing_reply_has_the_end_the_reason_and_the_counts_of_its_firs
     other = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
     whole = {"choices": [other, {"index": 0, "message": {}, "finish_reason": "stop"}]}
     last = b"data: " + json.dumps(usage(23, 4)).encode()  # without its blank line
-    complete, interrupted, none = AnswerState.COMPLETE, AnswerState.INTERRUPTED, (None, None)
+    complete = AnswerState.COMPLETE
+    interrupted = AnswerState.INTERRUPTED
+    none = (None, None)
     for reply, state, reason, counts in (
         (sse("Hi", finish(), usage(23, 4), DONE, every=7), complete, "stop", (23, 4)),
         (sse("Hi", finish(), last), complete, "stop", (23, 4)),
@@ -273,7 +276,8 @@ async def test_what_may_begin_a_key_is_passed_on_also_if_the_reply_breaks_off(se
     server.on(CHAT, sse("Hi", b"data: secret-", Cut()))
     model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
     request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
-    body, ends = bytearray(), []
+    body = bytearray()
+    ends = []
 
     async def read() -> None:
         client = make_client(key="secret-key")

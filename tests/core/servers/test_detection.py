@@ -90,7 +90,9 @@ BEHIND = "Use the address of the server behind it"
 LOG = "Check the server's log, then restart it"
 RIGHTS = STEPS["forbidden"].rstrip(".")
 HOST = "Add the host name localhost to the server's trusted hosts, or use localhost"
-NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
+NOT_AN_LLM = "not an LLM server"
+NEEDS_KEY = "needs key"
+SERVER_ERROR = "server error"
 NO_SERVER = "The program at http://localhost:4711 is not a model server."
 CLOSES = (
     "The program at http://localhost:4711 closes the connection: it may want http or https, "
@@ -111,7 +113,8 @@ BY_BASIC = (
 
 # word and step at a usual port
 STRANGER = (NOT_AN_LLM, "Another program uses port 8080: stop it")
-LOCKED, BROKEN = (NEEDS_KEY, ASK_FOR_KEY), (SERVER_ERROR, LOG)
+LOCKED = (NEEDS_KEY, ASK_FOR_KEY)
+BROKEN = (SERVER_ERROR, LOG)
 
 
 def leads_to(location: str, status: int) -> Reply:

@@ -95,7 +95,8 @@ OTHERS = [replace(model(name), endpoint=Endpoint.parse("http://localhost:8080"))
 
 async def test_models_are_named_on_any_server_and_beside_another_on_its_own_alone():
     there = Endpoint.parse("http://localhost:8080")
-    here, beside = probed("", model("a")), probed("", *OTHERS, endpoint=there)
+    here = probed("", model("a"))
+    beside = probed("", *OTHERS, endpoint=there)
     finder = ServerFinder(_ScriptedBackend((here, beside), ()), Settings(), State)
     models = await finder.models_named(["a", "b"])
     assert [one.endpoint for one in models] == [ENDPOINT, there]
@@ -130,7 +131,8 @@ async def test_a_server_that_needs_a_key_may_have_the_missing_model():
 
 
 async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
-    settings, notes = Settings(timeouts=TimeoutSettings(first_token_s=0.1)), []
+    settings = Settings(timeouts=TimeoutSettings(first_token_s=0.1))
+    notes = []
     with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
         async with asyncio.timeout(5):
             await _find_target((probed("loading"),), settings=settings, notes=notes)
@@ -186,7 +188,8 @@ async def test_configured_servers_are_looked_at_first():
 async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing():
     for found in (probed("", model()), probed("timeout")):
         backend = _ScriptedBackend((found,))
-        gate, looks = asyncio.Event(), []
+        gate = asyncio.Event()
+        looks = []
         detect = backend.detect
 
         async def slow(gate=gate, looks=looks, detect=detect, **more):
@@ -215,7 +218,8 @@ async def test_a_model_whose_name_is_known_does_not_wait_for_one_that_loads():
 
 
 async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
-    own, typed = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://localhost:8081")
+    own = Endpoint.parse("http://gpu-box:8000")
+    typed = Endpoint.parse("http://localhost:8081")
     backend = _ScriptedBackend((probed("", model()),))
     settings = Settings(endpoints=(EndpointSettings(name="box", url=own.url),))
     finder = ServerFinder(backend, settings, State)

@@ -76,7 +76,8 @@ async def test_a_server_that_answers_again_is_stalled_no_more(
     quick, server, make_client, monkeypatch
 ):
     monkeypatch.setattr(module, "HEALTH_S", 0.5)
-    gate, asked = Gate(), []
+    gate = Gate()
+    asked = []
 
     def health(_):
         asked.append(1)

@@ -31,7 +31,8 @@ def model(name: str, **more) -> ModelInfo:
 
 
 async def test_the_file_is_read_at_the_next_start(tmp_path):
-    file, clock = tmp_path / "deep" / "models.json", Clock()
+    file = tmp_path / "deep" / "models.json"
+    clock = Clock()
     ended = Endpoint.parse("localhost:1")
     before = ModelLists(file, clock=clock)
     before.put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))

@@ -13,7 +13,9 @@ from tests.support.programs import until
 from tests.support.scripted_products import LLAMA
 from tests.support.scripted_server import Gate, error_reply, json_reply, raw_reply, sse
 
-LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
+LOAD = "POST /models/load"
+UNLOAD = "POST /models/unload"
+EVENTS = "GET /models/sse"
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def progress_event(name: str, **progress: object) -> dict:
 async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client):
     states = {"large": "unloaded"}
     products.router(server, **states)
-    gate, heard = Gate(), []
+    gate = Gate()
+    heard = []
     stages = ["text_model", "mmproj"]
     server.on(
         EVENTS,

@@ -62,7 +62,8 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
         other.aim(replace(target("b"), endpoint=elsewhere))  # chosen during the check
         return probed("", model())
 
-    other, elsewhere = Monitor(check), Endpoint.parse("http://localhost:8080")
+    other = Monitor(check)
+    elsewhere = Endpoint.parse("http://localhost:8080")
     other.aim(target())
     (health,) = await looks(other, 1)
     assert (health.target.endpoint, health.status) == (elsewhere, None)
@@ -111,7 +112,8 @@ async def test_a_server_is_asked_once_and_no_more_while_an_answer_streams():
 
 
 async def test_one_refused_list_is_no_fall_of_a_server_that_answers_between_and_two_are():
-    ready, refuses = probed("", model()), probed("server_error")
+    ready = probed("", model())
+    refuses = probed("server_error")
     for answers_between, words in (
         (False, ["ready", "ready", "server error"]),
         (True, ["ready"] * 3),

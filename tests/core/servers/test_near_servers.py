@@ -30,7 +30,8 @@ def test_a_machine_of_the_own_network_is_near_and_any_other_is_far():
 
 
 def attempts_for(error, endpoint):
-    limits, product = LimitSettings(), product_named("llama.cpp")
+    limits = LimitSettings()
+    product = product_named("llama.cpp")
     plan = retry_plan(error, endpoint, product, attempt=1, limits=limits)
     if plan is not None and endpoint.is_near and error.kind == "offline":
         assert plan.wait_s == REFUSED_WAIT_S

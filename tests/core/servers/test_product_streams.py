@@ -97,7 +97,9 @@ async def test_words_that_the_template_has_written_are_shown_and_no_first_token(
     first = delta(reasoning_content="I think: ") | OF_TEMPLATE
     thought = delta(reasoning_content="hm") | {"timings": TIMINGS | {"predicted_n": 1}}
     server.on(CHAT, sse(delta(content=None, role="assistant"), first, READING, thought, *LLAMA_CPP))
-    answer, stages, firsts = streamed([]), [], []
+    answer = streamed([])
+    stages = []
+    firsts = []
     for event in await answered(client, ask(server, product="llama.cpp")):
         answer.add(event)
         stages.append(answer.stats.stage)

@@ -14,7 +14,9 @@ from lmchat.core.servers.http.proxies import proxy_for, proxy_name
 from tests.support.scripted_products import model_list
 from tests.support.scripted_server import json_reply, text_reply
 
-BOX, ADDRESS, SIX = "http://box.example.org:8000", "http://8.8.8.8:8000", "http://[2600::1]:8000"
+BOX = "http://box.example.org:8000"
+ADDRESS = "http://8.8.8.8:8000"
+SIX = "http://[2600::1]:8000"
 UNREADABLE = "localhost,fe80::/10,[::1,,],::::,%,*x*,/,\x7f,ü.x:y"
 
 

@@ -27,10 +27,12 @@ from tests.support.programs import until
 from tests.support.scripted_products import LLAMA
 from tests.support.scripted_server import Cut, Gate, Hold, body_reply, json_reply, sse
 
-PULL, DELETE = "POST /api/pull", "DELETE /api/delete"
+PULL = "POST /api/pull"
+DELETE = "DELETE /api/delete"
 DOWNLOAD = "POST /api/v1/models/download"
 STATUS = "GET /api/v1/models/download/status/job_1"
-MODEL, TEMPLATE = "sha256:b179c952", "sha256:e3b2721c"
+MODEL = "sha256:b179c952"
+TEMPLATE = "sha256:e3b2721c"
 OFFLINE = (
     'pull model manifest: Get "https://registry.ollama.ai/v2/library/alder/manifests/latest": '
     "dial tcp: lookup registry.ollama.ai on 203.0.113.153:53: connect: network is unreachable"

@@ -125,7 +125,8 @@ def test_a_prompt_that_is_quoted_back_does_not_change_what_a_refusal_means(form)
     }
     for prompt, statuses in PROMPTS.items():
         for status in statuses:
-            error, expected = error_for(form, prompt, status), neutral[status]
+            error = error_for(form, prompt, status)
+            expected = neutral[status]
             found = (error.kind, error.next_step, error.retry_after_s, error.room_tokens)
             assert found == (expected.kind, expected.next_step, None, None), (prompt, error.said)
 

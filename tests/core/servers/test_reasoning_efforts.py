@@ -55,7 +55,8 @@ def test_an_effort_that_is_not_known_is_not_sent():
 
 @pytest.mark.rule("R-46")
 def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them_off():
-    limited, off = Sampling(reasoning_effort="500"), Sampling(reasoning_effort="0")
+    limited = Sampling(reasoning_effort="500")
+    off = Sampling(reasoning_effort="0")
     for product in PRODUCT_NAMES:
         server = product_named(product)
         fields = server.request_fields(limited)
@@ -83,7 +84,8 @@ async def test_what_is_not_sent_is_told_once(server, client):
 async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(server, client):
     words = "Unrecognized request argument supplied: reasoning_effort \x1b[2J"
     server.on(CHAT, error_reply(400, words), chat_reply())
-    said, told = [], []
+    said = []
+    told = []
     for effort in ("max", "max", "low"):
         events = await answered(client, ask(server, product="vLLM", reasoning_effort=effort))
         said += notes(events)

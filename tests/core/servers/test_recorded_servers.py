@@ -24,7 +24,8 @@ from tests.support.programs import Inside
 from tests.support.recorded_server import LONG_CHARS, RecordedServer
 from tests.support.scripted_server import Reply, json_reply, raw_reply
 
-LIST, CHAT = "/v1/models", "/v1/chat/completions"
+LIST = "/v1/models"
+CHAT = "/v1/chat/completions"
 ADD = Tool(server="sums", name="add", wire_name="add", schema={"type": "object"})
 LONG = "word " * LONG_CHARS
 HELLO = "Hello, welcome to my little corner of the world!"

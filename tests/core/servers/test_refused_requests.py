@@ -127,7 +127,8 @@ async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(se
 
 
 async def test_the_largest_part_of_a_request_that_is_too_long_is_named(server, client):
-    prompt, long = text_message(Role.USER, "Hi"), text_message(Role.USER, "bed " * 90)
+    prompt = text_message(Role.USER, "Hi")
+    long = text_message(Role.USER, "bed " * 90)
     answer = text_message(Role.ASSISTANT, "bed " * 60)
     call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
     read = message_of(Role.TOOL, call, ToolResultPart(text="bed " * 200))
@@ -199,7 +200,8 @@ async def test_tools_that_are_refused_twice_in_a_row_are_left_out_and_that_is_sh
 
 @pytest.mark.rule("R-13")
 async def test_one_refusal_does_not_cost_the_session_its_tools(server, client):
-    refusal, answers = error_reply(400, "tiny does not support tools"), [chat_reply()] * 2
+    refusal = error_reply(400, "tiny does not support tools")
+    answers = [chat_reply()] * 2
     server.on(CHAT, refusal, *answers, refusal, *answers, refusal, chat_reply())
     for _ in range(5):
         await answered(client, replace(ask(server), tools=(READ_TOOL,)))

@@ -82,7 +82,8 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch,
 
 
 def test_the_key_of_a_program_is_for_the_servers_it_names_or_else_for_this_machine():
-    far, here = Endpoint.parse("https://models.example"), Endpoint.parse("localhost:1")
+    far = Endpoint.parse("https://models.example")
+    here = Endpoint.parse("localhost:1")
     for keys, owner in ((OneKey(KEY), here), (OneKey(KEY, far), far)):
         assert [one for one in (far, here) if keys.known_key(one) == KEY] == [owner]
 
@@ -145,8 +146,10 @@ async def test_a_key_without_an_address_is_for_programs_that_are_recognised(
     settings = Settings(api_key=KEY)
     loaded = LoadedSettings(settings=settings, file=tmp_path / "config.toml")
     keys = ApiKeys(loaded, {}, Credentials(tmp_path / "credentials.toml"))
-    there, endpoint = PortMap({}), Endpoint.parse(f"localhost:{port}")
-    client, locked = make_client(keys=keys, transport=there), LOCKED.get(port)
+    there = PortMap({})
+    endpoint = Endpoint.parse(f"localhost:{port}")
+    client = make_client(keys=keys, transport=there)
+    locked = LOCKED.get(port)
 
     async def looks() -> list[ServerStatus]:
         found = [*await client.models.detect(), await client.models.check(endpoint)]

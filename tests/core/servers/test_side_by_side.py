@@ -43,7 +43,8 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
         assert [type(event) for event in events][count - waiting :] == [RequestQueued] * waiting
         return count - waiting
 
-    client, hold = make_client(), sse(delta("one"), Hold())
+    client = make_client()
+    hold = sse(delta("one"), Hold())
     request = request_to(with_slots(llama_cpp(server), 4).on(CHAT, hold))
     assert await sent(client, request, 2) == 1
     for slots in (1, 2):
@@ -55,7 +56,8 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
 async def test_the_first_request_to_a_model_that_is_not_in_memory_goes_alone(server, make_client):
     """LM Studio loads an instance for each of them."""
     lm_studio(server, loaded=[])
-    request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
+    request = request_to(server, model="qwen3-8b", product="LM Studio")
+    client = make_client()
     await client.models.check(endpoint_of(server))
     server.on(CHAT, sse(delta("one"), Hold()))
     waiting = [type(event) for event in await first_events(client, *[request] * 6)]

@@ -13,7 +13,8 @@ LARGE = 400  # bytes of a stream that is not cut at each of its places
 
 def read(data: bytes, *ends: int) -> Events:
     """Return the events of a stream that is cut at these places."""
-    reader, events = SseReader(), []
+    reader = SseReader()
+    events = []
     for start, end in pairwise((0, *ends, len(data))):
         events += reader.feed(data[start:end])
     return [(event.name, event.data) for event in events + reader.close()]

@@ -27,7 +27,8 @@ class Checks:
     """Finds a server once a text is in its log, or at once without a text."""
 
     def __init__(self, log_file: Path, text: str = "") -> None:
-        self._log_file, self._text = log_file, text
+        self._log_file = log_file
+        self._text = text
 
     async def __call__(self, endpoint: Endpoint) -> ServerStatus:
         is_ready = self._text in self._log_file.read_text(encoding="utf-8")

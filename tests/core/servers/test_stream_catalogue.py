@@ -30,7 +30,10 @@ from tests.support.scripted_server import (
     usage,
 )
 
-R, H, W, F = delta("", role="assistant"), delta("Hé"), delta("llo"), finish()
+R = delta("", role="assistant")
+H = delta("Hé")
+W = delta("llo")
+F = finish()
 TEXT = "Héllo"
 BAD = b"data: {oops\n\n"
 

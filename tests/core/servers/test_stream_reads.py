@@ -67,7 +67,8 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
 
 @pytest.mark.rule("R-19")
 async def test_the_last_counts_above_0_win(server, make_client):
-    zeros, real = usage(0, 0), usage(23, 4)
+    zeros = usage(0, 0)
+    real = usage(23, 4)
     begun = {"input_tokens": 20, "cache_read_input_tokens": 3}
     for chunks, counts in (
         ((real, real, zeros), (23, 4)),

@@ -22,7 +22,8 @@ def split(parts, *, has_thought_field=False) -> tuple[str, str]:
     thought = answer = ""
     for one in filtered(parts, has_thought_field=has_thought_field):
         if isinstance(one, Rethought):
-            thought, answer = thought + answer, ""
+            thought = thought + answer
+            answer = ""
             continue
         assert one.text
         if isinstance(one, ReasoningDelta):

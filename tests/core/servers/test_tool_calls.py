@@ -26,7 +26,8 @@ from tests.support.scripted_server import DONE, delta, json_reply, sse
 
 def put_together(*chunks, offered=()):
     """Return {index: [id, name, arguments]} of all fragments."""
-    calls, found = Calls(offered), {}
+    calls = Calls(offered)
+    found = {}
     events = [event for chunk in chunks for one in dicts_in(chunk) for event in calls.read(one)]
     for one in events + calls.close():
         entry = found.setdefault(one.index, ["", "", ""])
@@ -41,7 +42,8 @@ def fragment(index=None, call_id=None, name=None, arguments=None):
     return {key: value for key, value in told.items() if value is not None}
 
 
-FORTY, FIFTY = '{"grams": 40}', '{"grams": 50}'
+FORTY = '{"grams": 40}'
+FIFTY = '{"grams": 50}'
 ONE = {0: ["a", "weigh", FORTY]}
 TWO = {0: ["a", "weigh", FORTY], 1: ["b", "weigh", FIFTY]}
 # The orders in which servers send calls, with reports of them as OWNER/REPOSITORY#NUMBER.

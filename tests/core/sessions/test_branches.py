@@ -82,7 +82,9 @@ def test_a_message_is_found_by_its_id():
 
 
 def test_each_change_is_another_path():
-    earlier, later, more = talk(3), talk(4, start=3), talk(2, start=7)
+    earlier = talk(3)
+    later = talk(4, start=3)
+    more = talk(2, start=7)
     path = MessagePath(later).after(MessagePath(earlier))
     assert path == MessagePath([*earlier, *later])
     assert path.added(*more) == MessagePath([*earlier, *later, *more])

@@ -25,7 +25,8 @@ PART = FilePart(
 
 
 async def ask_with_file(store):
-    session, asked = header("Plan"), prompt("What grows here?")
+    session = header("Plan")
+    asked = prompt("What grows here?")
     assert await store.files.save(DATA) == DIGEST
     asked = replace(asked, parts=(PART, *asked.parts))
     await store.append(session, asked)

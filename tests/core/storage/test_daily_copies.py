@@ -70,7 +70,8 @@ async def test_a_start_with_a_wrong_clock_deletes_nothing_and_is_told(tmp_path, 
     """A flat battery: some starts in 2035 (or in 1970), then the right date again."""
     right = clock.moment
     for year in (2035, 1970):
-        folder, clock.moment = tmp_path / str(year), right
+        folder = tmp_path / str(year)
+        clock.moment = right
         session = await in_trash(folder, clock)
         before = copies(folder)
         assert len(before) == 3

@@ -10,7 +10,9 @@ from tests.support.chats import Clock, prompt, start_session
 
 
 async def test_files_go_with_their_session_with_purged_messages_and_with_expired_ones(tmp_path):
-    folder, path, clock = tmp_path / "kept", tmp_path / "sessions.db", Clock()
+    folder = tmp_path / "kept"
+    path = tmp_path / "sessions.db"
+    clock = Clock()
     folder.mkdir()
     (folder / "mine.txt").touch()
 
@@ -18,7 +20,10 @@ async def test_files_go_with_their_session_with_purged_messages_and_with_expired
         return {name for name, file in files.items() if file.exists()}
 
     async with aclosing(Store(path, clock=clock, kept_prompts=folder)) as store:
-        sessions, firsts, seconds, files = {}, {}, {}, {}
+        sessions = {}
+        firsts = {}
+        seconds = {}
+        files = {}
         for name in ("deleted", "purged", "with messages", "expired", "stays"):
             sessions[name], firsts[name] = await start_session(store, f"Plain words {name}")
             seconds[name] = prompt("More", firsts[name])

@@ -160,7 +160,8 @@ async def test_after_kills_copies_and_restores_in_any_order_all_of_the_file_is_t
         titles[home] = {f"first of {home.name}"}
     for step in range(20):
         home = dice.choice(homes)
-        folder, place = home / "lmchat", tmp_path / f"state {step}"
+        folder = home / "lmchat"
+        place = tmp_path / f"state {step}"
         act = dice.choice(("keep", "kill", "older", "restore", "restore", "open"))
         if act == "restore" and known:
             saved, sessions = dice.choice(known)

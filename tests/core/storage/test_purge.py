@@ -180,7 +180,8 @@ async def test_a_copy_that_another_lmchat_was_making_before_a_purge_does_not_com
 
 
 async def test_a_file_that_another_session_or_draft_names_or_soon_a_message_stays(store):
-    data, new_data = b"shared by three", b"its message is about to be written"
+    data = b"shared by three"
+    new_data = b"its message is about to be written"
     file = attached(data, "shared.txt")
     await store.files.save(data)
     new_digest = await store.files.save(new_data)
@@ -230,7 +231,8 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     session, asked = await start_session(store, "Which vegetables?")
     said = await reply(store, session, "Lettuce.", asked)
     data = secret(1).encode()
-    file, more = attached(data, "note.txt"), prompt(secret(2), said)
+    file = attached(data, "note.txt")
+    more = prompt(secret(2), said)
     await store.files.save(data)
     await store.append(session, replace(more, parts=(file, *more.parts)))
     shown = await reply(store, session, "Parsley.", more)

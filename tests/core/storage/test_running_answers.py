@@ -102,7 +102,8 @@ _PIECES = st.lists(
 @given(st.lists(_PIECES, max_size=5), st.data())
 def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, writes, data):
     path = tmp_path_factory.mktemp("cut") / "file"
-    file, ends = LineFile(path, STARTED), []
+    file = LineFile(path, STARTED)
+    ends = []
     for pieces in ((), *writes):
         file.add(pieces)
         ends.append(path.stat().st_size)

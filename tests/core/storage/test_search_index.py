@@ -73,7 +73,8 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
 )
 def test_after_any_changes_a_search_finds_the_texts_that_are_there(tmp_path_factory, steps):
     words = ("Gartenbau", "Überbau", "bauen", "漢字", "c++ bau", "nichts")
-    chats, texts = [(header(), prompt(word)) for word in words], {}
+    chats = [(header(), prompt(word)) for word in words]
+    texts = {}
     with closing(connect(tmp_path_factory.mktemp("any") / "sessions.db")) as connection:
         for name, number in steps:
             session, message = chats[number]

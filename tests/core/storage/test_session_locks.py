@@ -150,7 +150,8 @@ async def test_a_start_leaves_what_a_window_has_open_and_says_so(tmp_path, store
 async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, store, monkeypatch):
     session, _ = await start_session(store, secret(1))
     reads: list[asyncio.Future[object]] = []
-    loop, has_started = asyncio.get_running_loop(), threading.Event()
+    loop = asyncio.get_running_loop()
+    has_started = threading.Event()
     delete = purge._delete_session
 
     async with aclosing(store_at(tmp_path)) as other:
@@ -209,7 +210,8 @@ async def test_without_file_locks_only_the_user_purges(tmp_path, store, clock, m
 
 async def test_what_a_purge_cannot_see_is_told_and_no_session_of_another_window_goes():
     with open_folder() as home, no_root():
-        path, kept = home / "in" / "sessions.db", home / "cache"
+        path = home / "in" / "sessions.db"
+        kept = home / "cache"
         kept.mkdir(mode=0o000)
         async with aclosing(Store(path, kept_prompts=kept)) as store:
             session, _ = await start_session(store, "hello")

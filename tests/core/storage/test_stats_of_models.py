@@ -35,7 +35,8 @@ async def test_answers_are_summed_up_by_model_and_server_the_last_used_first(sta
     await add_stats(stats_store, failed, state=AnswerState.FAILED)
     stalled = replace(MEASURED, ttft_ms=900.0, completion_tokens=100, is_estimated=True)
     await add_stats(stats_store, replace(stalled, product="LM Studio"), stalls=1)
-    last, later = clock.moment, clock()
+    last = clock.moment
+    later = clock()
     await add_stats(stats_store, model="new")
     new, tiny, other = await stats_store.model_stats()
     assert (new.model, new.turns, other.product, other.turns) == ("new", 1, "llama.cpp", 1)

@@ -173,7 +173,8 @@ async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store
 
 
 async def test_prompts_are_remembered_newest_first_and_once(store, clock):
-    session, other = header(), header()
+    session = header()
+    other = header()
     parent = None
     for text in ("one", "two", "one", "three"):
         parent = await say(store, session, text, parent)

@@ -131,7 +131,8 @@ async def use_every_method(store, saved):
 async def test_every_method_works_in_a_temporary_chat_and_leaves_the_disk_as_it_was(
     tmp_path, saved
 ):
-    before, called = rows_on_disk(tmp_path), set()
+    before = rows_on_disk(tmp_path)
+    called = set()
     async with aclosing(store_at(tmp_path)) as on_disk, aclosing(Store(clock=Clock())) as store:
         note_calls(store, called)
         assert await store.open() == ""
@@ -156,7 +157,8 @@ async def test_every_method_works_in_a_temporary_chat_and_leaves_the_disk_as_it_
 
 async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_another(tmp_path):
     async with aclosing(store_at(tmp_path)) as on_disk, aclosing(Store(clock=Clock())) as copy:
-        session, other = chat_with_tools("Soil."), header("Another")
+        session = chat_with_tools("Soil.")
+        other = header("Another")
         await say(on_disk, other, "Not this one")
         digests = [
             await on_disk.files.save(data) for data in (b"a file", b"of the draft", b"other")
@@ -166,7 +168,8 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         await on_disk.append(session.header, replace(asked, parts=(file, *asked.parts)))
         for message in more:
             await on_disk.append(session.header, message)
-        session_id, last = session.header.session_id, more[-1]
+        session_id = session.header.session_id
+        last = more[-1]
         choices = (TokenProbabilities(token="You", logprob=-0.1, text="You"),)  # noqa: S106 - a part of a text
         await on_disk.end_answer(session_id, last, choices)
         hidden = await say(on_disk, session.header, "Deleted", last)
@@ -181,7 +184,8 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         for read in (Store.draft, Store.bookmark, Store.last_deleted_id):
             assert await read(copy, session_id) == await read(on_disk, session_id)
         assert await copy.token_probabilities(last.message_id) == choices
-        path, saved = await copy.open_session(session_id), await on_disk.open_session(session_id)
+        path = await copy.open_session(session_id)
+        saved = await on_disk.open_session(session_id)
         assert path.header == saved.header
         assert path.messages[:-1] == saved.messages[:-1]
         assert path.messages[-1].state is AnswerState.INTERRUPTED

@@ -31,7 +31,9 @@ async def run_child(path: Path, *arguments: str) -> str:
 async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session_lose_nothing(
     tmp_path,
 ):
-    path, session_id, turns = tmp_path / "sessions.db", new_id(), 25
+    path = tmp_path / "sessions.db"
+    session_id = new_id()
+    turns = 25
     outputs = await asyncio.gather(
         run_child(path, session_id, "A", str(turns)),
         run_child(path, session_id, "B", str(turns)),
@@ -50,7 +52,8 @@ async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session
 async def test_what_this_process_looks_at_leaves_its_locks_and_what_others_write_is_seen(
     tmp_path, store
 ):
-    session, path = header(), tmp_path / "lmchat" / "sessions.db"
+    session = header()
+    path = tmp_path / "lmchat" / "sessions.db"
     first = await say(store, session, "needle one")
     await store.search("needle")
     check_file(path)

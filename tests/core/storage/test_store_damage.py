@@ -141,7 +141,8 @@ async def test_a_damaged_file_is_not_replaced_under_another_window_and_both_go_o
     tmp_path, clock, of_three_days
 ):
     path = await of_three_days()
-    window, other = store_at(tmp_path, clock), store_at(tmp_path, clock)
+    window = store_at(tmp_path, clock)
+    other = store_at(tmp_path, clock)
     session = header("Tuesday")
     said = await say(window, session, "before")
     await other.open()

@@ -55,11 +55,9 @@ def faults(monkeypatch):
 async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
     async with aclosing(store_at(folder)) as store:
-        save_queue, session, before = (
-            SaveQueue(store, store.append),
-            header(),
-            MessagePath(),
-        )
+        save_queue = SaveQueue(store, store.append)
+        session = header()
+        before = MessagePath()
         for number in range(2):
             asked = prompt(f"prompt {number}", before[-1] if before else None)
             before = before.added(asked)
@@ -96,7 +94,8 @@ async def test_an_error_at_any_statement_costs_nothing(tmp_path, faults, caplog,
     total = faults.count
     assert total > 50
     for at in range(1, total + 1, 3 if name == "SQLITE_IOERR_WRITE" else 11):
-        faults.count, faults.at = 0, at
+        faults.count = 0
+        faults.at = at
         session, said, warning = await talk(tmp_path / str(at))
         faults.at = None
         messages, hits = await kept(tmp_path / str(at), session)

@@ -29,7 +29,8 @@ _PIECES = 4
 async def talk_on(path: Path, session_id: str, name: int, told) -> None:
     """Ask and answer in one session without end; tell what is saved, as soon as it is."""
     session = replace(header("Kills"), session_id=session_id)
-    store, parent = Store(path), None
+    store = Store(path)
+    parent = None
     for number in count():
         turn = f"{name}-{number}"
         asked = prompt(turn, parent)

@@ -26,7 +26,8 @@ def test_words_and_tags_filter_the_list():
 
 
 async def test_tags_and_options_are_changed_forked_and_taken_away(store):
-    session, options = header("one"), {"top_k": 20, "stop": ["\n\n", "ä"], "extra.x": None}
+    session = header("one")
+    options = {"top_k": 20, "stop": ["\n\n", "ä"], "extra.x": None}
     await say(store, session, "hello")
     changes = {"tags": ("garden", "\ud83d"), "sampling": options}
     changed = await store.update_session(session.session_id, changes)

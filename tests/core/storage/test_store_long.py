@@ -16,7 +16,8 @@ async def only_session(store):
 async def read_all(store, session_id, *, count):
     """Read a session from its end, so many messages at a time."""
     end = await store.open_session(session_id, count=count)
-    path, next_id = end.messages, end.earlier_id
+    path = end.messages
+    next_id = end.earlier_id
     while next_id is not None:
         found, next_id = await store.read_path(session_id, next_id, count=count)
         path = path.after(found)
@@ -60,7 +61,8 @@ async def test_another_program_may_write_while_a_session_is_read(tmp_path, store
         session = (await other.open_session(session_id, count=1)).header
         await other.append(session, prompt("meanwhile", talk[-1]))
         await other.delete_message(session_id, talk[40].message_id)
-        path, next_id = end.messages, end.earlier_id
+        path = end.messages
+        next_id = end.earlier_id
         while next_id is not None:
             found, next_id = await store.read_path(session_id, next_id, count=64)
             path = path.after(found)

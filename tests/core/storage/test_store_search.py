@@ -86,7 +86,8 @@ async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
 async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(
     store, session, monkeypatch
 ):
-    started, plain = threading.Event(), searching.search
+    started = threading.Event()
+    plain = searching.search
 
     def endless(connection, query, limit):
         if query != "endless":

@@ -149,7 +149,8 @@ class RandomTalk:
 
     def __init__(self, store, seed):
         self.store, self.dice, self.session = store, random.Random(seed), header()  # noqa: S311 - repeats
-        self.written, self.hidden = [], []
+        self.written = []
+        self.hidden = []
 
     async def step(self, number):
         target = self.dice.choice([*self.written, None])

@@ -38,7 +38,8 @@ class Scenario:
             return text_reply("", status=405)
         self.seen.append(seen)
         asked = seen.json
-        method, params = asked["method"], asked.get("params") or {}
+        method = asked["method"]
+        params = asked.get("params") or {}
         if "id" not in asked:
             return text_reply("", status=202)
         if self.version == NEWER and (error := self.refusal(seen, params)):

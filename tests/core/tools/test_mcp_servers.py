@@ -414,7 +414,8 @@ class Forgetful:
     """A server over HTTP; each session works for so many calls."""
 
     def __init__(self, http, refusal, *, lasts=1):
-        self.refusal, self.lasts = refusal, lasts
+        self.refusal = refusal
+        self.lasts = lasts
         self.sessions = {}  # calls, by session
         self.sent = self.ran = 0
         http.unknown = self
@@ -1289,7 +1290,8 @@ async def test_pictures_of_a_result_are_kept_by_their_names_in_the_text(tmp_path
 
 
 async def test_a_result_is_read_as_far_as_it_can_be(tmp_path, http):
-    pages, results = {None: {"tools": [tool("echo")]}}, [result for result, _ in RESULTS]
+    pages = {None: {"tools": [tool("echo")]}}
+    results = [result for result, _ in RESULTS]
     async for host, _ in over_both(tmp_path, http, pages, results):
         for number, (_, text) in enumerate(RESULTS):
             result = await call(host, "wiki/result", number=number)

@@ -196,7 +196,8 @@ async def test_a_window_takes_what_another_one_has_renewed(tmp_path, garden, is_
             token.expires_at = 1
         ends_s = time.time() + garden.lives_s
         await until(lambda: not is_over or time.time() > ends_s, "the end of its life")
-        garden.lives_s, before = 3600, garden.refreshed
+        garden.lives_s = 3600
+        before = garden.refreshed
         assert (await started(tmp_path, garden, None)).state is ToolServerState.READY
         result = await plant(host)
         assert "elicitation capability" in result.text
@@ -333,14 +334,16 @@ async def test_a_server_elsewhere_reaches_no_near_host_unasked(tmp_path, monkeyp
             pages.append(asyncio.create_task(browser.get(sent["redirect_uri"], params=answer)))
         return bool(question.url)
 
-    asked, pages = [], []
+    asked = []
+    pages = []
     with ScriptedServer() as near, ScriptedServer() as far:
         places = dict.fromkeys(NAMED, f"http://far.example:{far.port}")
         places[named] = f"http://{host}:{near.port}"
         resource = f"{places['metadata']}/resource"
         challenge = {"WWW-Authenticate": f'Bearer resource_metadata="{resource}"'}
         far.unknown = lambda _: text_reply("", status=401, headers=challenge)
-        url, issuer = f"http://far.example:{far.port}/mcp", f"{places['issuer']}/"
+        url = f"http://far.example:{far.port}/mcp"
+        issuer = f"{places['issuer']}/"
         served = {"resource": url, "authorization_servers": [issuer]}
         far.on("GET /resource", json_reply(served))
         metadata = {
@@ -390,7 +393,8 @@ async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
 
 
 async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call(tmp_path, garden):
-    shown, closed = asyncio.Event(), asyncio.Event()
+    shown = asyncio.Event()
+    closed = asyncio.Event()
     browser = User()
 
     async def absent(_):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from struct import calcsize, pack, unpack_from
 
-_FIRST_TENSOR, _ALIGNMENT = b"token_embd.weight", 32
+_FIRST_TENSOR = b"token_embd.weight"
+_ALIGNMENT = 32
 
 
 def write_shallow(source: Path, target: Path, layers: int = 2) -> None:
@@ -30,7 +31,9 @@ def write_shallow(source: Path, target: Path, layers: int = 2) -> None:
         tensors.append((offset, form, info))
     start = -(-at // _ALIGNMENT) * _ALIGNMENT
     tensors.sort()
-    infos, content, kept = b"", bytearray(), 0
+    infos = b""
+    content = bytearray()
+    kept = 0
     for (offset, form, info), (end, *_) in zip(
         tensors, [*tensors[1:], (len(data) - start,)], strict=True
     ):

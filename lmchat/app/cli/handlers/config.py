@@ -47,7 +47,8 @@ def show(context: Context) -> int:
 
     No API key or password is printed; hence only the names of servers.
     """
-    settings, loaded = context.settings, context.loaded
+    settings = context.settings
+    loaded = context.loaded
     values: dict[str, Any] = {}
     for name, value in asdict(settings).items():
         # a section has its settings one by one

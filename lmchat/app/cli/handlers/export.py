@@ -19,7 +19,8 @@ async def export(context: Context) -> int:
     The session is the one of the argument, else that of `-r`, else the last one. Raises `WrongUse`
     if `--all` is used together with a session or a file.
     """
-    options, output = context.options, context.output
+    options = context.options
+    output = context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     if options.all_into == "-":

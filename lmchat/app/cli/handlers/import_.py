@@ -26,7 +26,8 @@ async def import_files(context: Context) -> int:
 
     Return 1 if a file was refused, else 0; the error of a single refused file is raised.
     """
-    options, output = context.options, context.output
+    options = context.options
+    output = context.output
     next_step = "Name files, or import the chats of other programs with --from all."
     if options.files and options.source == _ALL:
         raise WrongUse("--from all takes no files.", next_step=next_step)
@@ -72,7 +73,8 @@ async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple
     The programs are those of `--from`. A place is a list of one path. Empty without places, or
     without the user's consent.
     """
-    options, note = context.options, context.output.note
+    options = context.options
+    note = context.output.note
     places: list[tuple[str, list[str]]] = []
     for place in await importer.places():
         if options.source in (_ALL, place.program.source):

@@ -133,7 +133,8 @@ async def unload(context: Context) -> int:
 
 
 async def pull(context: Context) -> int:
-    name, output = context.options.model_id, context.output
+    name = context.options.model_id
+    output = context.output
     async with open_runtime(context) as runtime:
         finder = runtime.finder()
         servers = await finder.look()

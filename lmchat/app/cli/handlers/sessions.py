@@ -143,7 +143,8 @@ async def purge(context: Context) -> int:
     What another lmchat has open stays; raise `SessionOpen` if that is all. The log of the tools,
     which may quote what is deleted, is emptied.
     """
-    wanted, output = context.options.id, context.output
+    wanted = context.options.id
+    output = context.output
     message_count = 0  # of deleted messages
     async with _opened(context) as store:
         if wanted:

@@ -43,7 +43,8 @@ _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 async def add(context: Context) -> int:
     """Start servers and add those that work to the configuration; return 1 if one is refused."""
-    options, file = context.options, servers_file(context)
+    options = context.options
+    file = servers_file(context)
     read = _servers_of_file if options.from_file else _typed_server
     found = await asyncio.to_thread(read, context)
     refused = dict(found.refused)
@@ -85,7 +86,8 @@ async def add(context: Context) -> int:
 
 async def remove(context: Context) -> int:
     """Remove a server from the configuration, with the sign-in that no other one has."""
-    name, file = context.options.server, servers_file(context)
+    name = context.options.server
+    file = servers_file(context)
     urls = {server.name: _address_of(context, server) for server in context.loaded.servers}
     found = ServersFile(refused={})
     with suppress(FileNotFoundError):
@@ -112,7 +114,8 @@ def _servers_of_file(context: Context) -> ServersFile:
 
     The file does not decide whether tools run unasked.
     """
-    file, name = expanded_path(context.options.from_file).absolute(), context.options.server
+    file = expanded_path(context.options.from_file).absolute()
+    name = context.options.server
     try:
         found = read_servers(file, name)
     except OSError as error:
@@ -125,7 +128,8 @@ def _servers_of_file(context: Context) -> ServersFile:
 
 def _typed_server(context: Context) -> ServersFile:
     """Return the server that the command names: a command or an address."""
-    name, words = context.options.server, list(context.options.words)
+    name = context.options.server
+    words = list(context.options.words)
     variables = context.options.variables
     if not all(re.fullmatch(r"\w+", variable) for variable in variables):
         next_step = "Set it in your shell, and write its name alone: --env WIKI_KEY"

@@ -39,7 +39,8 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     model_name = await model_for_engine(context, runtime)
     if model_name is None:
         return runtime.settings
-    engine, output = runtime.engine, context.output
+    engine = runtime.engine
+    output = context.output
     named = model_name or runtime.settings.local.model
     agrees = partial(_agrees, context)
     if await engine.has_to_download(named):

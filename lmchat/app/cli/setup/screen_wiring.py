@@ -73,7 +73,8 @@ async def make_dispatcher(
         reads_per_second=_READS_PER_FRAME * settings.ui.frames_per_second,
         warn=notices.append,
     ) as runtime:
-        store, backend = runtime.store, runtime.backend
+        store = runtime.store
+        backend = runtime.backend
         local_model = await local_servers.model_for_engine(context, runtime)
         if local_model:  # no server knows it
             settings = replace(settings, model="")

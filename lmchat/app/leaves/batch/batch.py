@@ -48,8 +48,10 @@ async def batch(context: Context) -> int:
     Raises an error before anything is sent if the input, the output file or an option cannot be
     used, or if there is no server.
     """
-    options, output = context.options, context.output
-    layers, wanted = sampling_layers(context), await wanted_value(context)
+    options = context.options
+    output = context.output
+    layers = sampling_layers(context)
+    wanted = await wanted_value(context)
     preset = preset_text(context)
     target_path = expanded_path(options.output_file) if options.output_file else None
     source = expanded_path(options.file) if options.file not in ("", "-") else None
@@ -127,8 +129,10 @@ class _Lines(Struct, frozen=True, kw_only=True):
         return sum(1 for _ in self.missing(records))
 
     def _job(self, line: BatchLine) -> Job:
-        options, system_prompt = self.context.options, self.context.settings.chat.system_prompt
-        model, error = self.model, line.error
+        options = self.context.options
+        system_prompt = self.context.settings.chat.system_prompt
+        model = self.model
+        error = line.error
         if line.model and not options.model:
             try:
                 model = self._model_named(line.model)
@@ -172,7 +176,9 @@ class _Lines(Struct, frozen=True, kw_only=True):
 
         The last message fills the preset, if it is a prompt.
         """
-        preset, sent, value = self.context.options.preset, job, {}
+        preset = self.context.options.preset
+        sent = job
+        value = {}
         try:
             if preset is not None and job.messages and job.messages[-1].role is Role.USER:
                 *before, prompt = job.messages

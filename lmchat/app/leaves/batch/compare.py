@@ -36,7 +36,8 @@ async def compare(context: Context) -> int:
     Raises `WrongUse` for fewer than two models, and a model that is unknown or cannot chat. All
     this is checked before a model is asked.
     """
-    options, output = context.options, context.output
+    options = context.options
+    output = context.output
     if len(options.models) < _MIN_MODELS:
         next_step = 'Example: lmchat compare -m A -m B "PROMPT".'
         raise WrongUse("Name at least two models.", next_step=next_step)
@@ -80,7 +81,8 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
     Only the first answer is printed, and a note if loading or an answer failed. The first error
     ends the runs: it becomes the `detail`; the stats are the medians of the runs so far.
     """
-    output, model = context.output, job.model
+    output = context.output
+    model = job.model
     printer = TurnPrinter(output, asked_model=model.model_id)
     answers: list[Answer] = []
 

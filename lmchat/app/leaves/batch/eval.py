@@ -52,7 +52,8 @@ async def evaluate(context: Context) -> int:
     Raises an error before anything is asked if a file or a model cannot be used. After Ctrl+C or a
     later error, the answers until then are printed.
     """
-    options, output = context.options, context.output
+    options = context.options
+    output = context.output
     if options.output and options.output_file is None:
         message = "eval prints its report on stdout, so its answers cannot go there, too."
         raise WrongUse(message, next_step="Use --json for both, or name a file with -o.")
@@ -166,7 +167,9 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
         shown = " instead of ".join(names.values())
         table_rows.append((shown, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
     for result in answered:
-        head, record, failures = result.job.head, result.record, result.failures
+        head = result.job.head
+        record = result.record
+        failures = result.failures
         reply = record.get("reply", "")
         names = names_in(record, result.job.model.model_id)
         answer: dict[str, Any] = {

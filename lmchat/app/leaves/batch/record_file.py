@@ -90,7 +90,8 @@ class RecordFile:
         """
         waiting: list[Job] = []
         for job in jobs:
-            index, unused = job.head["index"], self._unused.get(job.key)
+            index = job.head["index"]
+            unused = self._unused.get(job.key)
             if index not in self._used and unused:
                 self._used[index] = unused.pop(0)
             if index not in self._used:

@@ -60,7 +60,9 @@ async def examine(context: Context, backend: ServerClient, used: Endpoint | None
 async def find_rows(
     context: Context, backend: ServerClient, used: Endpoint | None = None
 ) -> list[Finding]:
-    loaded, paths, environ = context.loaded, context.paths, context.environ
+    loaded = context.loaded
+    paths = context.paths
+    environ = context.environ
     launcher = setup_of(context).launcher(backend.models.check)
     return await run_checks(
         (
@@ -86,7 +88,8 @@ async def _check_servers(
     """Look for servers as the chat does."""
     settings = context.loaded.settings
     setup = setup_of(context)
-    keys, launcher = setup.keys, setup.launcher(backend.models.check)
+    keys = setup.keys
+    launcher = setup.launcher(backend.models.check)
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
     state = await setup.saved_state()
     finder = ServerFinder(backend.models, settings, lambda: state)
@@ -110,7 +113,8 @@ async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    setup, loaded = setup_of(context), context.loaded
+    setup = setup_of(context)
+    loaded = context.loaded
     toolbox = setup.make_toolbox(loaded.settings, loaded.servers, await setup.saved_state())
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # one that still starts has a row, too

@@ -94,7 +94,8 @@ def _chat_row(
     row is a fault, or a warning if the engine could be used.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
-    server, target = choice.server, choice.target
+    server = choice.server
+    target = choice.target
     # a chosen server can be used, unless its key is missing
     if server is not None and choice.state.is_usable:
         model = safe_line(target.model_id, limit=_NAMES_CHARS) if target else ""
@@ -104,7 +105,8 @@ def _chat_row(
         return row(Grade.WARNING, cause, server.next_step or "Choose a model with /model or -m")
 
     if is_named:
-        grade, cause = Grade.FAULT, "The server you named cannot be used."
+        grade = Grade.FAULT
+        cause = "The server you named cannot be used."
         steps = [result.next_step for result in servers if result.is_configured]
         steps.append("Correct its address")
     else:
@@ -145,7 +147,8 @@ def key_findings(
     row = partial(Finding, Group.KEYS, "key")
     rows: list[Finding] = []
     for server in servers:
-        url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
+        url = server.endpoint.url
+        source = sources.get(server.endpoint.origin, "")
         if server.reason == "key_rejected":
             cause = f"{url} rejects the API key from {source}."
             rows.append(row(server.label, Grade.WARNING, cause, server.next_step))

@@ -83,7 +83,8 @@ def _run_lines(front: PlainFront, runner: asyncio.Runner, signals: Sequence[int]
     On a pipe, Ctrl+C raises `KeyboardInterrupt`. So does another signal, whose number is then
     in `signals`. This is no coroutine, as reading blocks.
     """
-    reader, output = front.reader, front.output
+    reader = front.reader
+    output = front.output
     exit_code = 0
     work: Coroutine[Any, Any, None] | None = _start(front)
     while work is not None:

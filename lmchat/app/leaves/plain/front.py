@@ -169,7 +169,8 @@ class PlainFront(TurnListener):
     async def copy(self, part: str) -> None:
         """With the part `code`, copy one code block after the other; raise `WrongUse`."""
         message = self._last_message(copy_command(part))
-        text, done = readable_text(message), "Copied."
+        text = readable_text(message)
+        done = "Copied."
         if part:
             blocks = code_blocks(message.text)
             if not blocks:
@@ -353,12 +354,14 @@ class PlainFront(TurnListener):
         if not text.strip():
             return
         if self._lacks_files:
-            self._lacks_files, self._files = False, []
+            self._lacks_files = False
+            self._files = []
             problem = "A prompt was not sent, as the file before it could not be attached."
             raise FileRefused(problem, next_step="Correct or remove the line that names the file.")
         await self._attach_mentioned(text)
         await self.connect()
-        chat, session = self.chat, self.chat.active
+        chat = self.chat
+        session = self.chat.active
         for file in self._files:
             await chat.store.files.save(file.data)
         prompt = Prompt(text, tuple(file.part for file in self._files))
@@ -390,7 +393,8 @@ class PlainFront(TurnListener):
 
     async def print_turn(self) -> None:
         """Raises the error of the turn, of its answer, or of saving it."""
-        session, inline = self.chat.active, self._inline
+        session = self.chat.active
+        inline = self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
             # typed text would get between the words

@@ -104,7 +104,8 @@ class LineReader:
         readline = self._readline
         if match or readline.get_completion_type() != _MENU_COMPLETE:
             return None
-        pasted, key = "", b""
+        pasted = ""
+        key = b""
         try:
             for data, key in read_paste(sys.stdin.fileno()):
                 shown = len(pasted)

@@ -93,7 +93,8 @@ class RequestReport(Struct, kw_only=True):
     stats: AnswerStats | None = None  # of a request that was passed on
 
     def keep_end(self, state: AnswerState, stats: AnswerStats) -> None:
-        self.state, self.stats = state, stats
+        self.state = state
+        self.stats = stats
 
     def note(self, message: Message) -> None:
         """Note the end before it is sent, as the program may then hang up."""
@@ -295,7 +296,8 @@ class ServeApp(Struct, kw_only=True):
             # their errors are returned: the stats are written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
-        model, stats = report.model, report.stats
+        model = report.model
+        stats = report.stats
         if model is not None and stats is not None and request.scope["path"].endswith(_ANSWERED):
             await self.stats_store.add(
                 new_id(),

@@ -108,7 +108,8 @@ def relocate(document: Document, anchor: Anchor) -> LogPosition:
     found = find_again(document, anchor)
     blocks = document.entries[anchor.index].blocks
     if found is not None:
-        number, chars = found.number, found.chars
+        number = found.number
+        chars = found.chars
     else:
         number = anchor.number
         if old.is_thought:  # folded by now: only its first block remains

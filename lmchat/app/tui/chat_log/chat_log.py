@@ -143,7 +143,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._post_change()
 
     def _post_change(self) -> None:
-        finder, viewport = self.finder, self.viewport
+        finder = self.finder
+        viewport = self.viewport
         state = (
             (viewport.has_new_text, viewport.is_at_end, viewport.focused, self.is_marked),
             self.selection.selected is not None,

@@ -259,7 +259,8 @@ class Finder:
             return 0, 0
         if self.index is not None:
             # without such a hit, the loop below finds another message
-            index, nth = self.index, self._nth + step
+            index = self.index
+            nth = self._nth + step
         else:
             # from the block where the search started
             index, number, _ = self._search_start

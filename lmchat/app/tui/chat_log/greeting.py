@@ -23,7 +23,8 @@ _SENTENCE_PIECES = 2  # a name and what it does; a hint follows
 _LEAST_HEIGHT = 12  # rows of a log with room for all keys
 _WIDTH = 50  # cells; it must not move when the sentence changes
 _MARGIN = 2  # least cells at either side
-_KEY_GAP, _COLUMN_GAP = "  ", " " * 6
+_KEY_GAP = "  "
+_COLUMN_GAP = " " * 6
 
 
 def greeting_rows(

@@ -43,7 +43,8 @@ class RunningCalls:
         run. `told` has what they said last, by message id.
         """
         if asked_id != self.card_id:
-            self.card_id, self.choice = asked_id, 0
+            self.card_id = asked_id
+            self.choice = 0
             if asked_id:
                 self.note_following()
         if not calls or asked_id:

@@ -45,7 +45,8 @@ class Appearance:
 
     def toggle_sessions(self) -> None:
         """Show the list of sessions, and focus it; if it has the focus, hide it."""
-        screen, session_list = self._ui.screen, self._ui.widgets.session_list
+        screen = self._ui.screen
+        session_list = self._ui.widgets.session_list
         if session_list.has_focus_within or not session_list.display:
             if has_columns(screen):
                 is_shown = not session_list.display
@@ -61,7 +62,8 @@ class Appearance:
 
     def toggle_telemetry(self) -> None:
         """Show the telemetry panel short, then with all figures, then not at all."""
-        screen, panel = self._ui.screen, self._ui.widgets.telemetry
+        screen = self._ui.screen
+        panel = self._ui.widgets.telemetry
         if not has_columns(screen):
             self._lay_over("-telemetry-over")
             return

@@ -127,7 +127,8 @@ class Branches:
 
         If it cannot be saved, it returns to the prompt, and the rewriting continues.
         """
-        session, old_id = self._chat.active, prompt.edited_id
+        session = self._chat.active
+        old_id = prompt.edited_id
         try:
             words = _without_files(prompt.draft)
             version = await session.rewrite(old_id, words)

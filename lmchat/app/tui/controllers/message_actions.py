@@ -222,7 +222,9 @@ class MessageActions:
         """
         words = readable_text(message)
         # without code; `suggested_name` says what `info` is
-        text, info, place = words, "markdown", ""
+        text = words
+        info = "markdown"
+        place = ""
         if blocks := await asyncio.to_thread(code_blocks, message.text):
             block, place = self._saved_code.take(message, blocks)
             text, info = block.content, block.info
@@ -256,7 +258,8 @@ def suggested_name(info: str, text: str) -> str:
     `info` is what the opening fence says: the language, and often the name of a file, as `python
     garden.py`. Without one, the first words of the message make a name.
     """
-    language, (_, path) = language_of(info), language_and_file(info.strip())
+    language = language_of(info)
+    _, path = language_and_file(info.strip())
     name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\
     if re.fullmatch(r"\w[\w.-]{0,50}\.\w{1,9}", name):
         return name

@@ -97,14 +97,13 @@ class ModelSwitch:
             return
         if checked.is_remote and not target.is_remote:
             self.aim_at(replace(target, model=None))
-            name, key = safe_line(checked.model_id), self._ui.key_name("model")
+            name = safe_line(checked.model_id)
+            key = self._ui.key_name("model")
             self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
         if target.model_id not in ("", checked.model_id):
-            name, asked = (
-                safe_line(checked.model_id, limit=60),
-                safe_line(target.model_id, limit=60),
-            )
+            name = safe_line(checked.model_id, limit=60)
+            asked = safe_line(target.model_id, limit=60)
             self._ui.notify(f"{name} answers instead of {asked}.")
         # not `aim_at`: the monitor has these values already, and would check again
         self._chat.turn_options.use_target(checked)
@@ -223,7 +222,8 @@ class ModelSwitch:
             self._speeds = await self._workspace.stats_store.speeds()
         if not models:
             listed = self._workspace.backend.models.cached()
-            models, age_s = listed.models, listed.age_s
+            models = listed.models
+            age_s = listed.age_s
         if self._picker is not None:
             self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
 

@@ -133,7 +133,8 @@ class PromptFiles:
 
     def expect(self, slash: SlashCommand, prompt: PendingPrompt) -> None:
         """Let a prompt wait for a command that is run now and will read files for it."""
-        command_id, name = slash.command.command_id, slash.argument
+        command_id = slash.command.command_id
+        name = slash.argument
         if (command_id == "file" and name) or command_id == "paste":
             self._expected.append(prompt.expect(name or "the clipboard"))
 

@@ -242,7 +242,8 @@ class PromptText:
 
     async def _edit(self) -> None:
         """If the editor fails, what it has saved is put into the prompt, too."""
-        before, files = self._input.full_text, Placeholders()
+        before = self._input.full_text
+        files = Placeholders()
         editor = self._workspace.platform.editor(files.fold_files(before))
         self._editing = editing = _InEditor(editor, before, files)
         try:
@@ -267,7 +268,8 @@ class PromptText:
         text = editing.files.unfold(without_file_lines(editing.editor.saved_text))
         if text == editing.before:
             return
-        before, editing.before = editing.before, text
+        before = editing.before
+        editing.before = text
         since = self._input.full_text.removesuffix(before)
         if since and not since.endswith("\n"):
             since += "\n\n"

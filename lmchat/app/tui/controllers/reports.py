@@ -90,7 +90,8 @@ class Reports:
         except LMChatError as error:
             failure = f"\n\n{error.message}"
         backend = self._workspace.backend
-        metrics, limit = backend.metrics(), backend.rate_limit()
+        metrics = backend.metrics()
+        limit = backend.rate_limit()
         self._ui.open_dialog(
             TextDialog(
                 "Statistics", lambda width: stats_text(metrics, limit, models, width) + failure

@@ -130,7 +130,8 @@ class ServerSearch:
         A server without a chosen model, or any, becomes the target without a model: health checks
         then use it, and so do the model picker and the panel.
         """
-        target, current = found.target, self._workspace.chat.turn_options.target
+        target = found.target
+        current = self._workspace.chat.turn_options.target
         if found.is_complete and target is not None:
             # It may be in use: each search finds it again while it loads its model, and the user
             # can choose its row.
@@ -377,7 +378,8 @@ class ServerSearch:
 
     async def _read_installed(self) -> None:
         """When all is known, put it into `machine` in one step."""
-        engine, launcher = self._workspace.engine, self._workspace.launcher
+        engine = self._workspace.engine
+        launcher = self._workspace.launcher
         installed = None if launcher is None else tuple(await run_abandonable(launcher.find))
         install_command = ""
         if launcher is not None:

@@ -135,10 +135,12 @@ class StatusDisplay:
     def _panel_facts(self) -> PanelFacts:
         now_s = self._workspace.clock()
         session = self._chat.active
-        turn_options, window = self._chat.turn_options, self._chat.context_window
+        turn_options = self._chat.turn_options
+        window = self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
-        draft, is_edit = self._draft, bool(self._ui.widgets.prompt_input.prompt.edited_id)
+        draft = self._draft
+        is_edit = bool(self._ui.widgets.prompt_input.prompt.edited_id)
         stats = session.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
@@ -207,7 +209,8 @@ class StatusDisplay:
         session = self._chat.active
         draft_tokens = self._chat.context_window.draft_tokens(self._draft)
         use = self._use_with_draft()
-        share, empty_window = None, ""
+        share = None
+        empty_window = ""
         if use is not None and (session.messages or draft_tokens):
             share = use.fraction
         elif use is not None and use.limit:
@@ -235,7 +238,8 @@ class StatusDisplay:
 
     def _state(self) -> str:
         """Return the state in a word or two; "" if it is ready."""
-        target, status = self._chat.turn_options.target, self.health.status
+        target = self._chat.turn_options.target
+        status = self.health.status
         if target is None:
             state = self._workspace.chat_state
             return LOOKING if state is None else f"server {search_word(state)}"
@@ -270,7 +274,8 @@ class StatusDisplay:
     @property
     def _is_loading(self) -> bool:
         """Whether the model is being loaded, by lmchat or by the server itself."""
-        model, status = self.health.model, self.health.status
+        model = self.health.model
+        status = self.health.status
         return (
             self._workspace.chat_state is ServerState.LOADING
             or (status is not None and status.state is ServerState.LOADING)

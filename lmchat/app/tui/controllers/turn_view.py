@@ -101,7 +101,8 @@ class TurnView(TurnListener):
 
     def submit(self, prompt: PendingPrompt) -> None:
         """Send a new prompt or another version of the edited one."""
-        session, edited_id = self._chat.active, self._prompt_text.edited_id
+        session = self._chat.active
+        edited_id = self._prompt_text.edited_id
         if edited_id:
             start = partial(self._chat.edit, session, edited_id, Prompt.of(prompt.draft))
         else:
@@ -241,7 +242,8 @@ class TurnView(TurnListener):
 
         A card whose beginning is not seen is brought into view instead.
         """
-        question, screen = self._chat.active.question, self._ui.screen
+        question = self._chat.active.question
+        screen = self._ui.screen
         if question is None:
             self._ui.notify("No tool asks now.")
         elif self._log.viewport.row_of(self._log.calls.card_id) is None or screen.classes & _OVER:

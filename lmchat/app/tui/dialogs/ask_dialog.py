@@ -157,7 +157,8 @@ class ConfirmDialog(Dialog):
 class QuitDialog(Dialog):
     """Question what to do when sessions cannot be saved at the end; None to wait."""
 
-    QUIT, EXPORT = "quit", "export"
+    QUIT = "quit"
+    EXPORT = "export"
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", f"dismiss({QUIT!r})"),
         ("e", f"dismiss({EXPORT!r})"),

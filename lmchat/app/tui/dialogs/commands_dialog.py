@@ -129,7 +129,8 @@ def _match(typed: str, item: CommandItem) -> tuple[tuple[int, int, int], list[in
     """
     kinds: list[int] = []
     offsets: list[int] = []
-    title, keys = folded(item.title), folded(item.keys)
+    title = folded(item.title)
+    keys = folded(item.keys)
     for word in folded(typed).split():
         name = word.removeprefix("/")
         fits = (

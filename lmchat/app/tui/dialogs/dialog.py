@@ -75,7 +75,8 @@ class Dialog(ModalScreen[Any]):
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
-        self._must_leave, self._late_result = True, result
+        self._must_leave = True
+        self._late_result = result
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
@@ -124,7 +125,8 @@ class Dialog(ModalScreen[Any]):
         After each layout, since what is beside it may grow at any time.
         """
         if self.can_show:
-            widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
+            widget = self.query_one(self.GROWS)
+            box = self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height
             frame_height = box.gutter.height + box.styles.margin.height
             room = self.size.height - siblings_height - frame_height

@@ -92,7 +92,8 @@ class ExportDialog(AskDialog):
         has_folder = "/" in name or os.sep in name or name.startswith("~")
         folder = "" if has_folder or not self._folder else cut_middle(self._folder, _FOLDER_CELLS)
         self.query_one(Field).show_note(f"in {folder}" if folder else "")
-        form, is_json = self._form, self._form == "json"
+        form = self._form
+        is_json = self._form == "json"
         choices = self.query_one("#export-choices", Static)
         formats: list[StyledText] = []
         for one in EXPORT_FORMATS:
@@ -117,7 +118,8 @@ class ExportDialog(AskDialog):
     def action_next_format(self) -> None:
         """Give the name the ending of the next format; a folder has none."""
         forms = [*EXPORT_FORMATS]
-        name, form = self._input.value.strip(), self._form
+        name = self._input.value.strip()
+        form = self._form
         if name.endswith(("/", os.sep)) or not Path(name).name:
             return
         next_form = forms[(forms.index(form) + 1) % len(forms)] if form else forms[0]

@@ -156,10 +156,13 @@ def _speeds(stats: AnswerStats) -> list[tuple[str, str]]:
 
 
 def _tokens(stats: AnswerStats) -> list[tuple[str, str]]:
-    number, thought, answer = units.whole_number, stats.thought_tokens, stats.completion_tokens
+    number = units.whole_number
+    thought = stats.thought_tokens
+    answer = stats.completion_tokens
     is_estimated = stats.is_estimated
     if thought and answer is not None:
-        answer, is_estimated = max(answer - thought, 0), True
+        answer = max(answer - thought, 0)
+        is_estimated = True
     return [
         ("prompt", number(stats.prompt_tokens)),
         ("from the cache", number(stats.cached_tokens)),

@@ -73,7 +73,8 @@ class ToolsDialog(ListDialog):
         The rows of a server and its error have one key, its name, so that they are chosen together.
         The key of a tool is its full name, `SERVER/TOOL`.
         """
-        toolbox, session_id = self._toolbox, self._session_id
+        toolbox = self._toolbox
+        session_id = self._session_id
         rows = wrapped_rows(self._note, self.list.text_width) if self._note else []
         for server in toolbox.host.servers:
             is_off = toolbox.is_off(session_id, server.name)

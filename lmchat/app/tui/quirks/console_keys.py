@@ -41,7 +41,8 @@ def mend_console_keys() -> None:
 
     class KeyThread(win32.EventMonitor):
         def run(self) -> None:
-            keys, count = ConsoleKeys(), DWORD()
+            keys = ConsoleKeys()
+            count = DWORD()
             post: Callable[[Any], None] = self.process_event
             records = (win32.INPUT_RECORD * _RECORDS)()
             console = win32.GetStdHandle(win32.STD_INPUT_HANDLE)
@@ -53,7 +54,8 @@ def mend_console_keys() -> None:
                 win32.KERNEL32.ReadConsoleInputW(console, byref(records), _RECORDS, byref(count))
                 typed = ""
                 for record in records[: count.value]:
-                    key, size = record.Event.KeyEvent, record.Event.WindowBufferSizeEvent.dwSize
+                    key = record.Event.KeyEvent
+                    size = record.Event.WindowBufferSizeEvent.dwSize
                     if record.EventType == _SIZE:
                         self.on_size_change(size.X, size.Y)
                     elif record.EventType == _KEY and key.bKeyDown:

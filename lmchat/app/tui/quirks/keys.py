@@ -68,7 +68,8 @@ _LONG_TEXT = r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u"
 _KITTY_KEY = r"\x1b\[(\d{1,7})(?::(\d{0,7}))?(?::(\d{0,7}))?(?:;(\d{0,3}))?(?:;(\d*))?u"
 _XTERM_KEY = r"\x1b\[27;(\d{1,3});(\d{1,7})~"  # modifiers, code: modifyOtherKeys
 _SHIFT, _ALT, _CTRL, _CAPS, _LOCKS = 1, 2, 4, 64, 192  # bits of the modifiers
-_ENTER, _BACKSPACE = 13, 127
+_ENTER = 13
+_BACKSPACE = 127
 _WITHOUT_TEXT = (9, _ENTER, 27, _BACKSPACE)  # Tab, Enter, Esc, Backspace
 _KEYPAD = dict(zip(range(57399, 57417), b"0123456789./*-+\r=,", strict=True))
 _PRIVATE = range(0xE000, 0xF900)  # kitty's keys without a character
@@ -159,8 +160,11 @@ class KeyParser(XTermParser):
             yield from self.end_wait()
 
     def end_wait(self) -> Iterator[Message]:
-        held, paste = self._held, self._paste
-        self.wait_s, self._held, self._paste = None, "", None
+        held = self._held
+        paste = self._paste
+        self.wait_s = None
+        self._held = ""
+        self._paste = None
         begun = "".join(held.rpartition(_ESCAPE)[1:])
         self._late = begun if any(mark.startswith(begun) for mark in _MARKS) else ""
         if paste is not None:
@@ -201,7 +205,8 @@ class KeyParser(XTermParser):
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
-        late, self._late = self._late, ""
+        late = self._late
+        self._late = ""
         has_begun = self._lacks_mark and not self._is_escape and PASTE_END.startswith(late + data)
         if has_begun or (late + data).startswith(_MARKS):
             data = late + data
@@ -227,7 +232,8 @@ class KeyParser(XTermParser):
             if self._paste is None:
                 typed, start, text = text.partition(PASTE_START)
                 if start:
-                    self._paste, self._lacks_mark = StringIO(), False
+                    self._paste = StringIO()
+                    self._lacks_mark = False
                 elif unfinished := re.search(_UNFINISHED, typed):
                     self._held = unfinished[0]
                     typed = typed.removesuffix(self._held)
@@ -339,9 +345,12 @@ def _usual_form(key: re.Match[str]) -> str:
     code, shifted, base, modifiers = (int(number or 0) for number in key.group(1, 2, 3, 4))
     code = _KEYPAD.get(code, code)
     bits = max(modifiers - 1, 0)
-    is_caps, bits = bool(bits & _CAPS), bits & ~_LOCKS
-    has_shift, chord = bool(bits & _SHIFT), bits & ~_SHIFT
-    char, text = chr(code), key[5] or ""
+    is_caps = bool(bits & _CAPS)
+    bits = bits & ~_LOCKS
+    has_shift = bool(bits & _SHIFT)
+    chord = bits & ~_SHIFT
+    char = chr(code)
+    text = key[5] or ""
     if char < " " and not text and code not in _WITHOUT_TEXT:
         raise ValueError(code)
     if text and chord and not (chord & _ALT and chord & _CTRL):  # AltGr may be Ctrl and Alt

@@ -75,7 +75,8 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
         What does not answer at an address that the user named may be any product.
         """
-        server, endpoint = self.status, self.status.endpoint
+        server = self.status
+        endpoint = self.status.endpoint
         is_usual_address = endpoint.is_loopback and not server.has_named_address
         is_known = server.product != OPENAI_COMPATIBLE
         if server.own_name:
@@ -182,7 +183,8 @@ def headline_and_advice(
     # nothing answers: the headline says why if the user named exactly one, and its probe knows
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
-    endpoint, detail = named[0].endpoint, named[0].detail
+    endpoint = named[0].endpoint
+    detail = named[0].detail
     text = detail if endpoint.host in detail else f"{endpoint.netloc}: {detail}"
     return text, _advice(named[0])
 

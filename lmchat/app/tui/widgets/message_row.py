@@ -100,7 +100,8 @@ class MessageRow(Widget):
         )
 
     def render(self) -> Content:
-        width, end = self.content_size.width, self._end
+        width = self.content_size.width
+        end = self._end
         block = max((line.cell_length for line in self._lines), default=0)
         rows = [
             (styled(" ") + line + " " * (block - line.cell_length + 1)).stylize_before(_TINT)

@@ -254,7 +254,8 @@ class PromptInput(PromptEditor):
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
         mode, a shell command only starts it.
         """
-        command, text = self.typed_command, self.full_text.strip("\n").rstrip()
+        command = self.typed_command
+        text = self.full_text.strip("\n").rstrip()
         if is_shell_command(command) and not self.is_shell:
             self.is_shell = True
         elif command:

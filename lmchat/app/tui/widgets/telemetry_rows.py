@@ -28,7 +28,8 @@ from lmchat.core.sessions.message import AnswerState
 
 LOOKING = "looking for a server"
 """Words of the first search, in place of model and server."""
-_WARN, _BAD = "$warning", "$error"
+_WARN = "$warning"
+_BAD = "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from here, numbers of tokens are rounded to fit
 _FEW_REQUESTS = 10  # below this, what is left says something
@@ -87,7 +88,8 @@ def health_in_turn(health: ServerHealth, stats: LiveStats | None) -> ServerHealt
     While an answer streams, the server is not checked (R-29). Many servers load a model at the
     first prompt, so the last check may have found none loaded.
     """
-    target, model = health.target, health.model
+    target = health.target
+    model = health.model
     if target is None or model is None or stats is None:
         return health
     if not stats.is_running or stats.model != model.model_id:
@@ -121,7 +123,8 @@ def _head(name: str, value: str, style: str = "", *, says_now: bool = True) -> T
 def _row(label: str, value: str, style: str = "", *, says_now: bool = True) -> TextRow:
     """Write a figure; an unknown one is `–`, but blank in a row that says something now."""
     if value == UNKNOWN:
-        value, style = "" if says_now else UNKNOWN, MUTED
+        value = "" if says_now else UNKNOWN
+        style = MUTED
     return TextRow(label, value, style, says_now=says_now)
 
 
@@ -137,7 +140,8 @@ def _server_rows(facts: PanelFacts) -> Section:
     At the right of the address is the reason of the state, or the last latency.
     """
     health = facts.health
-    word, reason = search_word(facts.search), ""
+    word = search_word(facts.search)
+    reason = ""
     if health.status is not None:
         word, reason = health.status.meaning.panel
     sign, style = server_sign(health.status)
@@ -215,7 +219,8 @@ def context_text(model: ModelInfo | None) -> str:
 
 def _context_rows(facts: PanelFacts) -> Section:
     """Show how full the context window is, and warnings about it."""
-    used, limit = facts.used, facts.limit
+    used = facts.used
+    limit = facts.limit
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit
         text = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
@@ -247,10 +252,14 @@ def _turn_rows(facts: PanelFacts) -> Section:
     fraction = stats.fraction if stats is not None and facts.is_running else None
     speed = units.rate(stats.tokens_per_second if stats is not None else None)
     if facts.is_asking:
-        stage, style, speed = "waiting for you", _WARN, ""
+        stage = "waiting for you"
+        style = _WARN
+        speed = ""
     elif facts.read_ahead is not None:
         fraction = facts.read_ahead
-        stage, style, speed = f"reading ahead{units.progress_suffix(fraction)}", "", ""
+        stage = f"reading ahead{units.progress_suffix(fraction)}"
+        style = ""
+        speed = ""
     elif facts.is_summarising and stage == Stage.ANSWERING:
         stage = "summarising"
     elif stats is not None and stats.stage is Stage.STALLED:
@@ -296,8 +305,10 @@ def _request_rows(facts: PanelFacts) -> Section:
 
     Failed requests are red if the last turn failed.
     """
-    metrics, rate_limit = facts.metrics, facts.rate_limit
-    is_limited, left = bool(rate_limit.limit), rate_limit.left
+    metrics = facts.metrics
+    rate_limit = facts.rate_limit
+    is_limited = bool(rate_limit.limit)
+    left = rate_limit.left
     rows = [
         _row(
             "failed",

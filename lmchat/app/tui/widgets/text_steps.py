@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from lmchat.app.cells import graphemes
 
 _SEEN_CHARS = 1000  # of a line on each side of the cursor, so that a long line costs no more
-_BLANK, _SIGN = "blank", "sign"
+_BLANK = "blank"
+_SIGN = "sign"
 _IDEOGRAPH = "CJK"  # the script is the first word of a letter's name in Unicode
 
 

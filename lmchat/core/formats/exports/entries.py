@@ -84,7 +84,8 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
 def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> MessageEntry:
     """`ids_with_results` are from `entries`."""
-    speaker, stats = _SPEAKERS[message.role], message.stats or AnswerStats()
+    speaker = _SPEAKERS[message.role]
+    stats = message.stats or AnswerStats()
     if message.role is Role.ASSISTANT and message.model:
         speaker = line_without_controls(message.model)
     if stats.is_edited:

@@ -239,7 +239,8 @@ def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state:
     `no_server_error`.
     """
     choice = choose(servers, model=model, state=state, can_ask=False)
-    server, target = choice.server, choice.target
+    server = choice.server
+    target = choice.target
     if server is None or target is None:
         raise no_server_error(servers, is_for_chat=True)
     if not model:
@@ -296,7 +297,8 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
         next_step = step_sentence(server.next_step)
         if is_for_chat and server.action is Next.NAME:
             next_step = f"{next_step} {_NAME_A_MODEL}".lstrip()
-        message, kind = server.sentence(server.name), server.meaning.error_kind or "server_error"
+        message = server.sentence(server.name)
+        kind = server.meaning.error_kind or "server_error"
         if kind == "certificate":  # lmchat has ended the connection: nothing was refused
             return ServerUnavailable(server.detail, kind=kind, next_step=next_step)
         return ServerRejected(message, kind=kind, next_step=next_step, details=server.detail)

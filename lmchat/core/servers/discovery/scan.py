@@ -209,7 +209,8 @@ class Scanner:
             self._access.new_start(endpoint)
 
     async def _ask(self, candidate: Candidate, key: str, *, read_s: float) -> ServerStatus:
-        endpoint, expected = candidate.endpoint, candidate.expected
+        endpoint = candidate.endpoint
+        expected = candidate.expected
         target = Target(endpoint=endpoint, product=OPENAI_COMPATIBLE)
         api = await self._access.api(target, key=key, read_s=read_s)
 
@@ -278,7 +279,8 @@ class Scanner:
         endpoint = server.endpoint
         if server.is_model_server and (api.is_identified or server.models):
             memory = self._access.memories[endpoint]
-            memory.product, memory.is_recognised = server.product, api.is_identified
+            memory.product = server.product
+            memory.is_recognised = api.is_identified
             memory.wants_list = False
         elif server.reason == "server_off" or not server.meaning.has_program:
             self._access.new_start(endpoint)  # the next one may be another version
@@ -348,7 +350,8 @@ def _unread(
 
 def _with_step(server: ServerStatus, next_step: str, *, is_usual: bool) -> ServerStatus:
     """Add the next step in the words of the product; `next_step` is that of the error."""
-    meaning, endpoint = server.meaning, server.endpoint
+    meaning = server.meaning
+    endpoint = server.endpoint
     product = product_named(server.product)
     step = meaning.step if is_usual else meaning.named_step or meaning.step
     text = step.format(
@@ -374,7 +377,8 @@ def _location(api: ServerApi) -> str:
 
 def _reason_of(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
     """Return a reason that suits another program while no product is identified."""
-    reply, may_be_other = api.refused_reply, not api.is_identified
+    reply = api.refused_reply
+    may_be_other = not api.is_identified
     has_ended = error.kind == "dropped" and api.memory.is_recognised
     if has_ended or (error.kind == "offline" and isinstance(error, NothingAnswers)):
         return "offline" if api.endpoint.is_loopback else "far_offline"

@@ -371,7 +371,8 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
             context.load_default_certs()
         if ca_file:
             # from here on, an error is about `ca_file`
-            setting, path = "ca_file", ca_file
+            setting = "ca_file"
+            path = ca_file
             content = read_plain(expanded_path(ca_file), max_bytes=_MAX_CERTIFICATE_BYTES)
             # PEM is ASCII; only comments between the certificates may have other characters
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))

@@ -112,7 +112,8 @@ class PacedStream(httpcore.AsyncNetworkStream):
             head, blank_line, body = data.partition(b"\r\n\r\n")
             self._has_chunks = bool(blank_line and _CHUNKED.search(head + b"\r\n"))
             if self._has_chunks:
-                head, data = head + blank_line, body
+                head = head + blank_line
+                data = body
         return head + self._with_joined_chunks(data) if self._has_chunks else data
 
     def _with_joined_chunks(self, data: bytes) -> bytes:

@@ -102,7 +102,8 @@ class SseReader:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if _is_object(line):  # some servers send chunks or errors without `data:`
-            field, value = b"data", line
+            field = b"data"
+            value = line
         if field in (b"data", b"event") and len(self._data) == 1 and _is_object(self._data[0]):
             self._end_event(events)  # some servers send no blank line between events
         if field == b"data":

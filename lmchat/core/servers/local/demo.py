@@ -155,7 +155,8 @@ async def _install(
         )
     installer.close_input()  # it must not wait for a password that nobody types
     try:
-        size, started_s = size_text(demo.download_bytes), time.monotonic()
+        size = size_text(demo.download_bytes)
+        started_s = time.monotonic()
         while installer.exit_code is None:
             report(f"{size}, {time.monotonic() - started_s:.0f} s so far")
             await asyncio.sleep(_POLL_S)

@@ -288,7 +288,8 @@ class Engine:
 
     async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return the error for a child that ended unasked, within `wait_s`."""
-        child, model = self._child, self.model
+        child = self._child
+        model = self.model
         if child is None or model is None:
             return None
         with suppress(TimeoutError):
@@ -415,7 +416,8 @@ def engine_error(
     details = "\n".join(lines[-_DETAIL_LINES:])
     is_told = any(words in log.lower() for words in _OUT_OF_MEMORY)
     if is_told or exit_code == -_KILLED:
-        needed, available = model.needed_bytes / _GB, available_bytes() / _GB
+        needed = model.needed_bytes / _GB
+        available = available_bytes() / _GB
         cause = f"There is not enough memory for {model.name} and its context window"
         if not is_told:  # nobody knows who has killed it
             cause = "The built-in engine was killed, as the system does if memory runs out"

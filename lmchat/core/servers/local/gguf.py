@@ -209,7 +209,8 @@ def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
     """Put the folder before a taken name (`folder/name`), and more folders as needed."""
     by_name: dict[str, ModelFile] = {}
     for model in models:
-        name, folder = model.name, model.path.parent
+        name = model.name
+        folder = model.path.parent
         while name in by_name and folder.name:  # the root has an empty name
             name = f"{folder.name}/{name}"
             folder = folder.parent

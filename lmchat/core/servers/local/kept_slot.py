@@ -75,7 +75,8 @@ class KeptSlot:
 
         `files` are the model and the program.
         """
-        self._port, self._key = port, key
+        self._port = port
+        self._key = key
         self._held = ()
         try:
             facts = [
@@ -109,7 +110,8 @@ class KeptSlot:
 
     async def save(self, wait_s: float) -> None:
         """Save the slot within `wait_s`, if that may be kept; then its content is not known."""
-        held, self._held = self._held, ()
+        held = self._held
+        self._held = ()
         with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
             async with asyncio.timeout(wait_s):
                 if held and await self._are_saved(held):

@@ -197,7 +197,8 @@ class Forwarding(Struct, kw_only=True):
     def _stats(self) -> AnswerStats:
         """Take the first byte as the first token, and as the first word."""
         first_s = self._first_byte_s
-        usage, finish_reason = UsageReported(), ""
+        usage = UsageReported()
+        finish_reason = ""
         if self._reader is not None:
             self._reader.close()
             usage = self._reader.chunks.usage or usage

@@ -215,7 +215,8 @@ class PreparedRequest(Struct, kw_only=True):
         return self._notes(refused.error, SEND_AGAIN, self.request_format)
 
     def _notes(self, error: ServerRejected, lesson: Lesson, before: RequestFormat) -> list[str]:
-        form, output = self.request_format, self.request.output
+        form = self.request_format
+        output = self.request.output
         note = lesson.note.format(
             lost=", ".join(sorted(name for name, _ in form.dropped - before.dropped)),
             json=json_words(output, form.json_mode(output)),
@@ -239,7 +240,8 @@ class RequestPreparer(Struct, eq=False):
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Use the format that the model took last, else that of the product."""
-        target, memory = request.target, self._memory_of(request.target)
+        target = request.target
+        memory = self._memory_of(request.target)
         product = product_named(target.product)
         listed = self._lists.models_of(target.endpoint)
         return PreparedRequest(

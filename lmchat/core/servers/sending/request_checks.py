@@ -125,7 +125,9 @@ def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
     (name, step), tokens = max(sizes.items(), key=itemgetter(1))
     step += otherwise
     if (max_tokens := request.sampling.max_tokens or 0) > tokens:
-        name, step, tokens = "max_tokens", "Lower max_tokens", max_tokens
+        name = "max_tokens"
+        step = "Lower max_tokens"
+        tokens = max_tokens
     return f"The largest part is {name}, about {round(tokens)} tokens. {step}."
 
 

@@ -46,8 +46,10 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     """Read a decoded chunk, or whole answer; `data` is its JSON."""
     fields = dict_or_empty(value)
     choice = choice_of(fields)
-    delta, message = dict_or_empty(choice.get("delta")), dict_or_empty(choice.get("message"))
-    pieces, again = list(pieces_of(choice.get("delta"))), list(pieces_of(choice.get("message")))
+    delta = dict_or_empty(choice.get("delta"))
+    message = dict_or_empty(choice.get("message"))
+    pieces = list(pieces_of(choice.get("delta")))
+    again = list(pieces_of(choice.get("message")))
     if (text := choice.get("text")) and not again:
         again = list(pieces_of({"content": text}))
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]

@@ -227,7 +227,8 @@ class ChunkParser:
         Raises `StreamInterrupted` if the answer has started or the connection broke, and
         `ServerRejected` if the stream ended without a token, or an error or words came.
         """
-        end, calls = self.end, self._calls
+        end = self.end
+        calls = self._calls
         is_whole = end.is_whole(
             is_broken=bool(network_error),
             has_whole_calls=bool(calls.named_count) and not calls.has_open,
@@ -307,7 +308,8 @@ class ChunkParser:
             self._post_event(event)
 
     def post_held(self, *, chunks: int | None = None) -> None:
-        held, self._held = self._held, []
+        held = self._held
+        self._held = []
         if held:
             text = "".join(delta.text for delta in held)
             count = len(held) if chunks is None else chunks

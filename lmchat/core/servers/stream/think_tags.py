@@ -83,7 +83,8 @@ class ThoughtFilter:
 
     def _read_on(self) -> list[Filtered]:
         next(self._reader, None)
-        filtered, self._filtered = self._filtered, []
+        filtered = self._filtered
+        self._filtered = []
         return filtered
 
     def _read(self) -> Iterator[None]:
@@ -123,7 +124,8 @@ class ThoughtFilter:
         return self._pass_on_to(end, is_thought=is_thought)
 
     def _pass_on_to(self, end: int, *, is_thought: bool) -> str:
-        text, self._text = self._text[:end], self._text[end:]
+        text = self._text[:end]
+        self._text = self._text[end:]
         if text:
             one = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
             self._filtered.append(one)

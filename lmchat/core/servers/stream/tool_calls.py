@@ -54,7 +54,8 @@ class _Object(Struct, eq=False):
         """Return what is behind the end."""
         if not self._depth and piece.lstrip()[:1] not in ("", "{"):
             self._marks_left = 0
-        cut_text, self._cut_text = self._cut_text, ""
+        cut_text = self._cut_text
+        self._cut_text = ""
         piece_read = cut_text + piece
         for mark in islice(_MARK.finditer(piece_read), self._marks_left):
             self._marks_left -= 1
@@ -178,12 +179,15 @@ class Calls:
                 unstarted[call.name].append(call)
         further += [(call, call.objects) for call in repeated]
         for call, objects in further:
-            waiting, so_far = unstarted[call.name], known[call.name]
+            waiting = unstarted[call.name]
+            so_far = known[call.name]
             for another in objects:
                 if another.is_whole and another.canonical not in so_far:
                     so_far.add(another.canonical)
                     new = waiting.popleft() if waiting else replace(call, number=None)
-                    new.objects, new.posted_count, new.new_others = [another], 0, call.others
+                    new.objects = [another]
+                    new.posted_count = 0
+                    new.new_others = call.others
                     events += self._new_events(new, is_end=True)
         return events
 
@@ -220,15 +224,18 @@ class Calls:
         pieces = call.objects[0].pieces[call.posted_count :] if call.objects else []
         arguments = "".join(pieces)
         if not (call.posted_count or is_end or arguments.strip("{} \t\r\n")):
-            pieces, arguments = [], ""
+            pieces = []
+            arguments = ""
         call.posted_count += len(pieces)
         others = encode(call.new_others).decode() if call.new_others else ""
         call.new_others = {}
-        call_id, name = "", ""
+        call_id = ""
+        name = ""
         if call.number is None:
             call.number = self.named_count
             self.named_count += 1
-            call_id, name = call.call_id, call.name
+            call_id = call.call_id
+            name = call.name
         elif not (arguments or others):
             return []
         return [

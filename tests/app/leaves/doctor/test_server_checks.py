@@ -103,7 +103,8 @@ def test_it_says_the_same_of_a_server_as_other_commands():
 
 
 def test_two_servers_of_a_product_have_rows_of_their_own():
-    far, own = probed("", "llama.cpp"), probed("", "llama.cpp", own_name="workstation")
+    far = probed("", "llama.cpp")
+    own = probed("", "llama.cpp", own_name="workstation")
     near = replace(far, endpoint=Endpoint.parse("http://localhost:8080"))
     assert [*rows(far, near)[1]] == ["localhost:9931", "localhost:8080"]
     assert [*rows(own, near)[1]] == ["workstation", "llama.cpp"]

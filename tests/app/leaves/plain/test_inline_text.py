@@ -163,7 +163,9 @@ async def test_a_definition_of_another_block_changes_no_words_and_is_printed_its
     ],
 )
 async def test_a_block_is_printed_when_it_is_closed_and_not_before(marked):
-    terminal, shown, seen = Terminal(), "", ""
+    terminal = Terminal()
+    shown = ""
+    seen = ""
     for char in marked.replace("¦", ""):
         before = shown
         shown = await terminal.receive(char)

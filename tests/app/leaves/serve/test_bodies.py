@@ -33,7 +33,8 @@ def test_a_schema_of_a_tool_gets_the_properties_that_it_lacks_and_all_else_stays
     def tool(**schema):
         return {"type": "function", "function": {"name": "look", "parameters": schema}}
 
-    full, empty = tool(properties={"a": {}}), tool(properties={})
+    full = tool(properties={"a": {}})
+    empty = tool(properties={})
     tools = [full, tool(type="object"), tool(), 3, {"type": "x"}]
     assert add_properties(tools)
     assert tools == [full, tool(type="object", properties={}), empty, 3, {"type": "x"}]

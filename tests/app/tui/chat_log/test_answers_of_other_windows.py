@@ -9,7 +9,8 @@ ELSEWHERE = "another lmchat is writing this"
 
 
 async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the_other(pilot):
-    log, theirs = pilot.app.log_view, streaming("theirs")
+    log = pilot.app.log_view
+    theirs = streaming("theirs")
     log.show([question("Go on."), theirs], is_ours=False)
     log.append(question("And on."))
     mine = streaming()

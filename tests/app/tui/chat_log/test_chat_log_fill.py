@@ -43,7 +43,8 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
             log.scroll_relative(y=-10)
         log.focus_message(-1)
         await pilot.pause()
-        before, focused = rows(log), log.focused_message
+        before = rows(log)
+        focused = log.focused_message
         log.prepend_older(talk(3))  # another path
         log.prepend_older(whole)
         assert rows(log) == before

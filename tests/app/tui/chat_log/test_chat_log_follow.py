@@ -78,7 +78,9 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, l
     log.show([])
     log.start_answer(streaming())
     await pilot.pause()
-    flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
+    flushed_s = []
+    flush = log.flush
+    clock = asyncio.get_running_loop().time
     log.flush = lambda: (flushed_s.append(clock()), flush())
     log.inflow.frames_per_second = 5
     for _ in range(6):

@@ -114,7 +114,8 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
     for name in names:
         source, chance = TEXTS[name], random.Random(name)  # noqa: S311 - not a secret
         document = document_with(Entry(streaming(), is_streaming=True))
-        entry, start = document.entries[0], 0
+        entry = document.entries[0]
+        start = 0
         looks = {chance.randrange(len(source) + 1) for _ in range(3)}
         while start < len(source):
             size = chance.choice((1, 3, 20, 200, 1_000))

@@ -35,7 +35,9 @@ COMMON = (
 
 def frames(text):
     """How often each word is on the page after each character."""
-    tail, layout, known = IncrementalMarkdown(), Layout(PAGE), {}
+    tail = IncrementalMarkdown()
+    layout = Layout(PAGE)
+    known = {}
     for char in text:
         tail.feed(char)
         for block in tail.open:

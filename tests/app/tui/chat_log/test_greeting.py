@@ -16,7 +16,8 @@ async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
     assert "Looking for a server…" in screen_text(log)
     log.greet(READY)
     shown = [row.strip() for row in rows(log)]
-    first, column = shown.index("lmchat"), rows(log)[shown.index("lmchat")].index("lmchat")
+    first = shown.index("lmchat")
+    column = rows(log)[shown.index("lmchat")].index("lmchat")
     assert abs(first - (len(shown) - first - 7)) <= 1  # in the middle
     assert shown[first : first + 7] == [
         "lmchat",

@@ -45,7 +45,8 @@ async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
     fence = "```python\n" + "if True: pass\n" * 20 + "```\n"
     await load(pilot, *(answer(f"{fence}\nwords {number}") for number in range(30)))
     log.scroll_to(y=200)
-    before, top = rows(log), log.viewport.top
+    before = rows(log)
+    top = log.viewport.top
     await highlighted(log)
     assert styles_of(log, "if") == {colour_of(log, "keyword")}
     assert (rows(log), log.viewport.top) == (before, top)

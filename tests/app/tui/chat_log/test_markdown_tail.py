@@ -20,7 +20,8 @@ def words(*pieces):
 
 
 def split(text, sizes):
-    pieces, start = [], 0
+    pieces = []
+    start = 0
     while start < len(text):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(text[start : start + size])

@@ -60,7 +60,8 @@ def test_a_carriage_return_ends_a_line_however_the_text_is_cut(name, size):
 @given(st.sampled_from(sorted(TEXTS)), st.integers(1, 400))
 @settings(max_examples=20, deadline=None)
 def test_what_is_open_ends_where_the_text_ends(name, size):
-    parser, text = IncrementalMarkdown(), ""
+    parser = IncrementalMarkdown()
+    text = ""
     for piece in pieces_of(TEXTS[name], size)[:100]:
         parser.feed(piece)
         text += piece

@@ -16,7 +16,8 @@ from tests.support.scripted_server import ScriptedServer
 @pytest.fixture(autouse=True)
 def still(monkeypatch, tmp_path):
     """Every message is of one minute, no id is random, and nothing of this machine's home is looked at."""
-    seconds, ids = count(), count(1)
+    seconds = count()
+    ids = count(1)
 
     def moment():
         return NOW + timedelta(milliseconds=next(seconds))

@@ -14,7 +14,8 @@ def said(server) -> list[list[str]]:
 async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_both(
     tmp_path, start, small_picture
 ):
-    studio, llama = start(lm_studio), start(llama_cpp)
+    studio = start(lm_studio)
+    llama = start(llama_cpp)
     async with desktop.run(tmp_path, {1234: studio, 8080: llama}) as seen:
         await seen.goes_on()
         await shown(seen, "● LM Studio ready", "● qwen3-8b · LM Studio")

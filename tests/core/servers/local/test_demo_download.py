@@ -141,7 +141,8 @@ async def test_a_folder_that_cannot_be_written_is_told(place):
 
 @pytest.mark.posix  # its programs are scripts of sh
 async def test_a_fetch_removes_what_a_killed_one_has_left_the_day_before(place, without_pip):
-    used, left = place.folder / "fetch-used", place.folder / "fetch-left"
+    used = place.folder / "fetch-used"
+    left = place.folder / "fetch-left"
     for folder in (used, left):
         folder.mkdir(parents=True)
         (folder / "part").write_text("half", encoding="utf-8")

@@ -108,7 +108,8 @@ async def test_the_only_model_of_a_repository_needs_no_quantization(scripted, hu
 
 async def test_all_parts_are_downloaded_and_the_key_goes_to_the_hub_alone(scripted, hub, tmp_path):
     scripted.put(SPLIT)
-    files, told = await hub.find(REPO), []
+    files = await hub.find(REPO)
+    told = []
     question = (await hub.question(files, tmp_path)).replace("\u00a0", " ")
     host = scripted.hub.url.removeprefix("http://")
     assert f"Q8_0/alder-Q8_0-00001-of-00002.gguf (2 kB) of {REPO} from {host} into " in question
@@ -168,7 +169,8 @@ async def test_without_ranges_or_with_another_version_no_part_is_continued(scrip
         folder = tmp_path / f"{has_ranges}"
         with pytest.raises(EngineUnavailable):
             await got(hub, folder)
-        scripted.sent_bytes, scripted.has_ranges = None, has_ranges
+        scripted.sent_bytes = None
+        scripted.has_ranges = has_ranges
         scripted.put({NAME: data})
         assert (await got(hub, folder)).read_bytes() == data
 
@@ -179,7 +181,8 @@ async def test_bytes_that_were_not_asked_for_are_deleted_and_the_next_run_is_rig
     scripted.sent_bytes = 5000
     with pytest.raises(EngineUnavailable):
         await got(hub, tmp_path)
-    scripted.sent_bytes, scripted.first_byte = None, 4000
+    scripted.sent_bytes = None
+    scripted.first_byte = 4000
     with pytest.raises(EngineUnavailable, match="sent another part of"):
         await got(hub, tmp_path)
     assert is_empty(tmp_path)

@@ -43,7 +43,8 @@ class Home:
 
     async def session(self, text=LONG):
         """Save a session with one prompt; return its header and the prompt."""
-        one, asked = header(), prompt(text)
+        one = header()
+        asked = prompt(text)
         await self.store.append(one, asked)
         return one, asked
 
@@ -165,7 +166,8 @@ async def test_the_oldest_files_go_that_are_too_many_and_without_room_nothing_is
 @pytest.mark.parametrize("deleted", ["answer", "prompt"])
 async def test_a_slot_with_a_deleted_message_is_not_written(home, deleted, is_purged):
     one, asked = await home.session()
-    said, again = answer("Item 7.", parent=asked), prompt("And the cheapest?", asked)
+    said = answer("Item 7.", parent=asked)
+    again = prompt("And the cheapest?", asked)
     await home.store.end_answer(one.session_id, said)
     _, short = await home.session("Hi")
     async with home.run() as client:

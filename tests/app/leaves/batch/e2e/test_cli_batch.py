@@ -72,7 +72,8 @@ def is_as_long(path, count):
 
 
 def test_after_kills_each_line_is_done_once(cli, server, to_target, target):
-    count, kills = 160, 2
+    count = 160
+    kills = 2
     words = (*to_target(count), "--jobs", "4")
     done_at_kill: dict[int, str] = {}
     for kill in range(kills):
@@ -216,7 +217,8 @@ def test_a_row_is_found_by_its_prompt_wherever_its_line_is_now(cli, server, to_t
     lines = [f"{line}\n" for line in source.read_bytes().decode().splitlines()]
     assert cli(*words).returncode == 0
     asked = 4
-    new, twice = '{"prompt": "new"}\n', lines[1]
+    new = '{"prompt": "new"}\n'
+    twice = lines[1]
     for changed, more in (
         ([new, *lines], 1),
         ([*reversed(lines), new], 0),
@@ -477,7 +479,8 @@ def test_a_pipe_is_answered_as_it_comes_once_a_line_has_its_row(cli, server, tar
 
 def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, server, tmp_path):
     cli.configure('[prompts.diary]\ntext = "{{date}}: {{input}}"\n')
-    source, target = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source = tmp_path / "in.txt"
+    target = tmp_path / "out.jsonl"
     words = ("batch", "--text", str(source), "-p", "diary", "-o", str(target))
     source.write_text("one\n")
     # a process of its own, since the zone of a running one stays; the days of these zones differ
@@ -502,7 +505,8 @@ def wait_until_idle(running, server):
 
 
 def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server):
-    pipe, tasks = cli.home / "pipe", cli.home / "tasks"
+    pipe = cli.home / "pipe"
+    tasks = cli.home / "tasks"
     os.mkfifo(pipe)
     tasks.write_text('{"prompt": "hi"}\n')
     running = cli.start("batch", str(tasks), "-o", str(pipe))
@@ -514,7 +518,8 @@ def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server):
 
 @pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema"), ("health", "--config")])
 def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words):
-    pipe, ends = cli.home / "pipe", []
+    pipe = cli.home / "pipe"
+    ends = []
     os.mkfifo(pipe)
 
     def is_read():
@@ -531,7 +536,8 @@ def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words)
 
 
 def test_an_interrupt_ends_the_wait_for_a_reader_that_pauses(cli, server, tmp_path):
-    source, pipe = tmp_path / "in.txt", tmp_path / "pipe"
+    source = tmp_path / "in.txt"
+    pipe = tmp_path / "pipe"
     source.write_text(("word " * 20_000 + "\n") * 3)  # a row does not fit into the pipe
     os.mkfifo(pipe)
     running = cli.start("batch", "--text", str(source), "-o", str(pipe), "--jobs", "2")

@@ -64,7 +64,8 @@ def test_a_model_is_loaded_first_if_the_one_before_has_taken_its_place(cli, serv
 
 
 def test_at_a_terminal_it_shows_what_it_waits_for(cli, server):
-    loading, started = Gate(), Gate()
+    loading = Gate()
+    started = Gate()
     (load,) = server._routes["POST /models/load"]
 
     def load_slowly(seen):

@@ -36,7 +36,8 @@ from tests.support.scripted_server import (
 pytestmark = pytest.mark.timeout(60)
 
 Cli = Inside
-START, END = "\x1b[200~", "\x1b[201~"
+START = "\x1b[200~"
+END = "\x1b[201~"
 _PRIVATE = "PRIVATE KEY\n"
 
 PIXEL = bytes.fromhex(  # an image in the format PNG
@@ -136,7 +137,9 @@ def test_each_state_is_said_in_words_on_lines_that_are_only_added(start, server,
     """As a screen reader needs it: no movement, no line written twice, no colours, no boxes."""
     router(server, small="loaded", large="unloaded")
     write_tools(cli, config='[ui]\nnotify = "none"\n')
-    read, thought, answered = Gate(), Gate(), Gate()
+    read = Gate()
+    thought = Gate()
+    answered = Gate()
     progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
     server.on(
         CHAT,
@@ -329,7 +332,8 @@ def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
 
 def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(start, server):
     server.on(CHAT, chat_reply("One."))
-    long, said = "bean " * 999 + "bean", "its end is missing"
+    long = "bean " * 999 + "bean"
+    said = "its end is missing"
     talk = start(TERM="dumb")
     talk.type(f"{long}\r", sees=said)
     talk.wait_prompt()
@@ -420,7 +424,8 @@ def test_up_brings_back_no_command_of_a_shell(start, cli):
 
 
 def test_a_prompt_whose_saving_takes_long_is_in_no_draft_once_it_is_a_message(cli, server):
-    append, save_draft = Store.append, Store.save_draft
+    append = Store.append
+    save_draft = Store.save_draft
     for words, stdin in ((["ask", "--save", "A prompt"], ""), (["--plain"], "A prompt")):
         has_draft = asyncio.Event()
 
@@ -574,7 +579,8 @@ def test_help_lists_the_commands_that_have_a_place_in_plain_text(cli):
 
 
 def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli, server, tmp_path):
-    soil, gone = tmp_path / "soil.txt", tmp_path / "gone.txt"
+    soil = tmp_path / "soil.txt"
+    gone = tmp_path / "gone.txt"
     soil.write_text("Sand.")
     lines = (f"/file {soil}", f"/file {gone}", "compare them", "and now?", "/paste", "of it?")
     done = cli("--plain", stdin="\n".join(lines), PATH=str(tmp_path))
