@@ -71,7 +71,7 @@ ChatEvent = (
 
 
 class TurnListener(Protocol):
-    """Front end: the screen, the plain chat, or `ask`."""
+    """Front end: the screen, the plain chat, or a caller of `lmchat.api`, as `ask` is."""
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         """The session need not be the active one."""

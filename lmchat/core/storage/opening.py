@@ -93,7 +93,7 @@ def transaction(connection: Connection, mode: str = "immediate") -> Iterator[Non
     """Lock the file for writing from the beginning, if `exclusive` also for reading.
 
     The first page, with which the journal begins, has the number of this connection before anything
-    else changes: so a journal that a kill has left tells of which file it is (`is_own_journal`).
+    else changes: so a journal that a kill has left tells of which file it is (`set_aside_logs`).
     """
     connection.execute(f"begin {mode}")
     try:
@@ -258,7 +258,7 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
         f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
         uri=True,
         timeout=busy_s,
-        isolation_level=None,  # Python starts no transactions: `schema.transaction` does
+        isolation_level=None,  # Python starts no transactions: `transaction` does
         factory=Connection,
     )
     connection.path = path

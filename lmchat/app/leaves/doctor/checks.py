@@ -16,7 +16,12 @@ from lmchat.app.cli.context import Context
 from lmchat.app.cli.setup.wiring import setup_of
 from lmchat.app.leaves.doctor.finding import Check, Finding, Findings, Grade, Group, run_checks
 from lmchat.app.leaves.doctor.report import report_text, summary
-from lmchat.app.leaves.doctor.server_checks import SERVERS, key_findings, server_findings
+from lmchat.app.leaves.doctor.server_checks import (
+    SERVERS,
+    chat_finding,
+    key_findings,
+    server_findings,
+)
 from lmchat.app.tui.workspace import Report
 from lmchat.base import units
 from lmchat.base.files.disk import files_in, refusal_to_write, status_of
@@ -97,16 +102,24 @@ async def _check_servers(
         finder.add(used)
     servers = await finder.search()
     lacks_engine = await run_abandonable(launcher.install_command)
-    rows = server_findings(
-        servers,
-        finder.choice(),
-        installed=await run_abandonable(launcher.find),
-        is_named=bool(settings.endpoint),
-        engine_step="" if lacks_engine else START_ENGINE,
-        is_misconfigured=bool(context.loaded.problems),
-    )
+    installed = await run_abandonable(launcher.find)
+    how_to_start = {program.product: program.how_to_start for program in installed}
+    choice = finder.choice()
+    if context.loaded.problems:
+        cause = "No chat starts while the configuration has a problem."
+        step = "Correct it: lmchat config check"
+        chat = Finding(Group.SERVERS, "chat", "Chat", Grade.FAULT, cause, step)
+    else:
+        chat = chat_finding(
+            servers,
+            choice,
+            how_to_start,
+            is_named=bool(settings.endpoint),
+            engine_step="" if lacks_engine else START_ENGINE,
+        )
     sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
-    return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]
+    rows = server_findings(servers, choice, how_to_start)
+    return [chat, *rows, *key_findings(servers, sources, [*keys.stored], warning)]
 
 
 async def _check_tools(context: Context) -> Findings:

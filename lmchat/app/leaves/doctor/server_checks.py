@@ -9,7 +9,6 @@ from lmchat.app.leaves.doctor.finding import Check, Finding, Grade, Group
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.discovery.choose import Choice
 from lmchat.core.servers.discovery.status import ServerState, ServerStatus
-from lmchat.core.servers.local.installed import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
 """These names are for a row that says that the check failed.
@@ -23,28 +22,18 @@ _NAMES_CHARS = 200  # for the names of models in a row
 
 
 def server_findings(
-    servers: Sequence[ServerStatus],
-    choice: Choice,
-    *,
-    installed: Sequence[Installed] = (),
-    is_named: bool = False,
-    engine_step: str = "",
-    is_misconfigured: bool = False,
+    servers: Sequence[ServerStatus], choice: Choice, how_to_start: Mapping[str, str]
 ) -> list[Finding]:
-    """Return the row about the chat, and one for each server address.
+    """Return a row for each server address.
 
-    `choice` is the server and model of the chat that would start now. `installed` are the products
-    on this machine, running or not. With `is_named`, the user has named the one server to use.
-    `engine_step` says how to chat without a server; "" if the engine is not installed.
-    `is_misconfigured`: the configuration has a problem, so that no chat starts.
+    `choice` is the server and model of the chat that would start now. `how_to_start` has the
+    installed products, running or not.
     """
     # also without a model: the user then chooses one
     has_chat = choice.state.is_usable
     # a fault of one server is less grave if a chat can start with another
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
-    how_to_start = {program.product: program.how_to_start for program in installed}
-    row = partial(Finding, Group.SERVERS, "server")
     labels = [server.label for server in servers]
     rows: list[Finding] = []
     for server in servers:
@@ -69,29 +58,23 @@ def server_findings(
             step = how_to_start[server.product]
         else:
             grade = Grade.ABSENT
-        rows.append(row(name, grade, cause, step))
-    if is_misconfigured:
-        cause = "No chat starts while the configuration has a problem."
-        step = "Correct it: lmchat config check"
-        return [Finding(Group.SERVERS, "chat", "Chat", Grade.FAULT, cause, step), *rows]
-    return [
-        _chat_row(servers, choice, [*how_to_start.values()], engine_step, is_named=is_named),
-        *rows,
-    ]
+        rows.append(Finding(Group.SERVERS, "server", name, grade, cause, step))
+    return rows
 
 
-def _chat_row(
+def chat_finding(
     servers: Sequence[ServerStatus],
     choice: Choice,
-    how_to_start: Sequence[str],
-    engine_step: str,
+    how_to_start: Mapping[str, str],
     *,
     is_named: bool,
+    engine_step: str,
 ) -> Finding:
     """Return the row about the chat that would start now, with the step most likely to help.
 
-    `how_to_start` say how to start the installed servers, one text each. If no chat can start, the
-    row is a fault, or a warning if the engine could be used.
+    With `is_named`, the user has named the one server to use. `engine_step` says how to chat
+    without a server; "" if the engine is not installed. If no chat can start, the row is a fault,
+    or a warning if the engine could be used.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
     server = choice.server
@@ -118,7 +101,7 @@ def _chat_row(
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.reason == "server_off"
         ]
-        steps += [engine_step, *how_to_start, _NAME_A_SERVER]
+        steps += [engine_step, *how_to_start.values(), _NAME_A_SERVER]
     return row(grade, cause, next(filter(None, steps)))  # some are ""
 
 

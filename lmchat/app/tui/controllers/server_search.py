@@ -428,8 +428,7 @@ class ServerSearch:
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if there is none, ask to download the demo model.
 
-        Commands and the plain chat have no dialog, so there `start_engine_without_screen` does the
-        same.
+        Commands and the plain chat have no dialog, so there `start_engine_if_wanted` does the same.
         """
         given = self._workspace.local_model or self._workspace.settings.local.model
         # a name of a row is that of a file, which may have gone

@@ -22,7 +22,8 @@ class TakenOptions(Struct, frozen=True, kw_only=True):
     sampling_fields: Mapping[str, str] = {}
     """Its names of fields by the names of options (`sampling_options.py`).
 
-    Those of `SENT_TO_ALL` are sent to all servers, and the reasoning effort has rules of its own.
+    Those of `_SENT_TO_ALL` in `product.py` are sent to all servers; the reasoning effort has rules
+    of its own.
     """
     ignored_fields: Mapping[str, str] = {}
     """Ignored without a word, with the step that has their effect."""

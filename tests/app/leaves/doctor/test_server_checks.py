@@ -3,12 +3,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.app.leaves.doctor.finding import Grade
-from lmchat.app.leaves.doctor.server_checks import key_findings, server_findings
+from lmchat.app.leaves.doctor.server_checks import chat_finding, key_findings, server_findings
 from lmchat.core.config.state import State
 from lmchat.core.servers.discovery.choose import choose, no_server_error
 from lmchat.core.servers.discovery.status import STATUS, ServerStatus
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.local.installed import Installed
 from lmchat.core.servers.model import LoadState, ModelInfo
 
 PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}
@@ -29,10 +28,11 @@ def probed(verdict: str, product: str = "LM Studio", *, models=(), host="localho
 READY = probed("", models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
 
 
-def rows(*results: ServerStatus, is_named=False, **more):
+def rows(*results: ServerStatus, is_named=False, how_to_start=None, engine_step=""):
     choice = choose(results, model="", state=State(), is_named=is_named)
-    chat, *found = server_findings(results, choice, is_named=is_named, **more)
-    return chat, {one.name: one for one in found}
+    known = how_to_start or {}
+    chat = chat_finding(results, choice, known, is_named=is_named, engine_step=engine_step)
+    return chat, {one.name: one for one in server_findings(results, choice, known)}
 
 
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
@@ -61,8 +61,7 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     away = probed("offline", "llama.cpp")
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
-    here = Installed(product="llama.cpp", how_to_start="llama-server")
-    chat, servers = rows(refused, away, installed=(here,))
+    chat, servers = rows(refused, away, how_to_start={"llama.cpp": "llama-server"})
     found = servers["llama.cpp"]
     assert found.cause == f"It is installed, but {words}"
     assert (found.grade, found.next_step) == (Grade.WARNING, "llama-server")
