@@ -94,7 +94,7 @@ COMMANDS: tuple[Command, ...] = (
         "model",
         "Choose the model",
         slash="/model [N]",
-        words="switch llm load unload download pull",
+        words="/models switch llm load unload download pull list",
     ),
     _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="/clear reset chat"),
     _key(
@@ -110,7 +110,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         "Export this session",
         slash="/export [FILE]",
-        words="/save markdown json html backup",
+        words="/save markdown json html backup share",
     ),
     _slash(
         "import",
@@ -209,14 +209,24 @@ COMMANDS: tuple[Command, ...] = (
         )
         for number in range(1, 10)
     ),
-    _slash("system", "Change the system prompt", "/system TEXT", words="instructions"),
+    _slash(
+        "system",
+        "Change the system prompt",
+        "/system TEXT",
+        words="instructions prompt persona character",
+    ),
     _slash(
         "preset",
         "Send a preset from the configuration",
         "/p [NAME [TEXT]]",
-        words="/preset template",
+        words="/preset template prompt",
     ),
-    _slash("profile", "Use a profile from the configuration", "/profile [NAME]", words="settings"),
+    _slash(
+        "profile",
+        "Use a profile from the configuration",
+        "/profile [NAME]",
+        words="settings persona",
+    ),
     _slash("effort", "Set the reasoning effort", "/effort [LEVEL]", words="reasoning thinking"),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", words="prefill"),
     _slash(
@@ -235,7 +245,7 @@ COMMANDS: tuple[Command, ...] = (
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
-        words="/open /attach upload image pdf",
+        words="/open /attach /add /read upload image pdf web page url",
     ),
     _slash(
         "paste",
@@ -254,9 +264,12 @@ COMMANDS: tuple[Command, ...] = (
         words="compress shorten summarize summary",
     ),
     _slash(
-        "context", "Choose what the next request holds", "/context", words="/tokens window exclude"
+        "context",
+        "Choose what the next request holds",
+        "/context",
+        words="/tokens usage window exclude",
     ),
-    _slash("stats", "Show the statistics", "/stats", words="speed"),
+    _slash("stats", "Show the statistics", "/stats", words="speed usage cost"),
     _chat(
         "reset_metrics",
         "",
@@ -274,7 +287,7 @@ COMMANDS: tuple[Command, ...] = (
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        words="config settings preferences version diagnose",
+        words="config settings preferences version status info diagnose",
     ),
     Command(
         Scope.APP,
