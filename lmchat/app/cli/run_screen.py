@@ -35,8 +35,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
             )
             return opened
 
-        is_temporary = context.options.temporary
-        app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
+        app = LMChatApp(settings, state, open_dispatcher, is_temporary=context.options.temporary)
         guard_terminal(app, app.stop_and_save)
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:

@@ -62,11 +62,10 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")
         return False
-    rows = question.rows
     note(f"lmchat: {question.title}")
     await drop_typed()
     asked = "Open the address in your browser?" if question.url else "Yes?"
-    if not await ask_yes_no(asked, *rows):
+    if not await ask_yes_no(asked, *question.rows):
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):

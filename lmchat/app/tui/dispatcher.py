@@ -221,8 +221,7 @@ class Dispatcher:
     # The prompt and the log
 
     def _submit(self, prompt: PendingPrompt) -> None:
-        controllers = self.controllers
-        if controllers.prompt_files.may_name_files(prompt):
+        if self.controllers.prompt_files.may_name_files(prompt):
             self.ui.start(partial(self._send_if_meant, prompt), "send", holds_keys=True)
         else:
             self._send(prompt)
@@ -280,8 +279,7 @@ class Dispatcher:
 
     def stop_or_leave(self) -> None:
         """Do the first of these steps that has an effect."""
-        prompt_input = self.ui.widgets.prompt_input
-        is_in_prompt = self.ui.screen.focused is prompt_input
+        is_in_prompt = self.ui.screen.focused is self.ui.widgets.prompt_input
         self.ui.screen.action_focus_prompt()  # letters behind Esc are text, also after a stop
         has_done_something = (
             self.stop_running()
@@ -301,7 +299,6 @@ class Dispatcher:
     def copy_or_stop(self) -> None:
         """Copy the selection, else stop the answer, else quit after a second press."""
         app = self.app
-        log = self.ui.widgets.log
         focused = app.focused
         selected = focused.selected_text if isinstance(focused, Input | TextArea) else ""
         selected = selected or app.screen.get_selected_text() or ""
@@ -309,7 +306,7 @@ class Dispatcher:
             self.ui.copy(selected)
             app.screen.clear_selection()
             return
-        has_copied = app.screen is self.ui.screen and log.copy_selection()
+        has_copied = app.screen is self.ui.screen and self.ui.widgets.log.copy_selection()
         if has_copied or self.stop_running():
             return
         now_s = time.monotonic()

@@ -43,10 +43,9 @@ class ContextWindow:
         """Leave out message `before_id` and all behind it; None while older ones are unread."""
         if not session.has_all_messages:
             return None
-        target = self._turn_options.target
         path = session.messages
         use = self.estimator.use(
-            target,
+            self._turn_options.target,
             path,
             end=path.index_of(before_id) if before_id else None,
             tool_tokens=self._tool_tokens(session),

@@ -43,12 +43,11 @@ class ReadAhead(Struct, eq=False):
 
         Reading starts again if what is read has changed. An empty draft ends it.
         """
-        active = self._sessions.active
         target = self._turn_options.target
         if not draft or target is None:
             self.cancel()
             return
-        followed = (target.endpoint, target.model_id, active.messages)
+        followed = (target.endpoint, target.model_id, self._sessions.active.messages)
         if followed == self._followed:
             return
         self.cancel()

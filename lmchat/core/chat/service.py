@@ -237,8 +237,7 @@ class ChatService:
         tools: Sequence[Tool] = ()
         if toolbox is not None:
             tools = await toolbox.offered(settings.target, session.session_id)
-        path = start.sent_path
-        selection = select(path, settings, estimator, prefill=start.prefill, tools=tools)
+        selection = select(start.sent_path, settings, estimator, prefill=start.prefill, tools=tools)
         return await request_of(
             selection,
             settings,

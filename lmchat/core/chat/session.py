@@ -276,8 +276,7 @@ class OpenSession:
     @property
     def streaming_ids(self) -> set[str]:
         """Ids of answers and calls that stream; without a turn here, in another lmchat."""
-        messages = self.messages
-        return {one.message_id for one in messages if one.state is AnswerState.STREAMING}
+        return {one.message_id for one in self.messages if one.state is AnswerState.STREAMING}
 
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now: the log may have an answer without its text."""

@@ -51,8 +51,7 @@ class SessionLocks:
     def held_ids(self) -> set[str]:
         """Return the ids of all processes; remove files of ended ones. Raises `OSError`."""
         held = set(self._ids)
-        folder = self._database_path.parent
-        for path in files_in(folder, f"{self._database_path.name}-window-*"):
+        for path in files_in(self._database_path.parent, f"{self._database_path.name}-window-*"):
             if is_running(path):
                 with suppress(FileNotFoundError):  # its process has just ended
                     _, entries = read_answer(path)

@@ -27,7 +27,6 @@ async def import_files(context: Context) -> int:
     Return 1 if a file was refused, else 0; the error of a single refused file is raised.
     """
     options = context.options
-    output = context.output
     next_step = "Name files, or import the chats of other programs with --from all."
     if options.files and options.source == _ALL:
         raise WrongUse("--from all takes no files.", next_step=next_step)
@@ -56,7 +55,7 @@ async def import_files(context: Context) -> int:
                 outcome,
                 stdin=stdin,
                 source=source,
-                report_progress=output.show_progress,
+                report_progress=context.output.show_progress,
             )
 
     # the error of the command, not a line of a report

@@ -90,8 +90,7 @@ async def _list_files(context: Context) -> int:
 async def _model_named(context: Context, runtime: Runtime, *, is_exact: bool = False) -> ModelInfo:
     """Return the model that the command changes; raise `WrongUse` if several servers list it."""
     listed = await runtime.finder().models()
-    name = context.options.model_id
-    model = model_meant(name, listed, is_exact=is_exact, is_for_chat=False)
+    model = model_meant(context.options.model_id, listed, is_exact=is_exact, is_for_chat=False)
     _require_one_server(
         f"{model.model_id} is",
         [one.endpoint for one in listed if one.model_id == model.model_id],

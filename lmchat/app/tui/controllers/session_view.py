@@ -244,6 +244,5 @@ class SessionView:
 
     def keep_draft_and_position(self) -> None:
         """Both are saved soon."""
-        bookmark = self._log.viewport.bookmark
-        self.bookmarks.change(self.active_id, bookmark)
+        self.bookmarks.change(self.active_id, self._log.viewport.bookmark)
         self._prompt_text.keep_draft()

@@ -107,9 +107,8 @@ class StatusDisplay:
 
         The timer runs while stats change without a key.
         """
-        workspace = self._workspace
         # of the file, in a temporary chat too; any reading may find damage
-        notice = workspace.stats_store.database.notice
+        notice = self._workspace.stats_store.database.notice
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)
@@ -205,7 +204,6 @@ class StatusDisplay:
 
     def show_line(self) -> None:
         """Show state, model and server in the prompt's last row, and stats at its right."""
-        widgets = self._ui.widgets
         session = self._chat.active
         draft_tokens = self._chat.context_window.draft_tokens(self._draft)
         use = self._use_with_draft()
@@ -223,7 +221,7 @@ class StatusDisplay:
         sign = server_sign(self.health.status)
         if self._chat.turn_options.is_loading:
             sign = units.SIGNS.degraded, SIGN_STYLES[units.SIGNS.degraded]
-        widgets.prompt_area.status.line = StatusLine(
+        self._ui.widgets.prompt_area.status.line = StatusLine(
             sign=sign,
             state=self._state(),
             model=self._model_name(),

@@ -92,13 +92,12 @@ class ExportDialog(AskDialog):
         has_folder = "/" in name or os.sep in name or name.startswith("~")
         folder = "" if has_folder or not self._folder else cut_middle(self._folder, _FOLDER_CELLS)
         self.query_one(Field).show_note(f"in {folder}" if folder else "")
-        form = self._form
         is_json = self._form == "json"
         choices = self.query_one("#export-choices", Static)
         formats: list[StyledText] = []
         for one in EXPORT_FORMATS:
             word = _WORDS.get(one, one.upper())
-            if one == form:
+            if one == self._form:
                 formats += [(f"{SIGNS.ready} {word}", ""), ("   ", "")]
             elif choices.size.width >= _WIDE:
                 formats += [(f"{SIGNS.off} {word}", MUTED), ("   ", "")]
