@@ -410,6 +410,8 @@ UNREAD_TEXTS = {
     "a picture": delta([{"type": "image_url", "image_url": {"url": "x"}}]),
     "a text in an object": delta({"text": {"value": "x"}}),
     "a delta that is a text": whole_delta("x"),
+    "a picture beside its text": whole_delta({"content": "", "images": [{"type": "image_url"}]}),
+    "a voice": whole_delta({"audio": {"transcript": "x"}}),
 }
 OTHER_FORMS = {
     **UNREAD_TEXTS,

@@ -74,7 +74,7 @@ def chunk_of(value: object, data: bytes) -> Chunk:
 def pieces_of(value: object) -> Iterator[Piece]:
     """Yield what is not empty of a delta or `message`."""
     delta = dict_or_empty(value)
-    if value and not delta:
+    if (value and not delta) or delta.get("images") or delta.get("audio"):
         yield None
     for field in _THOUGHT_FIELDS:
         # some servers send the same thought in several
