@@ -17,7 +17,7 @@ from lmchat.api import (
 
 def approve(question: ToolQuestion) -> Decision:
     call = question.message.tool_calls[0]
-    asked = safe_text(f"Run {question.name} with {call.arguments}? [y/n] ")
+    asked = safe_text(f"{call.arguments!r}\nRun {question.name} with this? [y/n] ")
     is_yes = input(asked) == "y"
     return Decision(choice=ApprovalScope.ONCE if is_yes else ApprovalScope.NO)
 

@@ -63,7 +63,7 @@ def test_each_program_of_the_page_does_what_it_says(
     server.on(CHAT, calling(("python__season", "{}")), chat_reply("Spring."))
     monkeypatch.setenv("LMCHAT_ENDPOINT", server.url)
     said = run_example("front_end", "Which season is it?", stdin="y\n")
-    assert "Run python/season with {}? [y/n]" in said
+    assert "'{}'\nRun python/season with this? [y/n]" in said
     assert "\n= It is spring.\nSpring.\ncomplete\n" in said
 
     folder = tmp_path / "week"

@@ -11,8 +11,15 @@ from contextvars import ContextVar
 from typing import Any
 
 from lmchat.base.files.images import image_type
-from lmchat.base.json_values import NotJsonError, decode, dict_or_empty, encode, str_or_empty
-from lmchat.base.safe_text import safe_line
+from lmchat.base.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    encode,
+    str_or_empty,
+)
+from lmchat.base.safe_text import marked_line, safe_line
 
 NOT_MCP = "its answer does not follow MCP"
 _MOST_IMAGES = 10  # of a result
@@ -51,9 +58,11 @@ def answered_id(line: bytes) -> object:
     for part in (text, re.sub(_INNER, r"\1 0\2", text)):  # without what is nested too deep
         with suppress(ValueError, RecursionError):
             # Python reads no integer of more than 4,300 digits, but as a float
-            fields = dict_or_empty(json.loads(part, parse_int=float, strict=False))
-            is_answer = "method" not in fields and fields.keys() & {"jsonrpc", "result", "error"}
-            return fields.get("id") if is_answer else None
+            value = json.loads(part, parse_int=float, strict=False)
+            for fields in dicts_in(value if isinstance(value, list) else [value]):  # of a batch
+                if "method" not in fields and fields.keys() & {"jsonrpc", "result", "error"}:
+                    return fields.get("id")
+            return None
     return None
 
 
@@ -84,10 +93,10 @@ def _make_readable(result: dict[str, Any]) -> None:
     for number, definition in enumerate(result["tools"], 1):
         fields = dict_or_empty(definition)
         name = fields.get("name")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             unusable[f"number {number}"] = "it has no name"
-        elif not name.isprintable():  # it would draw its own question
-            unusable[safe_line(name)] = "its name has control characters"
+        elif marked_line(name) != name:  # it would draw its own question
+            unusable[safe_line(name)] = "its name has unseen characters"
         elif fault := _schema_fault(fields.get("inputSchema")):
             unusable[name] = fault
         else:

@@ -287,6 +287,12 @@ LOCALAI_TAGS = [
     {"name": "birch:latest", "details": {"format": "gguf", "family": "llama-cpp"}},
     {"name": "far-too:latest", "details": {"format": "gguf", "family": "cloud-proxy"}},
 ]
+# core/http/endpoints/openai/list_model_capabilities_test.go
+LOCALAI_CAPABILITIES = [
+    {"id": "alder:4b", "object": "model", "capabilities": ["chat", "vision"]},
+    {"id": "birch", "object": "model"},
+    {"id": "oak", "object": "model", "capabilities": ["transcript"], "input_modalities": ["audio"]},
+]
 # oobabooga/text-generation-webui, modules/api/models.py
 WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
 WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
@@ -387,19 +393,21 @@ SOURCES = {
                 # names that its own list and its chat do not have
                 "/api/version": {"version": "0.9.0"},
                 "/api/tags": {"models": LOCALAI_TAGS},
+                "/v1/models/capabilities": {"data": LOCALAI_CAPABILITIES},
             },
         ),
         "LocalAI",
         "ready",
-        ("/system", "/api/tags"),
+        ("/system", "/api/tags", "/v1/models/capabilities"),
         models={
             "far": "remote",
             "alder:4b": "not loaded",
             "birch": "loaded",
             "far-too": "remote",
-            "oak": "loaded",
+            "oak": "loaded, other",
         },
-        asked=(LIST, "/system", "/api/tags"),
+        asked=(LIST, "/system", "/v1/models/capabilities", "/api/tags"),
+        first=4,  # its list tells neither states nor what a model is for
     ),
     "text-generation-webui": Case(
         lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),

@@ -164,7 +164,10 @@ HEARD = (
         (NOT_AN_LLM, NO_SERVER, STEPS["wrong_path"].rstrip(".")),
     ),
     (text_reply("no", status=400), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (json_reply({"data": "no list"}), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK)),
+    *(
+        (json_reply({"data": data}), STRANGER, (NOT_AN_LLM, NO_SERVER, CHECK))
+        for data in ("no list", ["plant-7b"], [{"name": "plant-7b"}])
+    ),
     (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), STRANGER, (NOT_AN_LLM, CLOSES, WORKS)),
     # a proxy in front of a model server may forbid as well; only a page is that of a web server
     (

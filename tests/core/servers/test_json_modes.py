@@ -83,6 +83,7 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
     for refusal in (
         UNKNOWN_FIELD,
         refusal_reply("Unrecognized request argument: response_format"),
+        refusal_reply("No."),
     ):
         client = make_client()
         server.requests.clear()

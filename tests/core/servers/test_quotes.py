@@ -187,7 +187,7 @@ def test_the_name_of_a_model_that_is_a_usual_word_hides_no_words_of_a_refusal():
         assert refusal(400, {}, words.encode(), facts).kind == kind
 
 
-# As llama.cpp, Groq and LiteLLM quote what the model has written.
+# As llama.cpp, Groq, LiteLLM and Ollama quote what the model has written.
 FORMS_OF_ANSWERS = {
     "at a position": lambda text: error_reply(500, f"Failed to parse input at pos 12: {text}"),
     "as JSON": lambda text: error_reply(
@@ -202,6 +202,10 @@ FORMS_OF_ANSWERS = {
         400, f'GroqException - {{"error":{{"message":"No call","failed_generation":"<f>{text}'
     ),
     "in a stream": lambda text: sse({"error": {"message": f"Bad input at pos 1: {text}"}}),
+    "of Ollama": lambda text: error_reply(500, f"error parsing tool call: raw='{text}', err=EOF"),
+    "as a difference": lambda text: sse(
+        "So", {"error": {"message": f"Invalid diff: 'So' not found at start of 'So, {text}'"}}
+    ),
     "behind the text": lambda text: sse(text, {"error": {"message": f"It is odd: {text}"}}),
     "behind a call": lambda text: sse(
         delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": text}}]),

@@ -347,6 +347,7 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
         ((call, last(no_id)), [FORTY]),
         ((call, last(weigh, other)), [FORTY, FIFTY]),
         ((call, last(again[0])), [FORTY]),
+        ((call, last(fragment(None, "c", "weigh", '{"grams": 4e1}'))), [FORTY]),
         ((call, last(*reversed(again))), [FORTY, FIFTY]),
         ((call, twin, last(again[0], again[0])), [FORTY, FORTY]),
         ((named[0], last(again[1])), [FIFTY]),

@@ -744,15 +744,15 @@ USABLE = [
     tool("x" * 200),
     tool("x" * 199),
 ]
+UNSEEN = "its name has unseen characters"
 UNUSABLE = {
     "text": (tool("text", {"type": "string"}), "its inputSchema is of the type string, not object"),
     "list": (tool("list", [BED]), "its inputSchema is not an object"),
-    "true": (tool("true", schema=True), "its inputSchema is not an object"),
-    "number 4": (None, "it has no name"),
-    "number 5": ({"inputSchema": BED}, "it has no name"),
-    "number 6": (tool(""), "it has no name"),
-    "number 7": (tool(["a"]), "it has no name"),
-    "wipe␛[2K Run note": (tool("wipe\x1b[2K\rRun note"), "its name has control characters"),
+    "number 3": (None, "it has no name"),
+    "number 4": (tool(" "), "it has no name"),
+    "number 5": (tool(["a"]), "it has no name"),
+    "wipe␛[2K Run": (tool("wipe\x1b[2K\rRun"), UNSEEN),
+    "wipe   Run": (tool("wipe   Run"), UNSEEN),
 }
 
 
@@ -800,7 +800,7 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         assert len(set(wire_names)) == len(wire_names)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
         named = ", ".join(f"{name} ({why})" for name, (_, why) in UNUSABLE.items())
-        said = f"The server wiki has 8 tools that cannot be used: {named}."
+        said = f"The server wiki has 7 tools that cannot be used: {named}."
         assert (state.error, state.next_step) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
 
@@ -954,6 +954,7 @@ ODD = {
     "no JSON number": '{"jsonrpc":"2.0","id":ID,"result":NaN}',
     "half an emoji": '{"jsonrpc":"2.0","id":ID,"result":"\\ud83c"}',
     "empty": '{"jsonrpc":"2.0","id":ID,"result":{}}',
+    "batch": '[{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}]',
 }
 NO_ANSWERS = [
     'DEBUG got {"jsonrpc":"2.0","id":ID,"method":"tools/call"}',

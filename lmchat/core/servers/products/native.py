@@ -249,9 +249,20 @@ def with_states(
 def localai_facts(models: Models, value: object) -> Models:
     """`/system` names the backend of what is in memory; `/api/tags` that of all, as a family.
 
-    The first may be for administrators alone, the second adds `:latest`.
+    The first may be for administrators alone, the second adds `:latest`. `/v1/models/capabilities`
+    says what a model is for, if its settings tell it.
     """
     document = dict_or_empty(value)
+    abilities = {
+        str(one.get("id")): one.get("capabilities") for one in dicts_in(document.get("data"))
+    }
+    models = tuple(
+        replace(model, kind="other")
+        if (known := abilities.get(model.model_id))
+        and has_word(known, "chat") is has_word(known, "completion") is False
+        else model
+        for model in models
+    )
     loaded = dicts_in(document.get("loaded_models"))
     remote = [
         record.get("id") or str_or_empty(record.get("name")).removesuffix(":latest")

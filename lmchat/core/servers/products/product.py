@@ -397,7 +397,7 @@ class Product(Struct, frozen=True, kw_only=True):
 
 
 def records_in(reply: Reply) -> list[JsonObject] | None:
-    """Return the records that have a name; None if the reply is no list."""
+    """Return the records that have a name; None if there is no list, or no record in it has one."""
     is_bare = isinstance(reply.value, list)  # as of Together and older versions of exo
     is_list = reply.object.get("object") == "list"
     data = reply.value if is_bare else reply.object.get("data", None if is_list else 0)
@@ -408,7 +408,8 @@ def records_in(reply: Reply) -> list[JsonObject] | None:
     records = [record for record in dicts_in(data) if str_or_empty(record.get("id"))]
     # any program may send a list
     are_models = all(record.get("object") == "model" for record in records)
-    return None if is_bare and not (records and are_models) else records
+    is_unread = not (records and are_models) if is_bare else bool(data) and not records
+    return None if is_unread else records
 
 
 def is_cloud_name(name: str) -> bool:

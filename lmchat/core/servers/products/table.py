@@ -622,7 +622,7 @@ _LOCALAI = Product(
     lists=Lists(
         state=LoadState.NOT_LOADED,
         tells_remote=True,
-        facts_paths=("/api/tags", "/system"),
+        facts_paths=("/v1/models/capabilities", "/api/tags", "/system"),
         add_facts=native.localai_facts,
     ),
     acts=Acts(loads_on_demand=True, unload_path="/backend/shutdown"),

@@ -34,6 +34,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     again: list[Piece]
     """Pieces of a `message` or `text`, which may repeat those of this chunk, or of all."""
     has_unread_call: bool  # in a form that is not read
+    has_other_choice: bool  # with text, thought or a call; see `choice_of`
     is_unknown: bool  # without choices, or with texts under other names alone
     logprobs: object
     reason: str
@@ -55,10 +56,14 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
     may_fail = may_be_error(data)
     has_error = may_fail and is_error(value)
+    others = (one for one in dicts_in(fields.get("choices")) if one is not choice)
     return Chunk(
         pieces=pieces,
         again=again,
         has_unread_call=_has_unread_call(delta) or _has_unread_call(message),
+        has_other_choice=any(
+            [*pieces_of(one.get("delta") or one.get("message"))] for one in others
+        ),
         is_unknown=not (pieces or again) and _is_unknown(fields, delta | message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
@@ -71,7 +76,7 @@ def chunk_of(value: object, data: bytes) -> Chunk:
 def pieces_of(value: object) -> Iterator[Piece]:
     """Yield what is not empty of a delta or `message`."""
     delta = dict_or_empty(value)
-    if value and not delta:
+    if (value and not delta) or delta.get("images") or delta.get("audio"):
         yield None
     for field in _THOUGHT_FIELDS:
         # some servers send the same thought in several

@@ -89,7 +89,7 @@ class ChunkParser:
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
         self._held: list[TextDelta | ReasoningDelta | RefusalDelta] = []
-        self._has_unread = False  # what was JSON, but for a fault, or in place of a text
+        self._has_unread = False  # JSON but for a fault, in place of a text, or another choice
         self._is_unknown = False  # a chunk; see `Chunk`
         self._stray = b""  # lines behind the last event that were noted
         self._delta_kinds: set[type] = set()  # of pieces, and what came of them
@@ -141,6 +141,7 @@ class ChunkParser:
         ) and dict_or_empty(fields.get("timings")).get("predicted_n") == 0
         self._read_fields(fields, may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
+        self._has_unread |= chunk.has_other_choice
         self._is_unknown |= chunk.is_unknown
         pieces = chunk.pieces
         for piece in pieces:

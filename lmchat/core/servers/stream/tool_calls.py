@@ -30,6 +30,11 @@ _MAX_MARKS = 300_000
 # a text, with its end as a group, or a bracket
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
 
+# numbers without decimals as integers
+_exact = msgspec.json.Decoder(
+    float_hook=lambda text: int(value) if (value := float(text)).is_integer() else value
+)
+
 
 class _Fragment(Struct, frozen=True):
     """Element of the field `tool_calls` of a chunk."""
@@ -78,11 +83,12 @@ class _Object(Struct, eq=False):
 
     @property
     def canonical(self) -> bytes:
-        """Return the same bytes for the same value."""
+        """Return the same bytes for the same value, also of `1` and `1.0`."""
         data = self.text.encode("utf-8", "replace")
         with suppress(NotJsonError):
             if self.is_whole:
-                return msgspec.json.encode(decode(data), order="deterministic")
+                value = _exact.decode(msgspec.json.encode(decode(data)))
+                return msgspec.json.encode(value, order="deterministic")
         return data
 
 

@@ -14,8 +14,10 @@ _WORD = re.compile(r"(\w+)", re.ASCII)
 _ESCAPE = re.compile(r"\\+(?:u[0-9a-f]{4}|x[0-9a-f]{2}|[abfnrtv])", re.IGNORECASE)
 _INPUT = re.compile(r"input_value=.*?(?=, input_type=|$)", re.DOTALL)
 """Quote of pydantic, which leaves out the middle of a long value."""
-_WRITTEN = re.compile(r"(at pos \d{1,9}:|last read:|failed_generation).*", re.DOTALL)
-"""What the model has written, as llama.cpp and Groq quote it."""
+_WRITTEN = re.compile(
+    r"(at pos \d{1,9}:|last read:|failed_generation|raw=|Invalid diff:).*", re.DOTALL
+)
+"""What the model has written, as llama.cpp, Groq and Ollama quote it."""
 
 
 def texts_of(body: bytes) -> Iterator[str]:

@@ -171,8 +171,10 @@ def _error(
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
+    path = f"{body.param}. {body.said}".replace("[", ".").replace("]", "")
+    path = path.replace("tools.0.function_declarations.", "tools.")  # Gemini has one list in a list
     for number, tool in enumerate(context.tools):
-        if f"tools.{number}." in f"{body.param}. {body.said}" and tool not in message:
+        if f"tools.{number}." in path and tool not in message:
             message = f"{message.rstrip('.')}, in the tool {tool}."
 
     details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
