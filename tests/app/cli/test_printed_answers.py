@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Cut, Reply, delta, finish, sse, usage
+from tests.support.scripted_server import DONE, Cut, Reply, delta, finish, sse
 
 Cli = Inside
 
@@ -26,6 +26,12 @@ CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments":
 CALLED = {"id": "call_1", "name": "weather", "arguments": ARGUMENTS}
 REFUSAL = "I can\x1b[1mnot."
 EMPTY = "the answer is empty.\n"
+PARTLY_COUNTED = {
+    "prompt_tokens": 5,
+    "completion_tokens": 2,
+    "total_tokens": 7,
+    "estimated": True,
+}
 MISSING = "A part of the answer may be missing."
 ANSWERS = (
     Printed(
@@ -44,13 +50,12 @@ ANSWERS = (
         [],
         {"finish_reason": "length"},
     ),
-    Printed(sse(delta(""), finish(), DONE), "", EMPTY, {"reply": ""}, []),
     Printed(sse(" \n\n ", finish(), DONE), " \n\n \n", EMPTY, {}, [{"chunk": " \n\n "}]),
     Printed(
-        sse("Half an", finish("length"), usage(5, 2), DONE),
+        sse("Half an", finish("length"), {"choices": [], "usage": {"completion_tokens": 2}}, DONE),
         "Half an\n",
         "the answer was cut short: the server's token limit.\n",
-        {"reply": "Half an", "finish_reason": "length"},
+        {"reply": "Half an", "finish_reason": "length", "usage": PARTLY_COUNTED},
         [{"chunk": "Half an"}],
         {"finish_reason": "length"},
     ),

@@ -44,3 +44,7 @@ async def test_details_of_an_answer_that_streams_follow_to_its_end_and_no_words_
         await desk.until(lambda: desk.copied, "the copy")
         assert " · today " in desk.copied[0].splitlines()[0]
         assert not OBEYED & set(desk.copied[0])
+        desk.app.screen.text_select_all()
+        await desk.press("ctrl+c")
+        await desk.until(lambda: "from the cache" in desk.copied[-1], "the selected text")
+        await desk.press("ctrl+c", sees="again to quit")

@@ -264,6 +264,8 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
         await desk.press("ctrl+u", *"mist", "ctrl+l")
         await desk.until(lambda: loading.started == ["phi4-14b", "mistral-7b"], "the other load")
         assert loading.ended == []
+        await desk.press("ctrl+l")
+        await desk.until(lambda: loading.ended == ["mistral-7b"], "its end")
         await desk.press("escape", leads_to=ChatScreen, sees="  phi4-14b · LM Studio")
         loading.gate.set()
         await desk.answered()

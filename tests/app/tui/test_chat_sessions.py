@@ -27,6 +27,8 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert session_id in desk.chat.open_sessions.running_ids
+        speedometer = desk.dispatcher.controllers.status.speedometer
+        assert speedometer.values(desk.workspace.clock() + 1) == ()
         await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
         gates[0].set()
         await desk.open_in_list(session_id)

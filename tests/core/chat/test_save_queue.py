@@ -49,6 +49,8 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
     assert (await store.open_session(two.session_id)).messages == (other,)
     said = answer(parent=second, state=AnswerState.STREAMING)
     await save_queue.start_answer(one, said)  # its row comes at its end: its prompt has none yet
+    assert await save_queue.add_entries(said.message_id, (("text", "a"),))
+    assert save_queue.warning is FULL, "until the prompt is written, too"
     await until(lambda: len(tries) > 4, "more attempts")
     assert set(tries) == {"1"}
     store.append = append

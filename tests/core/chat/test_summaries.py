@@ -12,7 +12,6 @@ from lmchat.base.errors import LMChatError, RequestInvalid, StoreUnavailable, St
 from lmchat.core.chat.context import TokenEstimator
 from lmchat.core.config.settings import COMPACT_PROMPT
 from lmchat.core.servers.events import (
-    ReasoningDelta,
     RefusalDelta,
     RequestSent,
     StreamFinished,
@@ -41,6 +40,8 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
         store, answer_steps("They said a."), answer_steps("D."), system_prompt="Be brief."
     )
     old = chat.path
+    window, drafts = chat.sessions.context_window, ("d", "word " * 9000)
+    assert [window.can_compact(chat.session, one) for one in drafts] == [False, True]
     await chat.compact()
     assert chat.sent() == ["Be brief.", "a", "A.", COMPACT_PROMPT]
     compacted = ["Be brief.", COMPACT_PROMPT, "They said a.", *TALK[2:]]
@@ -112,7 +113,6 @@ async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
         ],
         **{end: [TextDelta(text="They said"), StreamFinished(reason=end)] for end in ends},
         "refused": [RefusalDelta(text="I cannot do that."), END],
-        "The model wrote no summary.": [ReasoningDelta(text="Hm."), END],
         "no summary": [TextDelta(text=" \n"), END],
         "The disk is full.": answer_steps("They spoke."),
     }

@@ -98,7 +98,6 @@ CALLS_AS_TEXT = {
     "<|tool_call>call:weigh{grams:40}<tool_call|>": "weigh",
     "[TOOL_CALLS] is a token of Mistral.": "",
     f"It writes:\n{HERMES}": "",
-    f"```\n{HERMES}\n```": "",
     "<tool_call> is a tag of Hermes.": "",
     "<function=": "",
     '{"name": "files__read_text"}': "",
@@ -222,6 +221,14 @@ async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
         assert ("max_steps" in last.failure.hint) is bool(setting)
         await chat.regenerate(last)
         assert chat.path[-1].text == "At last."
+
+
+async def test_a_repeated_call_takes_the_results_beside_it_along_once(store):
+    scripts = [BOTH, answer_steps("Read."), READ_A, answer_steps("Again.")]
+    chat = await sent(store, toolbox(), *scripts)
+    await chat.regenerate(chat.path[2])
+    ran = [(one.tool_result, one.version) for one in chat.path if one.role is Role.TOOL]
+    assert ran == [("text of a", 2), ("text of b", 1), ("text of a", 1)]
 
 
 async def test_no_call_of_an_imported_or_continued_answer_runs(store):

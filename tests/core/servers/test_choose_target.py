@@ -118,11 +118,13 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
         for choice in (unasked, choose([server], model="", state=NEW)):
             assert choice.state is ServerState.NO_MODEL
         used = NEW.with_model(server.server_id, "gpt-5")
+        elsewhere = used.with_model(OTHER.url, "text-embedding-3")
         only = replace(server, models=(models[1],))
         for choice in (
             choose([server], model="gpt-5", state=NEW),
             choose([server], model="", state=used),
             choose_without_asking([only], model="", state=NEW),
+            choose_without_asking([server], model="", state=elsewhere),
         ):
             assert choice.target.model_id == "gpt-5"
     assert choose([near], model="", state=NEW).state is ServerState.READY

