@@ -50,6 +50,7 @@ ANSWERS = (
         [],
         {"finish_reason": "length"},
     ),
+    Printed(sse(delta(""), finish(), DONE), "", EMPTY, {"reply": ""}, []),
     Printed(sse(" \n\n ", finish(), DONE), " \n\n \n", EMPTY, {}, [{"chunk": " \n\n "}]),
     Printed(
         sse("Half an", finish("length"), {"choices": [], "usage": {"completion_tokens": 2}}, DONE),

@@ -141,11 +141,13 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload  ^D delete"),
         ("llama.cpp", {"state": LoadState.ASLEEP}, "^L load or unload"),
         ("built-in", {"state": loaded}, "^L load or unload  ^G load with …"),
+        ("LM Studio", {"state": unloaded}, "^L load or unload  ^G load with …"),
         ("Ollama", {"state": unloaded}, "^L load or unload  ^D delete"),
         ("Ollama", {"state": LoadState.REMOTE}, ""),
         ("llama-swap", {"state": loaded}, "^L load or unload"),
         ("llama-swap", {"state": unloaded}, ""),
         ("LocalAI", {"state": LoadState.UNKNOWN}, "^L load or unload"),
+        ("vLLM", {"state": loaded}, ""),
     )
     models = [model(f"of {n:02}", product, **facts) for n, (product, facts, _) in enumerate(cases)]
     async with drawn(host([ModelRecord(model=one) for one in models])) as (app, pilot):
@@ -234,6 +236,7 @@ def test_accents_and_letters_of_another_length_match_and_the_marks_are_on_no_oth
         ("\u0130x", "i\u0130x", "\u0130x"),
         # folding changes their length
         ("cafe", "cafe\u0301", ""),
+        ("strasse.md", "die Stra\u00dfe.md", ""),
         ("\ud55c", "x\u1112\u1161\u11ab\u1100\u1173\u11af", ""),
         ("\u30d0", "\uff8a\uff9e \u30cf", ""),
     ]:

@@ -102,6 +102,8 @@ async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first
 async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
     for product, options, is_drawn in (
         ("llama.cpp", {}, True),
+        ("LM Studio", {}, True),
+        ("Ollama", {}, True),
         ("Mistral", {}, True),
         ("Anthropic", {}, False),
         ("Gemini", {}, False),
@@ -170,6 +172,7 @@ async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_promp
     chat = await answered(store, [TextDelta(text="Two"), asyncio.Event()])
     before = chat.path
     for index, text, words in (
+        (1, "", "cannot be empty"),
         (1, " \n", "cannot be empty"),
         (0, "x", "Only answers"),
     ):
@@ -249,10 +252,12 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
         ("A pear, a", "pple.", "A pear, a pple."),
         ("An apple and a", "pple pie.", "An apple and apple pie."),
         ("Sow peas", " and beans.", "Sow peas and beans."),
+        ("See ", "the rest.", "See the rest."),
         ("```\nget", "Value()", "```\ngetValue()"),
         ("Rain, evaporation", "and snow.", "Rain, evaporation and snow."),
         ("A cloud moves with", "winds.", "A cloud moves with winds."),
         ("Мы и ты, и", "вы.", "Мы и ты, и вы."),
+        ("你好", "世界", "你好世界"),
         ("你好。你好", "世界", "你好。你好世界"),
         ("ไป ไป", "มา", "ไป ไปมา"),
         ("In 20 or in 20", "26.", "In 20 or in 2026."),

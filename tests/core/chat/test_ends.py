@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import (
     LMChatError,
+    RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
     WrongUse,
 )
+from lmchat.core.chat.events import AnswerStarted
 from lmchat.core.chat.session import TurnEnded
-from lmchat.core.servers.events import ReasoningDelta, RequestSent, TextDelta
+from lmchat.core.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.core.sessions.message import AnswerState, Role
 from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.tools.calls import ApprovalScope, Decision
@@ -43,7 +45,7 @@ class Row(NamedTuple):
     state: AnswerState
     error: type[Exception] | None = None
     is_raised: bool = False  # by `wait`
-    answer: tuple[AnswerState, str] = (COMPLETE, "")  # state and failure of the last one
+    answer: tuple[AnswerState, str] | None = (COMPLETE, "")  # state and failure of the last one
     breaks_at: type | None = None  # the event that the front end cannot show
     stops_at: type | None = None
     text: str = ""  # that is kept
@@ -63,6 +65,11 @@ def compact(chat: ChatTurns) -> None:
     chat.sessions.compact(chat.session)
 
 
+def compact_too_early(chat: ChatTurns) -> None:
+    chat.sessions.open_sessions.switch_to_new()
+    compact(chat)
+
+
 def queue_with_option(chat: ChatTurns) -> None:
     """Queue a prompt behind a turn, and take a server that knows an option of the command line not."""
     send(chat)
@@ -76,6 +83,9 @@ ROWS = {
     "complete": Row(send, answer_steps("Kale."), COMPLETE),
     "refused from the queue": Row(
         queue_with_option, answer_steps("Kale."), FAILED, WrongUse, is_raised=True
+    ),
+    "refused before an answer": Row(
+        compact_too_early, [], FAILED, RequestInvalid, is_raised=True, answer=None
     ),
     "failed before text": Row(
         send_three, [OFFLINE], FAILED, ServerUnavailable, answer=(FAILED, "It is gone.")
@@ -95,6 +105,13 @@ ROWS = {
         StreamInterrupted,
         answer=(INTERRUPTED, "The connection broke."),
     ),
+    "a bug": Row(
+        send,
+        [KeyError("secret")],
+        FAILED,
+        LMChatError,
+        answer=(FAILED, "lmchat had an internal error."),
+    ),
     "a bug after text": Row(
         send,
         [TEXT, KeyError("secret")],
@@ -104,6 +121,7 @@ ROWS = {
         text="Let",
     ),
     "stopped before an answer": Row(send, answer_steps("Kale."), STOPPED, stops_at=TurnEnded),
+    "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerStarted),
     "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta, text="Let"),
     "front end raised": Row(
         send_three,
@@ -115,8 +133,14 @@ ROWS = {
         breaks_at=TextDelta,
         text="Let",
     ),
+    "front end raised at the end": Row(
+        send, answer_steps("Kale."), COMPLETE, BrokenPipeError, is_raised=True, breaks_at=TurnEnded
+    ),
     "summary broke off": Row(
         compact, [RequestSent(), TEXT, BROKE], FAILED, LMChatError, is_raised=True
+    ),
+    "summary without a word": Row(
+        compact, [RequestSent(), StreamFinished(reason="stop")], FAILED, LMChatError, is_raised=True
     ),
     "summary stopped": Row(compact, HELD, STOPPED, stops_at=TextDelta),
 }
@@ -151,10 +175,14 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     assert (ended.state, type(ended.error)) == (row.state, row.error or type(None))
     assert raised in (None, ended.error)
     assert ended.is_shown_in_answer == (row.error is not None and not row.is_raised)
-    assert chat.ends[-1] == ended, "the event is what `wait` gives"
+    if row.breaks_at is not TurnEnded:
+        assert chat.ends[-1] == ended, "the event is what `wait` gives"
     assert len(chat.ends) <= 2, "that of a queued prompt comes behind that of its turn"
 
     last = chat.session.messages.last_answer_or_prompt
+    if row.answer is None:
+        assert last is None
+        return
     assert last is not None
     failure = last.failure.message if last.failure else ""
     assert (last.state, failure) == row.answer
@@ -189,7 +217,7 @@ READ = [(COMPLETE, "text of a"), (COMPLETE, "text of b")]
 class Stage(NamedTuple):
     is_reached: Callable[[ChatTurns, ScriptedHost], bool]
     stopped: list[tuple[AnswerState, str]]  # what stands behind the prompt after a stop
-    again: TextDelta | None = None  # what comes of the answer to the results
+    again: ReasoningDelta | TextDelta | None = None  # what comes of the answer to the results
     is_asked: bool = False
     runs_until_told: bool = False
     is_repeated: bool = False  # the first call, after a whole turn
@@ -216,12 +244,18 @@ STAGES = {
     "the answer streams": Stage(
         lambda chat, _: TEXT in chat.events, [CALLED, *READ, (STOPPED, "Let")], TEXT
     ),
+    "a thought streams": Stage(
+        lambda chat, _: ReasoningDelta(text="Hm.") in chat.events,
+        [CALLED, *READ, (STOPPED, "Hm.")],
+        ReasoningDelta(text="Hm."),
+    ),
 }
 
 
 def said(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
     return [
-        (one.state, one.tool_result if one.role is Role.TOOL else one.text) for one in chat.path[1:]
+        (one.state, one.tool_result if one.role is Role.TOOL else one.reasoning + one.text)
+        for one in chat.path[1:]
     ]
 
 

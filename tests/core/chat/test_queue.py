@@ -268,12 +268,14 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
 async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(store):
     for text, reason, title in (
         ("Lettuce in", "length", "What grows in shade?"),
+        ("Lettuce in", "content_filter", "What grows in shade?"),
         ("Lettuce in pots\n\nIt is a plant", "length", "Lettuce in pots"),
         ("**Title:** Lettuce", "stop", "Lettuce"),
         ("**Title: Lettuce**", "stop", "Lettuce"),
         ("**Title**: Lettuce", "stop", "Lettuce"),
         ("# Title: C#", "stop", "C#"),
         ('{"title": "Lettuce"}', "stop", "What grows in shade?"),
+        ('```json\n{"title": "Lettuce"}\n```', "stop", "What grows in shade?"),
     ):
         cut = [TextDelta(text=text), StreamFinished(reason=reason)]
         chat = ChatTurns(store, answer_steps(), cut, auto_title=True)

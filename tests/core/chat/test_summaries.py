@@ -12,6 +12,7 @@ from lmchat.base.errors import LMChatError, RequestInvalid, StoreUnavailable, St
 from lmchat.core.chat.context import TokenEstimator
 from lmchat.core.config.settings import COMPACT_PROMPT
 from lmchat.core.servers.events import (
+    ReasoningDelta,
     RefusalDelta,
     RequestSent,
     StreamFinished,
@@ -113,6 +114,7 @@ async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
         ],
         **{end: [TextDelta(text="They said"), StreamFinished(reason=end)] for end in ends},
         "refused": [RefusalDelta(text="I cannot do that."), END],
+        "The model wrote no summary.": [ReasoningDelta(text="Hm."), END],
         "no summary": [TextDelta(text=" \n"), END],
         "The disk is full.": answer_steps("They spoke."),
     }

@@ -98,6 +98,7 @@ CALLS_AS_TEXT = {
     "<|tool_call>call:weigh{grams:40}<tool_call|>": "weigh",
     "[TOOL_CALLS] is a token of Mistral.": "",
     f"It writes:\n{HERMES}": "",
+    f"```\n{HERMES}\n```": "",
     "<tool_call> is a tag of Hermes.": "",
     "<function=": "",
     '{"name": "files__read_text"}': "",

@@ -129,6 +129,7 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
     assert "<script>alert(1)</script>" in shown
     assert "Thought for 3.2 s" in shown
     assert "Interrupted." in shown
+    assert "<look>" in shown
     assert text == without_controls(text)
 
 
@@ -201,6 +202,8 @@ def test_file_names_are_safe_and_told_apart_by_the_id():
         ("\x1b[31m\u202e", "31m"),
         ("...", "session"),
         ("-rf", "rf"),
+        ("", "session"),
+        ("CON", "CON"),
         ("Übung für 日本語", "Übung-für-日本語"),
         ("हिन्दी में", "हिन्दी-में"),
         ("x" * 300, "x" * 50),
@@ -213,11 +216,14 @@ def test_file_names_are_safe_and_told_apart_by_the_id():
 
 def test_a_short_name_ends_with_a_word_and_is_valid_on_every_system():
     for title, name in (
+        ("Plan for the garden", "plan-for-the-garden"),
         ("Which vegetables grow in half shade?", "which-vegetables-grow-in"),
         ("Donaudampfschifffahrtsgesellschaft", "donaudampfschifffahrtsge"),
         ("Éclairs: ça va/../..\\x", "éclairs-ça-va-x"),
         ("茶の木 と 豆", "茶の木-と-豆"),
         ("Con", "con-session"),
+        ("LPT1", "lpt1-session"),
+        ("?!", "session"),
         ("", "session"),
     ):
         session = Session(header=header(title))

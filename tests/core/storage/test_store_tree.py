@@ -111,6 +111,7 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
     )
     assert fork == await store.open_session(fork.header.session_id)
     await store.purge(session_id)
+    assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
     assert len(await store.search("q2")) == 1
     running = answer("a3", parent=fork.messages[-1], state=AnswerState.STREAMING)
     await store.start_answer(fork.header.session_id, running)

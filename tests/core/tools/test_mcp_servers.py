@@ -748,11 +748,9 @@ UNSEEN = "its name has unseen characters"
 UNUSABLE = {
     "text": (tool("text", {"type": "string"}), "its inputSchema is of the type string, not object"),
     "list": (tool("list", [BED]), "its inputSchema is not an object"),
-    "true": (tool("true", schema=True), "its inputSchema is not an object"),
-    "number 4": (None, "it has no name"),
-    "number 5": ({"inputSchema": BED}, "it has no name"),
-    "number 6": (tool(" "), "it has no name"),
-    "number 7": (tool(["a"]), "it has no name"),
+    "number 3": (None, "it has no name"),
+    "number 4": (tool(" "), "it has no name"),
+    "number 5": (tool(["a"]), "it has no name"),
     "wipe␛[2K Run": (tool("wipe\x1b[2K\rRun"), UNSEEN),
     "wipe   Run": (tool("wipe   Run"), UNSEEN),
 }
@@ -802,7 +800,7 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         assert len(set(wire_names)) == len(wire_names)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
         named = ", ".join(f"{name} ({why})" for name, (_, why) in UNUSABLE.items())
-        said = f"The server wiki has 9 tools that cannot be used: {named}."
+        said = f"The server wiki has 7 tools that cannot be used: {named}."
         assert (state.error, state.next_step) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
 
@@ -1179,6 +1177,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     files = {
         "plain": "",
         "lost": "#!/no/such/interpreter\n",
+        "bare": "\x7f\x00\x01",
         "bad.exe": "x",
     }
     for name, content in files.items():
@@ -1186,7 +1185,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
         (tmp_path / name).chmod(0o700 if content else 0o600)
     put(tmp_path, "serve", SOURCE)
     (tmp_path / "beds").mkdir()
-    plain, beds, lost = (tmp_path / name for name in ("plain", "beds", "lost"))
+    plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
     npx = "Install Node.js, or set command to the path of npx."
     check = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
     if os.name == "nt":
@@ -1203,7 +1202,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     if os.name == "nt":
         cases |= {
             (f"./{file.name}", ""): (f"{file} cannot be run", check)
-            for file in (plain, lost, tmp_path / "bad.exe")
+            for file in (plain, lost, bare, tmp_path / "bad.exe")
         }
         # Windows has one error for these
         cases |= {(PYTHON, name): (f"{tmp_path / name}: ", CHECK) for name in ("gone", "plain")}
@@ -1211,7 +1210,9 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
         cases |= {
             ("./plain", ""): (f"{plain} cannot be run", check),
             ("./lost", ""): (f"{lost} cannot be run", check),
+            ("./bare", ""): (f"{bare} cannot be run", check),
             (PYTHON, "gone"): (f"{tmp_path}/gone does not exist", CHECK),
+            ("serve", "gone"): (f"{tmp_path}/gone does not exist", CHECK),
             (PYTHON, "plain"): (f"{plain}: Not a directory", CHECK),
         }
     for (command, cwd), (reason, hint) in cases.items():
@@ -1239,6 +1240,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
 
 RESULTS = [
     ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb"),
+    ({"content": [], "structuredContent": {"rows": 3}}, '{"rows":3}'),
     # what the SDK does not know costs no more than its block
     ({"structuredContent": {"rows": 3}}, '{"rows":3}'),
     ({"content": None, "structuredContent": [1]}, "[1]"),

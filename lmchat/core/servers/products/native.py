@@ -259,7 +259,7 @@ def localai_facts(models: Models, value: object) -> Models:
     models = tuple(
         replace(model, kind="other")
         if (known := abilities.get(model.model_id))
-        and has_word(known, "chat") is has_word(known, "completion") is False
+        and [has_word(known, word) for word in ("chat", "completion")] == [False, False]
         else model
         for model in models
     )

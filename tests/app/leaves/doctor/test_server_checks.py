@@ -90,6 +90,7 @@ def test_keys_are_told_with_their_state_and_source():
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
     found = key_findings([READY, jan], sources, [], "The file of the keys is damaged.")
     assert [one.grade for one in found] == [Grade.OK, Grade.WARNING, Grade.WARNING, Grade.OK]
+    assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
     others = [replace(jan, reason="offline"), probed("", "Ollama")]
     assert [one.cause for one in key_findings(others, sources, [], "")] == ["No API key is stored."]

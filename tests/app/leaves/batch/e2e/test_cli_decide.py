@@ -124,6 +124,7 @@ def test_a_real_server_decides_whatever_the_order_of_the_options(real):
         for words in (options, options, options[::-1])
     )
     assert list(first) == options
+    assert sum(first.values()) == pytest.approx(1)
     assert again == first
     assert turned == pytest.approx(first, abs=0.1)
 
@@ -169,6 +170,7 @@ def test_a_probability_that_the_server_has_not_told_is_null_and_said(cli, server
         done = cli("decide", QUESTION, "--json")
         value = json.loads(done.stdout)
         assert value["probabilities"] == {"yes": pytest.approx(0.9), "no": None}, sign
+        assert value["probability"] == value["probabilities"]["yes"]
         assert done.stderr == "lmchat: the server has not told how likely no is.\n"
     server.on(CHAT, play("", [], 0.4))  # "no" may have all the rest
     done = cli("decide", QUESTION)
