@@ -55,6 +55,15 @@ def test_hardly_any_room_ends_nothing(tmp_path, server):
             assert screen.process.poll() is None
 
 
+def test_a_new_size_counts_also_if_a_terminal_that_wants_to_tell_it_is_silent(tmp_path, server):
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.type("\x1b[?2048;2$y")  # it knows reports of its size
+        screen.wait_until(lambda: b"\x1b[?2048h" in screen.raw, "they are wanted")
+        screen.resize(60, 18)
+        screen.put("hello")
+        leave(screen)
+
+
 def test_the_terminal_is_asked_for_its_background_after_the_first_paint(tmp_path, server):
     with ready_screen(tmp_path, server.url, size=(120, 60)) as screen:
         screen.wait_until(lambda: b"\x1b]11;?" in screen.raw, "the question")

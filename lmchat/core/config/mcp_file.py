@@ -69,11 +69,12 @@ def _server(name: str, entry: Any) -> McpSettings:
     known = {
         key: value for key, value in convert(entry, dict[str, Any]).items() if value is not None
     }
-    if known.get("type") == "sse":
+    if "sse" in (known.get("type"), known.get("transport")):
         raise ValidationError("the type sse is not supported; many servers have /mcp, too")
     known["url"] = next((known[key] for key in _URL_KEYS if key in known), "")
-    if isinstance(env := known.get("env"), dict):  # null for a variable to leave out
-        known["env"] = {key: _text(value) for key, value in env.items() if value is not None}
+    for key in ("env", "headers"):  # null for what to leave out
+        if isinstance(pairs := known.get(key), dict):
+            known[key] = {name: _text(text) for name, text in pairs.items() if text is not None}
     if isinstance(args := known.get("args"), list):
         known["args"] = [*map(_text, args)]
     fields = {key: known[key] for key in McpSettings.__struct_fields__ if key in known}

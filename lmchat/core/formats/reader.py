@@ -28,6 +28,7 @@ from lmchat.base.json_values import utf8_safe
 from lmchat.core.formats.programs import AUTO, OWN, Program, program_names
 from lmchat.core.formats.reading import (
     BAD_VALUE_ERRORS,
+    BROKEN_ZIP,
     PACKED,
     ZIP_HEAD,
     Format,
@@ -41,7 +42,8 @@ from lmchat.core.sessions.session import Session, Skipped
 STDIN = "-"  # in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _OWN_MODULE = "lmchat.core.formats.json_sessions"
-_GZIP_HEAD = b"\x1f\x8b"
+# of gzip, bzip2, xz, 7-Zip, RAR and Zstandard
+_PACKED_HEADS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"(\xb5/\xfd")
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # to find out the format; some may be broken
@@ -168,8 +170,10 @@ def _chats(
                 continue
             except FileRefused as error:
                 yield Skipped(where=member, reason=error.message.rstrip("."))
-    elif head.startswith(_GZIP_HEAD):
-        raise FormatUnknown("It is packed by gzip.", next_step="Unpack it, and import that.")
+            except BROKEN_ZIP:
+                yield Skipped(where=member, reason=_DAMAGED)
+    elif head.startswith(_PACKED_HEADS):
+        raise FormatUnknown("It is packed.", next_step="Unpack it, and import that.")
     elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
         yield from _text_chats(Source("", file), now, formats)
     elif head != _SQLITE_HEAD:

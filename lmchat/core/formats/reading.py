@@ -58,7 +58,7 @@ PACKED = (".zip", ".gz", ".tgz")  # endings of files that hold others
 _ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
 THREAD = "thread.json"  # of Jan, read with a chat, and has none
 # damaged archives, unknown compression, encryption
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _PARENTS_SEARCHED = 4  # folders above a text, for files of LM Studio
 
 # of a folder: names, and functions that read them
@@ -172,7 +172,7 @@ class Source:
             ]
             # `a.png` rather than `a.png.metadata.json`
             for _, read in sorted(fitting, key=lambda file: len(file[0])):
-                with suppress(OSError, *_BROKEN_ZIP):
+                with suppress(OSError, *BROKEN_ZIP):
                     return read()
         return b""
 
@@ -188,7 +188,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
     """
     try:
         archive = zipfile.ZipFile(file)
-    except _BROKEN_ZIP as error:  # its list of files is its end
+    except BROKEN_ZIP as error:  # its list of files is its end
         message = "It ends too early, as a download that broke off."
         raise FileRefused(message, next_step="Download it again.", details=repr(error)) from error
     try:
@@ -205,7 +205,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                     files = partial(chain, [folders[folder]], folders.values())
                     with archive.open(member) as text:
                         yield member, Source(member, text, files)
-    except _BROKEN_ZIP as error:
+    except BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         raise FileRefused(
             message, next_step="Unpack it, and import the folder.", details=repr(error)

@@ -54,6 +54,7 @@ def _copy(database: Path, copy: Path) -> bool:
     shutil.copyfile(database, copy)
     if not has_tables(copy):
         return False
-    with suppress(FileNotFoundError):  # of an older lmchat
-        shutil.copyfile(f"{database}-wal", f"{copy}-wal")
+    for log in ("-journal", "-wal"):  # the second is of an older lmchat
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{database}{log}", f"{copy}{log}")
     return True

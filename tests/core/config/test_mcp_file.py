@@ -99,7 +99,8 @@ BY_HAND = """// mine
     /* two
        lines */
     "garden": {"command": "./serve", "args": ["-n", 3], "cwd": null, "env": {"N": 3, "OFF": null}, "disabled": true,},
-    "beds": {"httpUrl": "http://127.0.0.1:1/mcp", "timeout_s": 9, "approve": "always",}, // last
+    "beds": {"httpUrl": "http://127.0.0.1:1/mcp", "timeout_s": 9, "approve": "always",
+      "headers": {"X-Bed": 3, "X-Off": null},}, // last
   },
 }
 """
@@ -185,6 +186,7 @@ FILES = {
                 "url": "http://127.0.0.1:1/mcp",
                 "timeout_s": 9,
                 "approve": "always",
+                "headers": {"X-Bed": "3"},
             },
         ],
         [],
@@ -229,6 +231,7 @@ WRONG = {
     "both": ({"command": "a", "url": "http://a"}, "needs command or url, but not both."),
     "null": ({"command": "a", "args": [None]}, "args[0]: expected text, got nothing."),
     "sse": ({"type": "sse", "url": "http://a/sse"}, "the type sse is not supported; many servers"),
+    "by another key": ({"transport": "sse", "url": "http://a"}, "the type sse is not supported"),
     "text": ("uvx time", "expected a table, got text."),
     "a/b": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "python": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),

@@ -131,12 +131,18 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
         archive.writestr("inner.zip", "PK")
     packed = (tmp_path / "outer.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(DATA / "claude.json", "claude.json")
+    damaged = bytearray((tmp_path / "d.zip").read_bytes())
+    damaged[60] ^= 255
     for name, data, words in (
         ("a.zip", b"PK\x03\x04 no zip", "It ends too early, as a download that broke off."),
         ("a.db", b"SQLite format 3\0 cut", "cannot be read: "),
         ("a.json", b'{"versions": 1}', "no chat in a format that lmchat knows"),
         ("b.json", b"", "It is empty."),
-        ("a.json.gz", gzip.compress(b"[]"), "It is packed by gzip."),
+        ("a.json.gz", gzip.compress(b"[]"), "It is packed."),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c", "It is packed."),
+        ("d.zip", bytes(damaged), "(claude.json: it is damaged)."),
         ("b.zip", packed, "(inner.zip: it is packed: unpack it"),
     ):
         (tmp_path / name).write_bytes(data)

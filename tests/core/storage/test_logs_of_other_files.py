@@ -12,6 +12,7 @@ from subprocess import PIPE
 
 import pytest
 
+from lmchat.core.library.importer import Importer, ImportOutcome
 from lmchat.core.storage.opening import connect, transaction
 from tests.support.chats import faults_in, fill, start_session, store_at
 
@@ -101,6 +102,11 @@ async def test_a_log_is_read_into_its_own_file_alone(tmp_path, states, killed):
     saved, titles = states[killed]
     put(saved, tmp_path / "own" / "lmchat")
     assert await opened(tmp_path / "own") == (titles, "")
+    outcome = ImportOutcome()
+    async with aclosing(store_at(tmp_path / "imported")) as store:
+        await Importer(store).import_files([str(saved / "sessions.db")], outcome)
+    imported = {chat.header.title for chat in outcome.chats}
+    assert (imported, outcome.refused) == (titles - {"In the log"}, [])  # it has no messages
     for other in ("first", "second", "elsewhere"):
         replacing, titles = states[other]
         home = tmp_path / f"{other} over"

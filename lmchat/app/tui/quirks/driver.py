@@ -243,9 +243,8 @@ class TerminalDriver(LinuxDriver):
         If this handler read it and was interrupted by the next signal, it would post the old size
         last.
         """
-        if not self._in_band_window_resize:  # else it comes as input
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._post_size)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._post_size)
 
     def _post_size(self) -> None:
         size = Size(*self._get_terminal_size())
