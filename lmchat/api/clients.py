@@ -269,8 +269,8 @@ class Client:
     def beside(self, model: ModelInfo) -> Callable[[str], ModelInfo]:
         """Return a function that finds models of the same server by name, in its list of now.
 
-        `model` is that of the last look. A missing one raises `WrongUse`. The name may be a remote
-        one's: the caller decides.
+        `model` is that of the last look. A missing one raises `WrongUse`, but not at a named
+        address, as in `model`. The name may be a remote one's: the caller decides.
         """
         return self._finder.beside(model)
 

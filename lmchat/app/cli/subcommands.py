@@ -500,7 +500,8 @@ _METRICS = Subcommand(
     json_help=ALWAYS_JSON,
     notes="averageResponseTime: milliseconds, of successful requests; retries: attempts\n"
     "after the first; cacheHits, cacheMisses: lists of models from the cache, or from\n"
-    "a server; refusedRequests: those that lmchat did not send, not in totalRequests.",
+    "a search for servers; refusedRequests: those that lmchat did not send, not in\n"
+    "totalRequests.",
     handler="stats:metrics",
 )
 _SESSIONS = Subcommand(

@@ -654,7 +654,8 @@ class Settings(Secret, frozen=True, kw_only=True):
     endpoints: Annotated[
         tuple[EndpointSettings, ...],
         setting(
-            "A server to check before the usual addresses; repeat this section for more servers."
+            "A server to check before the usual addresses, with `name` and `url`; repeat this "
+            "section for more servers."
         ),
     ] = ()
     models: Annotated[

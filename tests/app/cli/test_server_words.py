@@ -6,6 +6,7 @@ All of it is in `server_words.json`, with placeholders for addresses, ports and 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -86,6 +87,7 @@ def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
 
         def start(row: str) -> dict[str, Any]:
             nothing_installed = {"PATH": str(tmp_path)}
+            monkeypatch.setitem(sys.modules, "xllamacpp", None)  # README's other line installs it
             cli = Inside(home=tmp_path, env=nothing_installed)
             url = FAR.get(row, "")
             if row == "timeout":  # the others answer, if late on a busy machine

@@ -95,6 +95,8 @@ async def test_who_cannot_delete_or_download_has_no_key_for_it(tmp_path):
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await shown(desk, "^R refresh")
         assert "^D" not in desk.text
+        await desk.press("ctrl+d")
+        await shown(desk, "vLLM cannot delete models on request.")
         await desk.type("alder")
         await shown(desk, "No model matches")
         assert "^D" not in desk.text

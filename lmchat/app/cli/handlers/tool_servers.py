@@ -37,7 +37,7 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.tools.calls import ToolServer, ToolServerState
 from lmchat.core.tools.server_program import start_of
 
-_NO_TERMINAL = "This starts programs, after a question that needs a terminal."
+_NO_TERMINAL = "This starts programs or connects to hosts, after a question that needs a terminal."
 _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 

@@ -54,7 +54,6 @@ _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or
 _FOR_SCRIPTS = "Streaming failed: "  # scripts look for it; the card itself says that much
 _FAILURE_CHARS = 2_000  # of each text of a failure: servers send texts of any length
 _ROW_CHARS = 500  # in a rule or the row of a call; more fit on no screen
-_KEPT = "The text so far is kept; "  # how the next step starts if the server has broken off
 _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 _MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
 
@@ -524,7 +523,8 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width
     rows = [*page.wrap([title], right=[time] if has_room else (), tint="panel")]
-    if text := " ".join(filter(None, (_saved_text(message), _next_step(failure)))):
+    hint = safe_line(failure.hint, limit=_FAILURE_CHARS)
+    if text := " ".join(filter(None, (_saved_text(message), hint))):
         rows += page.wrap([(text, _NULL)], tint="panel")
 
     right = [_version_spans(page, message)]
@@ -554,10 +554,3 @@ def _saved_text(message: ChatMessage) -> str:
     count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
     words = "token so far is" if stats.completion_tokens == 1 else "tokens so far are"
     return f"The {count} {words} saved."
-
-
-def _next_step(failure: Failure) -> str:
-    """Return the next step of a failure, without words about the text: the card has its own."""
-    hint = safe_line(failure.hint, limit=_FAILURE_CHARS)
-    step = hint.removeprefix(_KEPT)
-    return step[:1].upper() + step[1:] if step != hint else hint

@@ -281,6 +281,9 @@ class ModelSwitch:
         self._ui.start(partial(self._remove_if_wanted, model), "pull", is_only=True)
 
     async def _remove_if_wanted(self, model: ModelInfo) -> None:
+        product = product_named(model.product)
+        if not product.can_delete(model):
+            raise product.cannot_error("delete")
         size = size_text(model.size_bytes) or "Its size is not known"
         use = " This chat uses it." if self.is_in_use(model) else ""
         question = ConfirmDialog(

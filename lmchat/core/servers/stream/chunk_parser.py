@@ -260,9 +260,7 @@ class ChunkParser:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(
                 f"Streaming failed: {cause}.",
-                next_step="The text so far is kept; continue or retry it."
-                if self.has_posted_token
-                else "No text has arrived. Check the server's log, or retry.",
+                next_step="Check the server's log, or ask again.",
                 details=network_error,
             )
         raise ServerRejected(

@@ -96,7 +96,7 @@ async def read_answer(
     except MalformedStreamError as error:
         raise StreamInterrupted(
             f"Streaming failed: malformed stream, {error}.",
-            next_step="The text so far is kept; check the server's log.",
+            next_step="Check the server's log, or ask again.",
         ) from error
     finally:
         chunks.note_stray(bytes(sse.stray))

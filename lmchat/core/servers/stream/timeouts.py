@@ -127,7 +127,7 @@ class IdleTimeout:
                 elif has_started and silent_s >= limits.give_up_after_s:
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
-                        next_step="The text so far is kept; continue or retry it.",
+                        next_step="Check the server's log, or ask again.",
                     )
                 elif is_gone and unheard_s >= limits.give_up_after_s:
                     raise ServerUnavailable(
