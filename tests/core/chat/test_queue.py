@@ -268,7 +268,6 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         ("Lettuce in", "length", "What grows in shade?"),
         ("Lettuce in pots\n\nIt is a plant", "length", "Lettuce in pots"),
         ("**Title:** Lettuce", "stop", "Lettuce"),
-        ("**Title: Lettuce**", "stop", "Lettuce"),
         ('{"title": "Lettuce"}', "stop", "What grows in shade?"),
     ):
         cut = [TextDelta(text=text), StreamFinished(reason=reason)]

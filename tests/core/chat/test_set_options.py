@@ -84,7 +84,7 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
         ("temprature 1", unknown),
         ("temprature", unknown),
         ("system Be brief.", "system is no sampling option."),
-        ("temprature default", unknown),
+        ("parameter temperature 1", "parameter is no sampling option."),
         ("temperature = nan", "temperature must be a number from 0 to 2, not nan."),
         ("=", "/set needs the name of an option."),
     ):
