@@ -1170,6 +1170,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     files = {
         "plain": "",
         "lost": "#!/no/such/interpreter\n",
+        "bare": "\x7f\x00\x01",
         "bad.exe": "x",
     }
     for name, content in files.items():
@@ -1177,7 +1178,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
         (tmp_path / name).chmod(0o700 if content else 0o600)
     put(tmp_path, "serve", SOURCE)
     (tmp_path / "beds").mkdir()
-    plain, beds, lost = (tmp_path / name for name in ("plain", "beds", "lost"))
+    plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
     npx = "Install Node.js, or set command to the path of npx."
     check = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
     if os.name == "nt":
@@ -1194,7 +1195,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     if os.name == "nt":
         cases |= {
             (f"./{file.name}", ""): (f"{file} cannot be run", check)
-            for file in (plain, lost, tmp_path / "bad.exe")
+            for file in (plain, lost, bare, tmp_path / "bad.exe")
         }
         # Windows has one error for these
         cases |= {(PYTHON, name): (f"{tmp_path / name}: ", CHECK) for name in ("gone", "plain")}
@@ -1202,6 +1203,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
         cases |= {
             ("./plain", ""): (f"{plain} cannot be run", check),
             ("./lost", ""): (f"{lost} cannot be run", check),
+            ("./bare", ""): (f"{bare} cannot be run", check),
             (PYTHON, "gone"): (f"{tmp_path}/gone does not exist", CHECK),
             (PYTHON, "plain"): (f"{plain}: Not a directory", CHECK),
         }
