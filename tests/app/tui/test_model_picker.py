@@ -143,6 +143,7 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("llama-swap", {"state": loaded}, "^L load or unload"),
         ("llama-swap", {"state": unloaded}, ""),
         ("LocalAI", {"state": LoadState.UNKNOWN}, "^L load or unload"),
+        ("vLLM", {"state": loaded}, ""),
     )
     models = [model(f"of {n:02}", product, **facts) for n, (product, facts, _) in enumerate(cases)]
     async with drawn(host([ModelRecord(model=one) for one in models])) as (app, pilot):

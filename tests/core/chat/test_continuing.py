@@ -249,6 +249,7 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
         ("A pear, a", "pple.", "A pear, a pple."),
         ("An apple and a", "pple pie.", "An apple and apple pie."),
         ("Sow peas", " and beans.", "Sow peas and beans."),
+        ("See ", "the rest.", "See the rest."),
         ("```\nget", "Value()", "```\ngetValue()"),
         ("Rain, evaporation", "and snow.", "Rain, evaporation and snow."),
         ("Мы и ты, и", "вы.", "Мы и ты, и вы."),

@@ -216,7 +216,6 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
         ("other", "other\n\nours"),
         ("ours and more", "ours and more\n\nours"),
         ("four tours in hours", "four tours in hours\n\nours"),
-        ("our", "our\n\nours"),
         ("more\n\nours\n\nand more", "more\n\nours\n\nand more"),
     ):
         folder = tmp_path / (theirs or "cleared")

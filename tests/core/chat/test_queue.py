@@ -269,6 +269,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         ("Lettuce in pots\n\nIt is a plant", "length", "Lettuce in pots"),
         ("**Title:** Lettuce", "stop", "Lettuce"),
         ('{"title": "Lettuce"}', "stop", "What grows in shade?"),
+        ('```json\n{"title": "Lettuce"}\n```', "stop", "What grows in shade?"),
     ):
         cut = [TextDelta(text=text), StreamFinished(reason=reason)]
         chat = ChatTurns(store, answer_steps(), cut, auto_title=True)

@@ -105,7 +105,7 @@ async def test_without_older_messages_or_without_room_to_gain_nothing_is_summari
 
 
 async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
-    ends = ("length", "content_filter", "repetition", "abort", "tool_calls")
+    ends = ("length", "content_filter", "abort", "tool_calls")
     scripts = {
         "It broke off.": [
             TextDelta(text="Th"),

@@ -28,7 +28,7 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme():
         ("http://127.0.0.1:11434/v1/chat/completions", "http://localhost:11434/v1"),
         ("http://box:3000/api/chat/completions", "http://box:3000/api/v1"),
         ("HTTP://LOCALHOST:1234", "http://localhost:1234/v1"),
-        ("http://localhost:8000//v1", "http://localhost:8000/v1"),
+        ("http://localhost:8000//v1//", "http://localhost:8000/v1"),
         ("http:/localhost:8000", "http://localhost:8000/v1"),
         ("https//box/v1", "https://box:443/v1"),
         ("http://box///engines//v1/chat//completions", "http://box:80/engines/v1"),

@@ -729,6 +729,7 @@ USABLE = [
     # the schema of a tool without arguments, or without the type that every one has
     tool("empty", {}),
     tool("null", None),
+    tool("none of PHP", []),
     {"name": "none"},
     tool("dialect", {"$schema": "http://json-schema.org/draft-07/schema#"}),
     tool("untyped", {"properties": {"bed": {"type": "string"}}}),
@@ -1069,6 +1070,9 @@ LAST_WORDS = {
     "panic: set TOKEN first\n\ngoroutine 1 [running]:\nmain.need(...)\n\t/g/main.go:3\n"
     "example.org/seeds.(*Bed).Run(0x0)\n\t/g/bed.go:4 +0x3d\nexit status 2\n": (
         "panic: set TOKEN first"
+    ),
+    "error: No solution found\n  cause: it is not in the cache.\n\nhint: The network is off.\n": (
+        "cause: it is not in the cache"
     ),
     "  indented only\n": "indented only",
     "ab\xff": "ab�",

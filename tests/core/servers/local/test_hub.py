@@ -88,7 +88,6 @@ async def test_a_file_or_a_quantization_is_named_and_else_it_is_q4_k_m(
         ("", ["a-Q8_0.gguf", "b-Q8_0.gguf", "c.gguf"], "has no files for Q4_K_M", ": Q8_0, c.gguf"),
         ("", [NAME, "b-Q4_K_M.gguf"], "has 2 files for Q4_K_M", ": alder-Q4_K_M.gguf, b-Q4_K_M"),
         ("", ["mmproj-F16.gguf", "model.safetensors"], "has no GGUF file of a chat model", ""),
-        ("", [], "has no GGUF file of a chat model", ""),
     ],
 )
 async def test_without_a_single_file_of_a_name_those_that_are_there_are_shown(

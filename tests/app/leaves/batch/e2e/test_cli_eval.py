@@ -162,6 +162,7 @@ def test_a_row_of_batch_that_answers_the_same_prompt_counts(cli, server, cases, 
 
 def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, cases):
     for text, sentence in (
+        (f"{_CASE}schema = {{ }}", "it has no keyword that checks anything"),
         (f'{_CASE}expect = [""]', "cannot be used: expect[0]: expected text that is not empty"),
         ("\0", "is UTF-16 or no text: save it as UTF-8."),
     ):
