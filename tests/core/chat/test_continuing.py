@@ -255,7 +255,6 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
         ("See ", "the rest.", "See the rest."),
         ("```\nget", "Value()", "```\ngetValue()"),
         ("Rain, evaporation", "and snow.", "Rain, evaporation and snow."),
-        ("A cloud moves with", "winds.", "A cloud moves with winds."),
         ("Мы и ты, и", "вы.", "Мы и ты, и вы."),
         ("你好", "世界", "你好世界"),
         ("你好。你好", "世界", "你好。你好世界"),

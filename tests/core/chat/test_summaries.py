@@ -41,7 +41,8 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
         store, answer_steps("They said a."), answer_steps("D."), system_prompt="Be brief."
     )
     old = chat.path
-    window, drafts = chat.sessions.context_window, ("d", "word " * 9000)
+    window = chat.sessions.context_window
+    drafts = ("d", "word " * 9000)
     assert [window.can_compact(chat.session, one) for one in drafts] == [False, True]
     await chat.compact()
     assert chat.sent() == ["Be brief.", "a", "A.", COMPACT_PROMPT]
@@ -106,7 +107,7 @@ async def test_without_older_messages_or_without_room_to_gain_nothing_is_summari
 
 
 async def test_a_summary_that_fails_or_is_a_part_takes_no_message_away(store):
-    ends = ("length", "content_filter", "repetition", "abort", "tool_calls")
+    ends = ("length", "content_filter", "abort", "tool_calls")
     scripts = {
         "It broke off.": [
             TextDelta(text="Th"),

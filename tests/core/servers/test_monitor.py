@@ -45,7 +45,8 @@ async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_wat
     failed = seen[2].status
     assert (failed.detail, failed.next_step) == ("Endpoint not allowed", "Allow it.")
     assert monitor.health.latencies_ms == (3.0, None, None, 3.0)
-    assert monitor.health.seen_s is not None
+    assert seen[0].seen_s is not None
+    assert seen[2].seen_s == seen[0].seen_s
 
 
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():

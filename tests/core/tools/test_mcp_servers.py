@@ -1242,7 +1242,6 @@ RESULTS = [
     ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb"),
     ({"content": [], "structuredContent": {"rows": 3}}, '{"rows":3}'),
     # what the SDK does not know costs no more than its block
-    ({"structuredContent": {"rows": 3}}, '{"rows":3}'),
     ({"content": None, "structuredContent": [1]}, "[1]"),
     (
         {"content": [{"type": "widget", "x": 1}, {"type": "text", "text": "b"}]},
