@@ -44,9 +44,8 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_so
     far = Endpoint.parse(FAR[0])
     refusals = ((500, "server_error", None, 3), (409, "bad_request", None, None))
     refusals += ((503, "busy", 3, 3), (502, "upstream", 3, 3), (408, "timeout", None, None))
-    refusals += (504, "timeout", None, None)
+    refusals += ((504, "timeout", None, None), (413, "too_large", None, None))
     refusals += ((429, "rate_limited", 3, 3), (429, "billing", None, None))
-    refusals += ((413, "too_large", None, None),)
     failures = (
         (httpx.ConnectError("refused"), 2, 3),
         (httpx.ConnectTimeout(""), None, 2),

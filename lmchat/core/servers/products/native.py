@@ -253,15 +253,14 @@ def localai_facts(models: Models, value: object) -> Models:
     says what a model is for, if its settings tell it.
     """
     document = dict_or_empty(value)
-    abilities = {
-        str(one.get("id")): one.get("capabilities") for one in dicts_in(document.get("data"))
+    others = {
+        str_or_empty(one.get("id"))
+        for one in dicts_in(document.get("data"))
+        if (known := one.get("capabilities"))
+        and [has_word(known, word) for word in ("chat", "completion")] == [False, False]
     }
     models = tuple(
-        replace(model, kind="other")
-        if (known := abilities.get(model.model_id))
-        and [has_word(known, word) for word in ("chat", "completion")] == [False, False]
-        else model
-        for model in models
+        replace(model, kind="other" if model.model_id in others else model.kind) for model in models
     )
     loaded = dicts_in(document.get("loaded_models"))
     remote = [

@@ -56,27 +56,32 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
     may_fail = may_be_error(data)
     has_error = may_fail and is_error(value)
-    others = (one for one in dicts_in(fields.get("choices")) if one is not choice)
+    choices = fields.get("choices")
     return Chunk(
         pieces=pieces,
         again=again,
         has_unread_call=_has_unread_call(delta) or _has_unread_call(message),
-        has_other_choice=any(
-            [*pieces_of(one.get("delta") or one.get("message"))] for one in others
+        has_other_choice=choices != [choice]
+        and any(
+            [*pieces_of(one.get("delta") or one.get("message"))]
+            for one in dicts_in(choices)
+            if one is not choice
         ),
         is_unknown=not (pieces or again) and _is_unknown(fields, delta | message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
         is_error=has_error,
         has_failed=may_fail and is_failure(value),
-        says=has_error or (not fields.get("choices") and has_words(fields)),
+        says=has_error or (not choices and has_words(fields)),
     )
 
 
 def pieces_of(value: object) -> Iterator[Piece]:
     """Yield what is not empty of a delta or `message`."""
+    if not value:
+        return
     delta = dict_or_empty(value)
-    if (value and not delta) or delta.get("images") or delta.get("audio"):
+    if not delta or delta.get("images") or delta.get("audio"):
         yield None
     for field in _THOUGHT_FIELDS:
         # some servers send the same thought in several
