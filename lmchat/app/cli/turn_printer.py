@@ -70,6 +70,7 @@ class TurnPrinter:
         such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
+        self.answers: list[ChatMessage] = []  # that have ended
         self.request_notes: list[str] = []
         self.output = output
         self._asked_model = asked_model
@@ -148,7 +149,9 @@ class TurnPrinter:
                 output.note(f"lmchat: {text}")
             case MessageEnded():
                 self._stream.end()
-                if event.message.role is Role.TOOL:
+                if event.message.role is Role.ASSISTANT:
+                    self.answers.append(event.message)
+                elif event.message.role is Role.TOOL:
                     step = step_json(event.message)
                     self.steps.append(step)
                     if output.is_json_lines:
