@@ -284,8 +284,7 @@ class _AskFrontEnd:
         streamed = self._turn.streamed
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
-        others = (one for one in self._printer.answers if one.message_id != answer.message_id)
-        earlier = [one.stats for one in others if one.stats]  # of the same turn
+        earlier = self._printer.earlier
         counts = [usage_json(stats, estimated_prompt_tokens), *map(usage_json, earlier)]
         usage = {name: sum(one[name] or 0 for one in counts) for name in counts[0]}
         elapsed_ms = sum(one.elapsed_ms or 0.0 for one in (stats, *earlier))

@@ -253,15 +253,14 @@ def localai_facts(models: Models, value: object) -> Models:
     says what a model is for, if its settings tell it.
     """
     document = dict_or_empty(value)
-    abilities = {
-        str(one.get("id")): one.get("capabilities") for one in dicts_in(document.get("data"))
-    }
-    models = tuple(
-        replace(model, kind="other")
-        if (known := abilities.get(model.model_id))
+    others = [
+        one.get("id")
+        for one in dicts_in(document.get("data"))
+        if (known := one.get("capabilities"))
         and has_word(known, "chat") is has_word(known, "completion") is False
-        else model
-        for model in models
+    ]
+    models = tuple(
+        replace(model, kind="other") if model.model_id in others else model for model in models
     )
     loaded = dicts_in(document.get("loaded_models"))
     remote = [
