@@ -26,15 +26,18 @@ from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
     AUTHORITY,
     DONE,
+    Pause,
     Reply,
     ScriptedServer,
     Seen,
     delta,
+    error_reply,
     finish,
     json_reply,
     lead_here,
     sse,
     text_reply,
+    usage,
 )
 from tests.support.small_programs import put
 
@@ -191,6 +194,19 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert lines[1]["tool"]["result"] == "5"
     server.on(CHAT, _ECHO, chat_reply("It is 5."))
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
+
+
+def test_the_tokens_and_the_time_of_a_turn_are_those_of_all_its_answers(adding, server):
+    call = {"index": 0, "id": "a", "function": {"name": "files__echo", "arguments": "{}"}}
+    called = sse(delta(tool_calls=[call]), Pause(0.2), finish("tool_calls"), usage(23, 4), DONE)
+    for last, total in (
+        (sse("It is 5.", finish(), usage(31, 5), DONE), {"prompt_tokens": 54, "estimated": False}),
+        (error_reply(401, "no"), {"completion_tokens": 4, "estimated": True}),
+    ):
+        server.on(CHAT, called, last)
+        value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
+        assert value["usage"] == value["usage"] | total
+        assert value["elapsed_ms"] > 200
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):

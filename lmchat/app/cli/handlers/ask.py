@@ -284,6 +284,10 @@ class _AskFrontEnd:
         streamed = self._turn.streamed
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
+        earlier = self._printer.earlier
+        counts = [usage_json(stats, estimated_prompt_tokens), *map(usage_json, earlier)]
+        usage = {name: sum(one[name] or 0 for one in counts) for name in counts[0]}
+        elapsed_ms = sum(one.elapsed_ms or 0.0 for one in (stats, *earlier))
         document = {
             "reply": answer.text,
             "reasoning": answer.reasoning,
@@ -294,10 +298,10 @@ class _AskFrontEnd:
             "session_id": session_id,
             "finish_reason": stats.finish_reason or None,
             "state": answer.state,
-            "usage": usage_json(stats, estimated_prompt_tokens),
+            "usage": usage | {"estimated": bool(usage["estimated"])},
             "ttft_ms": rounded(stats.ttft_ms),
             "tokens_per_second": rounded(stats.tokens_per_second),
-            "elapsed_ms": rounded(stats.elapsed_ms),
+            "elapsed_ms": rounded(elapsed_ms or None),
             "retries": stats.retries,
             "refused": bool(answer.refusal),
             "prompt_cut": stats.is_prompt_cut,
