@@ -203,7 +203,12 @@ class Product(Struct, frozen=True, kw_only=True):
                     f"{self.subject} ignores {option} in requests.", next_step=f"{step}."
                 )
             if not self.options.takes_option(option):
-                taken = filter(self.options.takes_option, (*COMMON, *FURTHER_OPTIONS))
+                taken = [
+                    name
+                    for name in (*COMMON, *FURTHER_OPTIONS)
+                    if self.options.takes_option(name)
+                    and (self.options.efforts or name != "reasoning_effort")
+                ]
                 raise WrongUse(
                     f"{self.subject} does not take {option}, as far as lmchat knows.",
                     next_step=f"It takes {', '.join(taken)}; extra.{option} sends it all the same.",
