@@ -24,7 +24,6 @@ async def test_without_a_panel_the_last_row_has_the_figures_and_loses_the_bars_f
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         for width, line in (
             (80, "● qwen3-8b · LM Studio    ▂▅▇▇██  42 tok/s  ━━──── 41 %"),
-            (60, "● qwen3-8b · LM Studio    ▂▅▇▇██  42 tok/s  ━━──── 41 %"),
             (44, "● qwen3-8b     42 tok/s  ━━──── 41 %"),
             (40, "● qwen3-8b     42 tok/s  ━━──── 41 %"),
             (33, "● qwen3-8b  42 tok/s  41 %"),

@@ -38,7 +38,7 @@ def ran(app: PromptApp) -> list[str]:
     return [fact.line for fact in app.of(PromptInput.CommandEntered)]
 
 
-async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot) -> None:
+async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot):
     for text in ("", "   ", "\n\n"):
         app.prompt_area.input.put(text)
         await pilot.press("enter")
@@ -55,7 +55,7 @@ async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot) -> N
     assert not app.prompt_area.input.cursor_blink  # nothing may move here
 
 
-async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
+async def test_it_grows_with_its_rows_to_ten_and_then_scrolls():
     async with drawn(PromptApp(), (80, 40)) as (app, pilot):
         prompt = app.prompt_area.input
         for lines in (1, 2, 5, 10, 11, 30):
@@ -90,7 +90,7 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
     assert prompt.text.endswith("word word ")
 
 
-async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot) -> None:
+async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot):
     prompt = app.prompt_area.input
     for _line in range(14):
         await write(pilot, "peas")
@@ -122,7 +122,7 @@ async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole
     assert prompt.full_text == file_line(NOTES)
 
 
-async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
+async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot):
     prompt = app.prompt_area.input
     prompt.earlier.remember_older(HISTORY)
     seen = []
@@ -144,7 +144,7 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     assert prompt.text == "older"
 
 
-async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app, pilot) -> None:
+async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app, pilot):
     prompt = app.prompt_area.input
     prompt.earlier.remember_older(HISTORY)
     for changes, text in (
@@ -164,7 +164,7 @@ async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app,
     assert prompt.text == "\nlines"
 
 
-async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
+async def test_up_leaves_a_long_prompt_at_once(app, pilot):
     prompt = app.prompt_area.input
     prompt.earlier.remember_older(("many words " * 40, "older"))
     await pilot.press("up")
@@ -175,7 +175,7 @@ async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
     assert prompt.text == "older"
 
 
-async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:
+async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot):
     for load in (app.prompt_area.input.put, app.prompt_area.input.show_draft):
         load("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
         await pilot.pause()
@@ -185,7 +185,7 @@ async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(
         load("")
 
 
-async def test_a_paste_commands_no_terminal_and_replaces_the_selection(app, pilot) -> None:
+async def test_a_paste_commands_no_terminal_and_replaces_the_selection(app, pilot):
     await write(pilot, "old")
     app.prompt_area.input.select_all()
     app.prompt_area.input.post_message(Paste("a\x1b[31m\u202eb\r\nc\tt"))
@@ -196,7 +196,7 @@ async def test_a_paste_commands_no_terminal_and_replaces_the_selection(app, pilo
     assert app.prompt_area.input.text.endswith("tz")
 
 
-async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, pilot) -> None:
+async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, pilot):
     prompt = app.prompt_area.input
     block = file_line(NOTES)
     await write(pilot, "Read this ")
@@ -221,7 +221,7 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert prompt.full_text == prompt.text, "a block that was sent is forgotten"
 
 
-async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -> None:
+async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot):
     short = file_line(replace(NOTES, name="a"))
     long = file_line(replace(NOTES, name="a (12 B)]"))
     app.prompt_area.input.attach("", [short, long])
@@ -230,7 +230,7 @@ async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -
     assert sent(app) == [f"{short}{long}".rstrip()]
 
 
-async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, pilot) -> None:
+async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, pilot):
     prompt = app.prompt_area.input
     prompt.argument_names = {"/profile": ["french", "fr"]}
     await write(pilot, "/profile ")
@@ -242,7 +242,7 @@ async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, 
     assert ran(app) == ["/profile french", "/profile fr"]
 
 
-async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
+async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot):
     prompt = app.prompt_area.input
     await write(pilot, "/s")
     await pilot.pause()
@@ -271,7 +271,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     assert app.focused is prompt
 
 
-async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> None:
+async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot):
     await write(pilot, "/s")
     await pilot.press("escape")
     assert app.commands == []
@@ -287,7 +287,7 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
         assert not app.prompt_area.input.completion.rows, text
 
 
-async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
+async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, pilot):
     await pilot.press("end", "pageup", "pagedown", "a", "left", "end")
     actions = [fact.action for fact in app.of(PromptInput.ScrollRequested)]
     assert actions == ["scroll_end", "page_up", "page_down"]
@@ -298,7 +298,7 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
 SHELL = "! shell command"
 
 
-async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app, pilot) -> None:
+async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app, pilot):
     prompt = app.prompt_area.input
     await pilot.press("exclamation_mark")
     await pilot.pause()
@@ -369,7 +369,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
     assert ran(app) == sent(app) == []
 
 
-async def test_several_lines_never_run(app, pilot) -> None:
+async def test_several_lines_never_run(app, pilot):
     await pilot.press("exclamation_mark")
     app.prompt_area.input.post_message(Paste("ls\nrm x"))
     await pilot.pause()
@@ -414,7 +414,7 @@ async def test_files_are_searched_for_the_last_of_letters_that_come_at_once(recw
 
 
 @pytest.mark.parametrize("beginning", ["", "/etc/hosts: "])
-async def test_a_closed_list_of_files_opens_for_the_next_name(beginning: str) -> None:
+async def test_a_closed_list_of_files_opens_for_the_next_name(beginning: str):
     async def find(typed: str) -> tuple[str, ...]:
         return tuple(name for name in ("beds.md", "plan.md") if name.startswith(typed))
 

@@ -59,7 +59,6 @@ def test_each_program_that_is_not_running_has_its_step():
             True,
         ),
         ("LM Studio", "server_off", none, "server off", OWN_STEP, False),
-        ("Jan", "offline", None, "not running", OWN_STEP, False),
         ("llama.cpp", "offline", None, "not running", OWN_STEP, False),
         # before anybody has looked
         ("Ollama", "offline", LocalSetup(), "refused", OWN_STEP, False),

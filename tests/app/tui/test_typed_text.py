@@ -77,7 +77,6 @@ WAYS: dict[str, dict[str, Way]] = {
         "a click on an answer": clicks("See one"),
         "a click on a prompt": clicks("second question"),
         "a click on a message that had the keys": clicks_after_keys,
-        "a double click": clicks("See one", times=2),
         "a copied word": copies_a_word,
         "a drag": drag,
         "a click on a version": clicks("/2›"),
@@ -86,7 +85,6 @@ WAYS: dict[str, dict[str, Way]] = {
     "keys": {
         "Tab": presses("tab"),
         "Shift+Tab": presses("shift+tab"),
-        "Tab twice": presses("tab", "tab"),
         "Tab in a message": presses("alt+up", "tab"),
         "Esc in a message": presses("alt+up", "escape"),
         "F3, then Esc": presses("f3", "escape"),
@@ -98,12 +96,9 @@ WAYS: dict[str, dict[str, Way]] = {
     "dialogs": {
         "details, left": presses("alt+up", "i", "escape"),
         "links, left": presses("alt+up", "l", "escape"),
-        "the tree, left": presses("alt+up", "t", "escape"),
         "the tree, taken": presses("alt+up", "t", "up", "enter"),
         "the pager": presses("alt+up", "o"),
-        "the help, left": presses("alt+up", "question_mark", "escape"),
         "the picker, left": presses("alt+up", "ctrl+o", "escape"),
-        "a file to save, left": presses("alt+up", "w", "escape"),
     },
     "commands": {
         "the palette, run": presses("alt+up", "ctrl+p", *"rendered", "enter"),

@@ -10,7 +10,6 @@ from lmchat.api import Client
 from lmchat.base.errors import ServerUnavailable
 from lmchat.core.config.settings import LimitSettings, TimeoutSettings
 from lmchat.core.servers.events import (
-    ModelLoading,
     RequestSent,
     RetryScheduled,
     StreamFinished,
@@ -312,16 +311,6 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
     # a busy server may read the last request only after the time is over
     request = await wait_for_requests(server, count=len(server.seen(CHAT)))
     assert await asyncio.to_thread(request.client_left.wait, 5)
-
-
-async def test_waiting_for_a_model_can_be_stopped(server, client):
-    server.on("GET /health", LOADS)
-    server.on(CHAT, LOADS)
-    async with aclosing(client.stream(ask(server, product="llama.cpp"))) as stream:
-        async for event in stream:
-            if event == ModelLoading():
-                break
-    assert client.metrics().stopped_requests == 1
 
 
 async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, make_client):
