@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from lmchat.api.clients import Answer as Answer
 from lmchat.api.clients import Client as Client
 from lmchat.api.clients import ClientOptions as ClientOptions
@@ -102,3 +104,6 @@ from lmchat.core.tools.calls import Decision as Decision
 from lmchat.core.tools.calls import ToolResult as ToolResult
 from lmchat.core.tools.calls import ToolServer as ToolServer
 from lmchat.core.tools.calls import ToolServerState as ToolServerState
+
+# else a program that sets up no logging would get warnings on its stderr
+logging.getLogger("lmchat").addHandler(logging.NullHandler())

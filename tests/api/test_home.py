@@ -519,7 +519,7 @@ async def test_turns_leave_nothing_in_memory_and_no_draft(configure, tmp_path, s
 @pytest.mark.posix
 def test_ctrl_c_ends_a_blocking_call_and_a_fork_is_told(configure, server):
     folder = configure(server.url)
-    server.on(CHAT, sse("one", Hold()), chat_reply("Two."))
+    server.on(CHAT, error_reply(400, "No."), sse("one", Hold()), chat_reply("Two."))
     done = run([sys.executable, "-c", INTERRUPTED, folder])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["interrupted", "stopped", "Two.", "This client is closed."]
@@ -531,6 +531,7 @@ from pathlib import Path
 from lmchat.api import SyncHome, TextDelta, WrongUse
 
 with SyncHome(Path(sys.argv[1])) as home:
+    list(home.turn("Fail"))  # a program that sets up no logging sees no warning of it
     try:
         for event in home.turn("Hi"):
             if isinstance(event, TextDelta):

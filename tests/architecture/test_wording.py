@@ -92,7 +92,7 @@ def errors_in(nodes: list[ast.AST]) -> Iterator[tuple[ast.Call, list[str]]]:
             yield node, [text for text in messages_of(node.args[0], [*before, *constants]) if text]
 
 
-def test_texts_have_no_known_offender(nodes) -> None:
+def test_texts_have_no_known_offender(nodes):
     texts = [
         (path, *text)
         for path in MODULES
@@ -102,7 +102,7 @@ def test_texts_have_no_known_offender(nodes) -> None:
     assert [one for one in texts if " " in one[-1] and OFFENDERS.search(one[-1])] == []
 
 
-def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
+def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes):
     unread = 0
     for error, messages in chain.from_iterable(map(errors_in, nodes.values())):
         unread += not messages
@@ -117,7 +117,7 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
     assert unread < 30  # their texts come from elsewhere
 
 
-def test_refusals_have_a_next_step() -> None:
+def test_refusals_have_a_next_step():
     for kind, step in STEPS.items():
         hints = [product.refusal_context().next_steps.get(kind, step) for product in PRODUCTS]
         assert all(hint.endswith((".", "{model}")) for hint in hints), kind  # a command ends so

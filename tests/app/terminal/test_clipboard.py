@@ -64,7 +64,7 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
     assert place.clip("clip") == text
 
 
-async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: LogPosition) -> None:
+async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: LogPosition):
     place.environ |= {"LC_ALL": "C", "LANG": "en_US"}
     place.add("pbcopy", 'cat > clip; echo "$LC_ALL" > locale')
     place.add("pbpaste", 'echo "$LC_ALL"')
@@ -73,7 +73,7 @@ async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: LogPosit
     assert await place.clipboard.paste() == "en_US.UTF-8\n"
 
 
-async def test_over_ssh_no_tool_is_run(place: LogPosition) -> None:
+async def test_over_ssh_no_tool_is_run(place: LogPosition):
     place.add("pbcopy", "cat > mac")
     place.add("pbpaste", "touch mac")
     place.environ["SSH_CONNECTION"] = "x"
@@ -83,7 +83,7 @@ async def test_over_ssh_no_tool_is_run(place: LogPosition) -> None:
     assert not (place.folder / "mac").exists()
 
 
-async def test_in_tmux_its_terminal_copies_also_over_ssh(place: LogPosition) -> None:
+async def test_in_tmux_its_terminal_copies_also_over_ssh(place: LogPosition):
     place.add("tmux", '[ "$*" = "load-buffer -w -" ] && cat > clip')
     place.add("xclip", "cat > x")
     place.environ |= {"TMUX": "default,1,0"}
@@ -95,7 +95,7 @@ async def test_in_tmux_its_terminal_copies_also_over_ssh(place: LogPosition) -> 
     assert await place.clipboard.copy("peas") == ""
 
 
-def test_screen_passes_a_copy_on_in_short_pieces() -> None:
+def test_screen_passes_a_copy_on_in_short_pieces():
     text = "garden 漢字\n" * 100
     plain = terminal_copy(text, {})
     assert plain == terminal_copy(text.strip(), {})
@@ -178,13 +178,13 @@ async def test_of_the_types_on_offer_the_first_that_can_be_read_is_taken(
         (place.bin / tool).unlink()
 
 
-async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosition) -> None:
+async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosition):
     place.add("pbcopy", "cat > mac")
     await place.clipboard.copy("a\x1b[31m\r\nb\u202e\udc80 soft\xadware\rend")
     assert place.clip("mac") == "a\u241b[31m\nb\u202e\ufffd soft\xadware\nend"
 
 
-async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: LogPosition) -> None:
+async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: LogPosition):
     place.add("wl-copy", "")
     place.add("wl-paste", "exit 1")
     place.add("xclip", 'case "$*" in *TARGETS) echo STRING;; *) echo from $3;; esac')

@@ -108,7 +108,7 @@ def test_each_way_sends_its_bytes():
         assert notification(how, "done", environ) == sent
 
 
-def test_words_from_outside_cannot_end_the_sequence() -> None:
+def test_words_from_outside_cannot_end_the_sequence():
     sent = notification("desktop", "a\x07\x1b]0;evil\x07;b\n" + "x" * 500, {"TERM": "foot"})
     inner = sent.removeprefix("\x1b]777;notify;lmchat;").removesuffix("\x07")
     assert inner.isprintable()

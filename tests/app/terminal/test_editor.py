@@ -39,7 +39,7 @@ def left_behind(folder: Path) -> list[Path]:
     return list(folder.glob("lmchat-*"))
 
 
-async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
+async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path):
     seen = tmp_path / "seen"
     mode = "oct(os.stat(os.path.dirname(file)).st_mode)[-3:]"
     environ = tool(
@@ -51,7 +51,7 @@ async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_p
     assert await edit("words\n", environ=tool("")) == "words\n"
 
 
-async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_path: Path) -> None:
+async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_path: Path):
     environ = tool("")
     name = "an editor.cmd" if os.name == "nt" else "an editor"
     with pytest.raises(LMChatError, match=f"{name} returned at once; nothing was") as caught:
@@ -95,7 +95,7 @@ _MORE = "open(file, 'a').write('more'); "
         ("open(file, 'wb').write(b'caf\\xe9\\n')", "not UTF-8 text", "caf\ufffd"),
     ],
 )
-async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved) -> None:
+async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved):
     editor = Editor("words", environ=tool(code))
     with pytest.raises(LMChatError, match=words):
         await editor.run()
@@ -123,25 +123,25 @@ async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_rea
     assert not is_running(int(started.read_text(encoding="utf-8").rstrip(".")))
 
 
-async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
+async def test_an_editor_that_is_not_there_is_told_with_the_next_step():
     with pytest.raises(WrongUse, match="nowhere cannot be run") as caught:
         await edit("words", environ={"EDITOR": "/nowhere"})
     assert "$EDITOR" in caught.value.next_step
 
 
-def test_visual_goes_before_editor_and_both_may_have_options() -> None:
+def test_visual_goes_before_editor_and_both_may_have_options():
     assert editor_command({"VISUAL": "code --wait", "EDITOR": "vi"}) == ["code", "--wait"]
     assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
 
 
-async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
+async def test_the_pager_gets_safe_text(tool, tmp_path: Path):
     seen = tmp_path / "seen"
     code = f"open({str(seen)!r}, 'wb').write(sys.stdin.buffer.read())"
     await show_in_pager("a\x1b[2Jb", environ=tool(code))
     assert seen.read_text(encoding="utf-8") == "a\u241b[2Jb"
 
 
-async def test_a_pager_that_is_left_early_is_no_error(tool, tmp_path: Path) -> None:
+async def test_a_pager_that_is_left_early_is_no_error(tool, tmp_path: Path):
     seen = tmp_path / "seen"
     code = f"open({str(seen)!r}, 'w').write(sys.stdin.readline())"
     await show_in_pager("line\n" * 500_000, environ=tool(code))

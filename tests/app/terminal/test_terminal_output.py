@@ -22,13 +22,13 @@ def pty():
             os.close(number)
 
 
-def test_text_is_written_whole(pty) -> None:
+def test_text_is_written_whole(pty):
     master, slave = pty
     TerminalOutput(slave, pytest.fail).write("aé\udc80")
     assert os.read(master, 100) == "aé?".encode()
 
 
-def test_nothing_is_written_after_the_end_but_its_last_words(pty) -> None:
+def test_nothing_is_written_after_the_end_but_its_last_words(pty):
     master, slave = pty
     output = TerminalOutput(slave, pytest.fail)
     output.end("bye")
@@ -39,7 +39,7 @@ def test_nothing_is_written_after_the_end_but_its_last_words(pty) -> None:
     assert os.read(master, 100) == b"again"
 
 
-def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
+def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty):
     master, slave = pty
     gone = []
     output = TerminalOutput(slave, lambda: gone.append(1))
@@ -50,7 +50,7 @@ def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
     output.end("bye")
 
 
-def test_echo_leaves_the_modes_as_they_were_and_a_terminal_may_be_gone(pty) -> None:
+def test_echo_leaves_the_modes_as_they_were_and_a_terminal_may_be_gone(pty):
     master, slave = pty
     before = termios.tcgetattr(slave)
     with echo(slave, is_on=False):
@@ -61,7 +61,7 @@ def test_echo_leaves_the_modes_as_they_were_and_a_terminal_may_be_gone(pty) -> N
         os.close(slave)
 
 
-def test_the_end_does_not_wait_for_a_write_that_never_ends(pty) -> None:
+def test_the_end_does_not_wait_for_a_write_that_never_ends(pty):
     master, slave = pty
     output = TerminalOutput(slave, lambda: None)
     writing = threading.Thread(target=output.write, args=("x" * 1_000_000,))

@@ -20,7 +20,7 @@ def last_row(app) -> str:
     return screen_text(app).rstrip().splitlines()[-1].strip(" ▌")
 
 
-async def test_without_a_panel_the_last_row_has_the_figures_and_loses_the_bars_first() -> None:
+async def test_without_a_panel_the_last_row_has_the_figures_and_loses_the_bars_first():
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         for width, line in (
             (80, "● qwen3-8b · LM Studio    ▂▅▇▇██  42 tok/s  ━━──── 41 %"),
@@ -77,14 +77,14 @@ async def test_the_queue_lies_on_the_prompt_like_a_card_and_its_words_come_befor
         assert screen_text(app).splitlines()[-3].endswith("↑ edit  Del remove")
 
 
-async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
+async def test_a_queued_message_shows_no_control_and_no_markup():
     async with drawn(PromptApp(), (100, 24)) as (app, pilot):
         app.prompt_area.show_queue(["[red]a\x1b[2J\nb[/]"])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)
 
 
-async def test_many_queued_prompts_take_few_rows() -> None:
+async def test_many_queued_prompts_take_few_rows():
     texts = [f"prompt {number}" for number in range(1, 10)]
     async with drawn(PromptApp(), (80, 40)) as (app, pilot):
         app.prompt_area.show_queue(texts)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow  # a program for each test
 # Keys
 
 
-def test_late_answers_of_the_terminal_are_not_typed_into_the_shell(screen: LMChatScreen) -> None:
+def test_late_answers_of_the_terminal_are_not_typed_into_the_shell(screen: LMChatScreen):
     screen.is_slow = True
     screen.type("\x11")
     screen.wait_asked_last()
@@ -41,7 +41,7 @@ def test_late_answers_of_the_terminal_are_not_typed_into_the_shell(screen: LMCha
     assert screen.unread() == 1
 
 
-def test_a_terminal_that_answers_nothing_is_left_all_the_same(screen: LMChatScreen) -> None:
+def test_a_terminal_that_answers_nothing_is_left_all_the_same(screen: LMChatScreen):
     screen.is_slow = True
     leave(screen)
     assert screen.left_behind() == []
@@ -64,7 +64,7 @@ def test_keys_are_what_was_meant_and_bytes_that_are_no_text_end_nothing(
 # Ways out
 
 
-def test_saving_that_takes_for_ever_is_cut(tmp_path: Path, server: ScriptedServer) -> None:
+def test_saving_that_takes_for_ever_is_cut(tmp_path: Path, server: ScriptedServer):
     argv = (sys.executable, "-m", "tests.support.failing_lmchat")
     with ready_screen(tmp_path, server.url, argv=argv) as screen:
         screen.type("\x1b[20~")

@@ -117,7 +117,7 @@ KEYS = [
 ]
 
 
-def test_what_comes_in_one_read_is_its_keys_at_once() -> None:
+def test_what_comes_in_one_read_is_its_keys_at_once():
     for sequence, keys in KEYS:
         assert Reader().read(sequence) == keys
 
@@ -134,7 +134,7 @@ UNKNOWN = [
 ]
 
 
-def test_what_is_no_known_key_types_nothing() -> None:
+def test_what_is_no_known_key_types_nothing():
     for sequence in UNKNOWN:
         typed = [key for key in Reader().read(f"a{sequence}b") if key != "<ignore>"]
         assert typed in (["text 'ab'"], ["text 'a'", "text 'b'"]), sequence
@@ -143,7 +143,7 @@ def test_what_is_no_known_key_types_nothing() -> None:
     assert Reader().read("\x1b[", "h") == []
 
 
-def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> None:
+def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader):
     assert ESCAPE_DELAY_S <= 0.04
     assert reader.read("\x1b") == []
     assert reader.parser.wait_s == ESCAPE_DELAY_S
@@ -152,13 +152,13 @@ def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> No
     assert reader.parser.wait_s is None
 
 
-def test_alt_and_o_which_may_begin_a_sequence_types_nothing(reader: Reader) -> None:
+def test_alt_and_o_which_may_begin_a_sequence_types_nothing(reader: Reader):
     assert reader.read("\x1bO") == []
     reader.now += 1
     assert [event.character for event in reader.parser.tick()] == [None]
 
 
-def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(reader: Reader) -> None:
+def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(reader: Reader):
     reader.read("\x1b")
     reader.now += 2 * ESCAPE_DELAY_S
     assert reader.read("n") == ["escape", "n"]
@@ -218,7 +218,7 @@ for key in ("a", "z"):  # Shift alone types a capital
         TABLES[f"\x1b[27;{bits + 1};{code}~"] = with_modifiers(bits, key)
 
 
-def test_the_keys_of_kitty_and_of_xterm_have_all_their_modifiers() -> None:
+def test_the_keys_of_kitty_and_of_xterm_have_all_their_modifiers():
     assert Reader(has_kitty=True).read(*TABLES) == [*TABLES.values()]
     assert Reader().read("\x1b\b", "\x1b\n") == ["alt+backspace", "alt+enter"]
     # the small letter of İ is two characters
@@ -258,7 +258,7 @@ def test_where_escape_has_a_sequence_keys_are_the_same_however_they_are_cut(sequ
         max_size=4,
     )
 )
-def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(sequences) -> None:
+def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(sequences):
     reader = Reader()
     keys = []
     got = []
@@ -278,14 +278,14 @@ def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(se
     assert reader.read("z") == ["z"]
 
 
-def test_a_lone_escape_is_no_key_where_escape_has_a_sequence() -> None:
+def test_a_lone_escape_is_no_key_where_escape_has_a_sequence():
     reader = Reader(has_kitty=True)
     for later in ("n", "\x1b[110u", "é"):
         assert reader.read("\x1b") + reader.later(0.2) + reader.read(later) in (["n"], ["é"])
     assert reader.read("\x1b") + reader.later(LONGEST_WAIT_S) + reader.read("[1;5C", "n") == ["n"]
 
 
-def test_behind_a_lone_escape_only_a_burst_of_the_form_of_a_sequence_is_dropped() -> None:
+def test_behind_a_lone_escape_only_a_burst_of_the_form_of_a_sequence_is_dropped():
     for late, keys in (
         ("[1;5C", []),
         ("[<35;10;10M\x1b[<35;11;10M", ["MouseMove"]),
@@ -302,7 +302,7 @@ def test_behind_a_lone_escape_only_a_burst_of_the_form_of_a_sequence_is_dropped(
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
-def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
+def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str):
     pasted = f"\x1b[200~one{end}two \x1b[31m!\x1b[201~a"
     for cut in range(2, len(pasted)):
         reader = Reader()
@@ -319,7 +319,7 @@ def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
         ("\x1b[200~漢 \x1b[200~b", "漢 \x1b[200~b"),
     ],
 )
-def test_a_paste_without_its_end_mark_is_text_after_two_seconds(started: str, text: str) -> None:
+def test_a_paste_without_its_end_mark_is_text_after_two_seconds(started: str, text: str):
     for cut in range(1, len(started)):
         reader = Reader()
         assert reader.read(started[:cut], started[cut:]) + reader.later(LONGEST_WAIT_S - 0.1) == []
@@ -327,7 +327,7 @@ def test_a_paste_without_its_end_mark_is_text_after_two_seconds(started: str, te
         assert reader.later(9) + reader.read("a", "\x03", "\x1b[A") == ["text 'a'", "ctrl+c", "up"]
 
 
-def test_each_byte_of_a_paste_begins_the_two_seconds_again(reader: Reader) -> None:
+def test_each_byte_of_a_paste_begins_the_two_seconds_again(reader: Reader):
     assert reader.read("\x1b[200~") == []
     for letter in "slowly":
         assert reader.later(LONGEST_WAIT_S - 0.1) + reader.read(letter) == []
@@ -341,7 +341,7 @@ def test_each_byte_of_a_paste_begins_the_two_seconds_again(reader: Reader) -> No
         *(("\x1b", "escape"), ("\x1b[27u", "escape"), ("\x1b[27;129u", "escape")),
     ],
 )
-def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_key: str) -> None:
+def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_key: str):
     for started in ("\x1b[200~one\r", "\x1b[200~one\r\ufffd"):
         reader = Reader()
         found = reader.read(started, key) + reader.later(ESCAPE_DELAY_S)
@@ -353,7 +353,7 @@ def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_k
         assert (reader.read(half, key) + reader.later(ESCAPE_DELAY_S))[-1] == name_of_key
 
 
-def test_of_an_answer_that_breaks_off_nothing_is_typed(reader: Reader) -> None:
+def test_of_an_answer_that_breaks_off_nothing_is_typed(reader: Reader):
     for half in ("\x1b]11;", "\x1b]11;rgb:1/2", "\x1b]11;rgba:fd/f6", "\x1b[1;", "\x1b[?12"):
         assert reader.read(half) + reader.later(1) + reader.read("\r", "hi") == [
             "enter",
@@ -362,7 +362,7 @@ def test_of_an_answer_that_breaks_off_nothing_is_typed(reader: Reader) -> None:
         assert reader.read(half) + reader.later(LONGEST_WAIT_S) + reader.read("hi") == ["text 'hi'"]
 
 
-def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Reader) -> None:
+def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Reader):
     reader.read("\x1b[200~one\rtwo")
     reader.later(LONGEST_WAIT_S)
     assert reader.read("\rthree\r", "four\r\x1b[201~\r") == [
@@ -378,7 +378,7 @@ def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Rea
         assert reader.read("\r") == ["enter"]
 
 
-def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall() -> None:
+def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall():
     for cut in range(1, len(PASTE_END)):
         begun = f"{PASTE_START}sow\rwater{PASTE_END[:cut]}"
         rest = PASTE_END[cut:]
@@ -408,7 +408,7 @@ def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall() -> None:
 ENTERS = ("\x1bOM", "\x1b[13u", "\x1b[57414u", "\x1b[13;129u", "\x1b[57414;65u", "\x1b[27;1;13~")
 
 
-def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctrl_c() -> None:
+def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctrl_c():
     for keys, found in (
         (("\r",), ["enter"]),
         (("\x03", "\r"), ["ctrl+c", "enter"]),
@@ -429,7 +429,7 @@ def test_behind_a_paste_without_its_mark_the_user_still_has_enter_escape_and_ctr
         assert reader.read(enter, f"two{PASTE_END}", "\r") == ["paste '\\ntwo'", "enter"]
 
 
-def test_a_paste_of_more_than_eight_megabytes_is_several() -> None:
+def test_a_paste_of_more_than_eight_megabytes_is_several():
     reader = Reader()
     text = "all the words\r" * 700_000
     reads = [text[start : start + 65_536] for start in range(0, len(text), 65_536)]
@@ -487,7 +487,7 @@ reads_and_waits = st.lists(
 @given(reads_and_waits)
 @example([(b"\x1b[200~\xe6", 0, 3)])
 @example([(b"\x1b[200~\r", 0, 0)])
-def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:
+def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads):
     for has_kitty, waits_s, last, key in (
         (False, LONGEST_WAIT_S, b"z", "z"),
         (True, LONGEST_WAIT_S, b"z", "z"),
@@ -509,7 +509,7 @@ def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(r
         assert found in (key, f"text '\ufffd{key}'", f"text '{key}'")
 
 
-def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
+def test_the_background_that_a_terminal_reports_is_never_typed():
     for colour, shade in (("rgb:1e1e/1e1e/1e1e", "dark"), ("rgba:fd/f6/e3/ff", "light")):
         for end in ("\x1b\\", "\x07"):
             answer = f"\x1b]11;{colour}{end}"
@@ -534,7 +534,7 @@ LETTERS = {
 }
 
 
-def test_ctrl_and_alt_mean_the_place_of_a_key_with_each_layout() -> None:
+def test_ctrl_and_alt_mean_the_place_of_a_key_with_each_layout():
     for letters in LETTERS.values():
         for letter, place in zip(letters, "cqd", strict=True):
             code = ord(letter)
@@ -553,7 +553,7 @@ def test_ctrl_and_alt_mean_the_place_of_a_key_with_each_layout() -> None:
                 assert Reader().read(f"\x1b[{code};1;{code}u") == Reader().read(letter)
 
 
-def test_the_layout_of_the_users_language_goes_before_others(monkeypatch) -> None:
+def test_the_layout_of_the_users_language_goes_before_others(monkeypatch):
     assert Reader().read("\x1b[1092;5u") == ["ctrl+a"]  # ф with a Russian keyboard
     monkeypatch.setenv("LC_ALL", "bg_BG.UTF-8")
     assert Reader().read("\x1b[1092;5u", "\x1b[1098;5u") == ["ctrl+b", "ctrl+c"]
@@ -561,7 +561,7 @@ def test_the_layout_of_the_users_language_goes_before_others(monkeypatch) -> Non
     assert Reader().read("\x1b[1094;5u", "\x1b[1113;5u") == ["ctrl+c", "ctrl+q"]
 
 
-def test_latin_layouts_keep_their_letters_and_have_figures_where_they_are() -> None:
+def test_latin_layouts_keep_their_letters_and_have_figures_where_they_are():
     for sequence, key in (
         ("\x1b[97::113;5u", "ctrl+a"),  # A of France
         ("\x1b[233::50;3u", "alt+2"),
@@ -579,7 +579,7 @@ def test_latin_layouts_keep_their_letters_and_have_figures_where_they_are() -> N
         assert Reader().read(sequence) == [key]
 
 
-def test_keys_of_the_keypad_and_with_shift_are_those_of_the_rest_without_a_text() -> None:
+def test_keys_of_the_keypad_and_with_shift_are_those_of_the_rest_without_a_text():
     signs = ["slash", "asterisk", "minus", "plus"]
     keypad = [f"\x1b[{code}u" for code in range(57410, 57414)]
     assert Reader().read(*keypad) == signs
