@@ -258,6 +258,7 @@ def test_where_escape_has_a_sequence_keys_are_the_same_however_they_are_cut(sequ
         max_size=4,
     )
 )
+@example([("\x1b[I", 1, 0.05, False), ("\x1b[O", 1, 0.05, False)])  # the focus
 def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(sequences):
     reader = Reader()
     keys = []

@@ -49,7 +49,7 @@ _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}
 _WHOLE = r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]"
 # all of a sequence but its ESC, of a form that no word has, and nothing else but another sequence
 _LATE_REST = (
-    r"\A(?:\[\[?[A-HP-SZ]|\[[<?]?\d[\d;:]*[ -/]*[A-Za-z~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))"
+    r"\A(?:\[\[?[A-IO-SZ]|\[[<?]?\d[\d;:]*[ -/]*[A-Za-z~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))"
     r"(?=\x1b|\Z)"
 )
 # Esc, and text behind it that begins no sequence; behind ESC, one character is Alt with it
