@@ -121,7 +121,7 @@ def test_an_engine_that_is_installed_but_cannot_be_loaded_is_told_with_the_reaso
 
 def test_models_lists_the_files_of_this_disk(local):
     inside = Inside(home=local.home)
-    assert "There is no model file on this disk" in inside("models", "--local").stderr
+    assert "No program that lmchat knows has a model file" in inside("models", "--local").stderr
     assert inside.json("models", "--local", "--json")["data"] == []
     place_demo(local.folder)
     write_model(local.home / ".lmstudio/models/org/qwen3-8b-Q4_K_M.gguf", size_bytes=4_700_000_000)

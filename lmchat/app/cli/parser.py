@@ -41,7 +41,11 @@ COMMANDS_INSTEAD = {
     "lmchat models download": "lmchat models pull NAME",
     "lmchat run": "lmchat -m MODEL",
     "lmchat stop": "lmchat models unload MODEL",
-    "lmchat keys": "lmchat config path",
+    "lmchat keys": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
+    "lmchat login": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
+    "lmchat profiles": "lmchat config path",
+    "lmchat prompts": "lmchat config path",
+    "lmchat themes": "/theme in the chat",
     "lmchat templates": "lmchat config path",
     "lmchat config set": "lmchat config path",
     "lmchat config edit": "lmchat config path",
@@ -61,6 +65,9 @@ COMMANDS_INSTEAD = {
     "lmchat settings": "lmchat config show",
     "lmchat mcp": "lmchat tools",
     "lmchat models list": "lmchat models",
+    "lmchat models ps": "lmchat models",
+    "lmchat models show": "lmchat models --json",
+    "lmchat models default": "lmchat -m MODEL",
     "lmchat models ls": "lmchat models",
     "lmchat models remove": "lmchat models rm MODEL",
     "lmchat models delete": "lmchat models rm MODEL",
@@ -116,6 +123,15 @@ OPTIONS_INSTEAD = {
     "--debug": "--log-level debug",
     "-f": "--format json",
     "-v": "--version",
+    "-V": "--version",
+    "-n": "--set max_tokens=NUMBER",
+    "--n-predict": "--set max_tokens=NUMBER",
+    "--num-predict": "--set max_tokens=NUMBER",
+    "--ctx-size": "context = TOKENS below [local] in config.toml, for the built-in engine",
+    "--num-ctx": "context = TOKENS below [local] in config.toml, for the built-in engine",
+    "--timeout": "first_token_s = SECONDS below [timeouts] in config.toml",
+    "--output": "> FILE",
+    "--theme": "/theme in the chat",
 }
 _MISSING = "the following arguments are required"  # of argparse
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
@@ -266,6 +282,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         message = "A prompt needs a command."
         is_whole = typed == word and not may_have_password
         next_step = f"Use: lmchat ask {shell_word(word)}" if is_whole else _ASK
+    elif {"--local", "-hf"} & {*line.options}:  # as llama.cpp has it
+        next_step = f"Use: lmchat --local -m {shell_word(typed)}"
     elif may_have_password:
         message = "Unknown command. To connect to a server: lmchat --endpoint URL."
     elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):

@@ -141,7 +141,7 @@ COMMANDS: tuple[Command, ...] = (
         "retry",
         "Retry the last answer",
         slash="/retry",
-        words="/answer /regen /regenerate again",
+        words="/answer /regen /regenerate again redo",
     ),
     _key(
         "now",
@@ -233,7 +233,7 @@ COMMANDS: tuple[Command, ...] = (
         "set",
         "List the sampling options, or set one",
         "/set [NAME VALUE]",
-        words="temperature top_p top_k seed max_tokens settings parameters",
+        words="temp temperature top_p top_k seed max_tokens settings parameters",
     ),
     _slash(
         "request",

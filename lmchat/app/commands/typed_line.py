@@ -92,9 +92,12 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
     if slash is None:
         name, _ = _divided(line)
         typed = safe_line(name, limit=_TYPED_CHARS)
-        ending = did_you_mean(typed, (*(command.name for command in SLASH_COMMANDS), *_ALIASES))
+        named = [one.name for one in SLASH_COMMANDS if name[1:] in one.words.split()]
+        known = tuple(command.name for command in SLASH_COMMANDS)
+        ending = f"; see {' or '.join(named)}." if named else did_you_mean(typed, known)
         next_step = f"{help_by} lists the commands. Begin with a space to send it as a message."
         if name[1:] in SamplingSettings.__struct_fields__:
+            ending = "."
             next_step = f"Use: /set {name[1:]} VALUE"
         raise WrongUse(f"Unknown command: {typed}{ending}", next_step=next_step)
     return slash

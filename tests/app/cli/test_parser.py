@@ -78,7 +78,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             with suppress(SystemExit):  # --version
                 parse(words)
     for typed, option in OPTIONS_INSTEAD.items():
-        words = {"-v": [], "-p": [], "-f": ["export"]}.get(typed, ["ask", "hi"])
+        words = {"-v": [], "-V": [], "-p": [], "-f": ["export"]}.get(typed, ["ask", "hi"])
         with pytest.raises(WrongUse, match=f"`lmchat.*` does not take {typed}") as caught:
             parse([*words, typed, "x"])
         assert caught.value.next_step == f"Use {option}."
@@ -91,6 +91,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ("-c", "Use -r last."),
         ("stats --plot", "Use --json."),
         ("-p hi", 'Use lmchat ask "PROMPT".'),
+        ("-hf org/plant", "Use: lmchat --local -m org/plant"),
         ("rename", "Use: lmchat sessions rename"),
         ("models download x", "Use: lmchat models pull NAME"),
         ("serve --api-key K", "--key KEY of lmchat serve."),

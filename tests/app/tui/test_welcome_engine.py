@@ -82,7 +82,7 @@ async def test_without_the_engine_the_command_that_installs_it_is_told_and_copie
     command = "/opt/venv/bin/python -m pip install 'lmchat[local]'"
     launcher = ServerLauncher(find=tuple, start=Mock(), install_command=lambda: command)
     async with page(tmp_path, ScriptedEngine(), launcher) as desk:
-        await shown(desk, f"Built-in engine: {command}", "or type an address")
+        await shown(desk, f"Built-in engine: {command}", "or choose “Type an address”")
         await shown(desk, "Copy the install command")
         await desk.press("2")
         await desk.until(lambda: desk.copied == [command], "the command on the clipboard")

@@ -83,7 +83,8 @@ async def _list_files(context: Context) -> int:
             for file in files
         ],
         table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
-        "There is no model file on this disk; `lmchat --local` offers to download a small one.",
+        "No program that lmchat knows has a model file here. `lmchat --local` offers to download a "
+        "small one; `lmchat --local -m FILE` takes any.",
     )
 
 

@@ -439,7 +439,9 @@ class ServerSearch:
             return model
         demo = engine.demo
         # if there are files, `choose` has returned None because the demo model was named
-        reason = "" if await engine.files() else "There is no model file on this disk. "
+        reason = (
+            "" if await engine.files() else "No program that lmchat knows has a model file here. "
+        )
         text = (
             f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"
             f"Size     {units.size_text(demo.download_bytes)}\n"

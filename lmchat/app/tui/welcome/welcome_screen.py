@@ -153,7 +153,7 @@ class WelcomeScreen(Screen[None]):
         headline, advice = headline_and_advice(servers, default_choice(self._servers))
         if not advice and not usable_of(servers):
             has_engine = self._facts.machine.offer is not None
-            way = "try the built-in engine" if has_engine else "type an address"
+            way = "try the built-in engine" if has_engine else "choose “Type an address”"
             advice = f"Start one, or {way}. This page continues when a server appears."
         chosen = next((row for row in self._servers if row.key == self._rows.key), None)
         if self._has_user_chosen and chosen is not None and chosen.next_step:
