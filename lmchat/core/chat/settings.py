@@ -252,10 +252,10 @@ class TurnOptions:
             profile = Profile()
             name = layers.profile_name
         else:
-            raise WrongUse(
-                f"Unknown profile: {safe_line(name, limit=40)}.",
-                next_step=f"Configured: {', '.join(profiles) or NO_PROFILE}.",
-            )
+            next_step = "Add [profiles.NAME] to config.toml and start lmchat again."
+            if profiles:
+                next_step = f"Configured: {', '.join(profiles)}."
+            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", next_step=next_step)
         options = {**layers.profile, **options_set_in(profile)}
         # one chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
