@@ -147,7 +147,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         state, _ = await run_abandonable(partial(read_state, self.paths.state_file))
         return state
 
-    def make_engine(self, settings: Settings) -> Engine:
+    def make_engine(self, settings: Settings, last_file: str = "") -> Engine:
         return Engine(
             settings.local,
             folder=self.paths.demo_dir,
@@ -155,6 +155,7 @@ class Setup(Struct, frozen=True, kw_only=True):
             environ=environment_of_programs(self.environ, self.loaded.key_variables),
             # it has its own API key, which the client has to send
             on_address=self.keys.accept,
+            last_file=last_file,
         )
 
     def make_backend(
@@ -165,7 +166,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         The screen passes its frame rate as `reads_per_second`: more reads of a stream show nothing
         sooner. By default, streams are read as bytes arrive.
         """
-        engine = self.make_engine(settings)
+        engine = self.make_engine(settings, state.model_file)
         client = HttpServerClient(
             settings,
             keys=self.keys,

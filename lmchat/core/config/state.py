@@ -40,6 +40,7 @@ class State(Struct, frozen=True, kw_only=True):
     Earlier versions did not ask.
     """
     recent: tuple[UsedModel, ...] = ()  # newest first
+    model_file: str = ""  # path of the last one of the built-in engine, which may be anywhere
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown

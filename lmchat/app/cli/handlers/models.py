@@ -65,7 +65,9 @@ async def list_models(context: Context) -> int:
 
 
 async def _list_files(context: Context) -> int:
-    files = await setup_of(context).make_engine(context.settings).files()
+    setup = setup_of(context)
+    state = await setup.saved_state()
+    files = await setup.make_engine(context.settings, state.model_file).files()
     rows = [
         (
             file.name,

