@@ -91,6 +91,8 @@ def no_root() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    # Python's own files may not be open to all, and a codec that is not found once never is again
+    "".encode("utf-8-sig")
     os.setresuid(_NOBODY, _NOBODY, 0)
     try:
         yield

@@ -24,7 +24,7 @@ class LogPosition:
             (self.bin / name).symlink_to(shutil.which(name))
         self.environ = {"PATH": str(self.bin)}
 
-    def add(self, name: str, script: str) -> None:
+    def add(self, name: str, script: str):
         put_script(self.bin / name, f"cd {self.folder}\n{script}")
 
     @property

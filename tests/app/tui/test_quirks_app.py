@@ -87,7 +87,7 @@ async def test_a_slow_terminal_gets_only_the_newest_of_all_frames():
 async def test_a_worker_that_fails_is_reported_and_ends_nothing():
     async with drawn(Paced()) as (app, pilot):
 
-        async def fail() -> None:
+        async def fail():
             raise ValueError("on purpose")
 
         app.run_worker(fail())
@@ -100,10 +100,10 @@ async def test_an_app_without_a_report_of_its_own_ends_with_the_error_of_its_wor
     app = PatchedApp()
     wrong = ValueError("on purpose")
 
-    async def fail() -> None:
+    async def fail():
         raise wrong
 
-    async def run() -> None:
+    async def run():
         async with app.run_test() as pilot:
             app.run_worker(fail())
             await pilot.pause()
