@@ -166,7 +166,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         The screen passes its frame rate as `reads_per_second`: more reads of a stream show nothing
         sooner. By default, streams are read as bytes arrive.
         """
-        engine = self.make_engine(settings, state.model_file)
+        engine = self.make_engine(settings, state.model_file or "")
         client = HttpServerClient(
             settings,
             keys=self.keys,

@@ -40,12 +40,13 @@ class State(Struct, frozen=True, kw_only=True):
     Earlier versions did not ask.
     """
     recent: tuple[UsedModel, ...] = ()  # newest first
-    model_file: str = ""  # path of the last one of the built-in engine, which may be anywhere
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
     # whether it then shows also what says nothing now; not written until that was chosen
     has_all_figures: bool | UnsetType = UNSET
+    # path of the last model of the built-in engine, which may be anywhere; not written before
+    model_file: str | UnsetType = UNSET
     # fingerprints of tools for which the user has answered "always", by `SERVER/TOOL`
     allowed_tools: dict[str, str] = field(default_factory=dict)
     tool_hosts: tuple[str, ...] = ()  # that the user has allowed for tool servers

@@ -67,7 +67,7 @@ async def list_models(context: Context) -> int:
 async def _list_files(context: Context) -> int:
     setup = setup_of(context)
     state = await setup.saved_state()
-    files = await setup.make_engine(context.settings, state.model_file).files()
+    files = await setup.make_engine(context.settings, state.model_file or "").files()
     rows = [
         (
             file.name,
