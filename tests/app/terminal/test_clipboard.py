@@ -16,7 +16,7 @@ pytestmark = pytest.mark.posix  # its programs are scripts of sh
 class LogPosition:
     """A machine with a few fake tools."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path):
         self.folder = folder
         self.bin = folder / "bin"
         self.bin.mkdir()

@@ -10,12 +10,12 @@ from lmchat.app.terminal.tty import LATE_S, TerminalWriter
 class Stubborn:
     """A file that takes nothing until it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.texts: list[str] = []
         self.takes = threading.Event()
         self.is_asked = threading.Event()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str):
         self.texts.append(text)
         self.is_asked.set()
         self.takes.wait()

@@ -186,4 +186,5 @@ async def test_the_chats_of_other_programs_are_imported_after_a_yes(tmp_path):
         await desk.until(lambda: all(one.is_finished for one in commands), "the command")
         assert await desk.store.list_sessions() == ()
         await desk.say("/import all", leads_to=ConfirmDialog)
-        await desk.confirm(sees="“Which vegetables?” is imported, 2 messages")
+        await desk.confirm()
+        await shown(desk, "“Which vegetables?” is imported, 2 messages", "Lettuce grows.")

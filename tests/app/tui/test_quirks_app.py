@@ -35,7 +35,7 @@ class Paced(PatchedApp):
 
     is_terminal_behind = False
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.shown: list[str] = []
         self.failures: list[BaseException] = []
@@ -43,10 +43,10 @@ class Paced(PatchedApp):
     def compose(self) -> ComposeResult:
         yield Static("first")
 
-    def report_failure(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException):
         self.failures.append(error)
 
-    def post_display_hook(self) -> None:
+    def post_display_hook(self):
         rows = self.screen._compositor.render_strips()
         if text := "\n".join(strip.text.rstrip() for strip in rows).strip():
             self.shown.append(text)
@@ -118,7 +118,7 @@ class Beside(Static):
 
     told = 0
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: events.Resize):
         self.told = event.size.width
 
 
@@ -157,7 +157,7 @@ async def test_a_widget_learns_its_new_size_though_another_one_asks_for_its_own_
 class Rows(Widget):
     """Notes the numbers of the rows that it draws."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.drawn: list[int] = []
 
