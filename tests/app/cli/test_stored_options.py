@@ -87,7 +87,7 @@ def test_an_import_brings_options_that_sample_and_names_these_and_the_others(cli
     assert json.loads(saved)["session"]["sampling"] == SAMPLING
 
 
-@pytest.mark.leaf("plain")
+@pytest.mark.leaf("batch", "plain")
 def test_a_session_of_the_database_sends_what_samples_and_the_rest_is_named(cli, server):
     asyncio.run(put(cli.folder, exported(OPTIONS)))
     for words, stdin, requests in (
