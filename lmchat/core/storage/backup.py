@@ -260,9 +260,11 @@ def _move(file: Path, target: Path) -> None:
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
     """Tell the user; the file may be gone on purpose, so no copy takes its place."""
-    for backup, text in intact_backups(path, moment).items():
-        return (
-            f"{path.name} was missing, so a new file is in use. To go back to {text}, quit lmchat "
-            f"and rename {backup.name} to {path.name}."
-        )
+    copies = intact_backups(path, moment) if status_of(path) is None else {}
+    for backup, text in copies.items():
+        if status_of(path) is None:  # else another lmchat has made the file, and this copy of it
+            return (
+                f"{path.name} was missing, so a new file is in use. To go back to {text}, quit "
+                f"lmchat and rename {backup.name} to {path.name}."
+            )
     return ""

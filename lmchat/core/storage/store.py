@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.base.files.disk import explain_system_error, status_of
+from lmchat.base.files.disk import explain_system_error
 from lmchat.base.processes.background import run_abandonable
 from lmchat.core.sessions.journal_entries import JournalEntry
 from lmchat.core.sessions.message import (
@@ -152,12 +152,11 @@ class Store:
     def _open_file(self) -> Connection:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""
         path = self._path
-        is_missing = status_of(path) is None
+        lost = notice_of_missing(path, self._clock())
         connection = connect(path)
         moment = self._clock()
         try:
             recover_killed_answers(connection, moment)
-            lost = notice_of_missing(path, moment) if is_missing else ""
             connection.notice = f"{lost} {notice_of_clock(connection, moment)}".strip()
             left = self._trash.empty(connection, moment)
             connection.notice = f"{connection.notice} {left}".strip()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sqlite3
@@ -236,6 +237,23 @@ async def test_a_missing_file_beside_copies_is_told_once_and_the_newest_copy_nam
         copy.unlink()
     async with aclosing(store_at(tmp_path, clock)) as store:
         assert await store.open() == ""
+
+
+async def test_a_file_that_another_lmchat_has_just_made_and_copied_was_not_missing(tmp_path, clock):
+    path = tmp_path / "lmchat" / "sessions.db"
+
+    async def other():
+        async with aclosing(store_at(tmp_path, clock)) as store:
+            await store.daily_check()
+
+    def look():
+        if path.exists():
+            asyncio.run(other())
+        return clock()
+
+    async with aclosing(store_at(tmp_path, look)) as store:
+        assert await store.open() == ""
+    assert path.with_name("sessions.db.backup-2026-11-20").exists()
 
 
 def circle(file):
