@@ -77,7 +77,7 @@ def _wrong_text(text: str, error: ValueError) -> TomlError:
     found = re.search(r"\d+", position)
     line = int(found[0]) if found else text.rstrip().count("\n") + 1
     words = safe_line(words[:1].lower() + words[1:], limit=_MOST_CHARS)
-    next_step = "write lines as in name = value, with text in quotes"
+    next_step = "write lines as in name = value, with text in quotes, and each name once"
     return TomlError(f"is not valid TOML: {words}; {next_step}", line)
 
 

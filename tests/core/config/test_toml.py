@@ -8,7 +8,7 @@ from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import load
 from lmchat.core.config.state import State, read_state
 
-_HINT = "write lines as in name = value, with text in quotes"
+_HINT = "write lines as in name = value, with text in quotes, and each name once"
 
 
 @pytest.mark.parametrize(
