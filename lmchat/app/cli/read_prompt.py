@@ -28,7 +28,7 @@ from lmchat.core.chat.settings import SamplingLayers
 from lmchat.core.servers.sampling_options import checked_option, parsed_value
 
 _STDIN = "stdin"  # name of what is piped in
-_STDIN_NAMES = ("-", "/dev/stdin")  # of `--file`
+_STDIN_NAMES = ("-", "/dev/stdin")  # of `--file`, and as the prompt
 _QUIET_S = 2.0  # then a line says what is waited for
 
 
@@ -52,7 +52,8 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
         files.append(found)
     if left_out:
         context.output.note(f"lmchat: {_STDIN}: {left_out}.")
-    prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
+    texts = ("" if options.prompt in _STDIN_NAMES else options.prompt, piped_text)
+    prompt = "\n\n".join(text for text in texts if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
     if not prompt and not {*options.files} - {*_STDIN_NAMES} and not files:
