@@ -147,9 +147,10 @@ class Dispatcher:
             self.controllers.session_view.keep_draft_and_position()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """Without the focus, save draft and bookmark: another lmchat may open the session."""
+        """Without the focus, save draft and bookmark: another lmchat may go on in the session."""
         if is_focused:
             self.controllers.server_search.search_soon()
+            self.ui.start(self.controllers.session_view.catch_up, "catch up", holds_keys=True)
         else:
             self.controllers.session_view.keep_draft_and_position()
 

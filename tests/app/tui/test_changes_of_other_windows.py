@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import aclosing, asynccontextmanager
 
 from msgspec.structs import replace
+from textual.events import AppFocus
 
 from lmchat.core.sessions.message import AnswerState, AnswerStats, TextPart
 from lmchat.core.storage.store import Store
@@ -39,6 +40,10 @@ async def test_the_end_of_an_answer_of_another_window_is_shown_soon(tmp_path):
         await store.end_answer(desk.active.session_id, final)
         await shown(desk, "all of it")
         await gone(desk, "another lmchat")
+
+        await say(store, desk.active.header, "And they went on.", theirs)
+        desk.app.post_message(AppFocus())
+        await shown(desk, "And they went on.")
 
 
 async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path):

@@ -81,6 +81,15 @@ class SessionView:
         if not session.is_running and (elsewhere := session.streaming_ids):
             self._ui.start(partial(self._await_ends, session, elsewhere), _ELSEWHERE, is_only=True)
 
+    async def catch_up(self) -> None:
+        """Show what another lmchat has added to the active session, or chosen in it."""
+        session = self._chat.active
+        if session.has_had_messages and not self._prompt_text.edited_id:
+            stored = await self._chat.open_sessions.find_or_load(session.session_id)
+            if session is self._chat.active and stored.messages.leaf_id != session.messages.leaf_id:
+                self._chat.open_sessions.switch_to(stored)
+                self.redraw()
+
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
         """Show how answers and tool calls of another lmchat end; it may be killed."""
         while elsewhere and session is self._chat.active:
