@@ -520,7 +520,7 @@ async def test_turns_leave_nothing_in_memory_and_no_draft(configure, tmp_path, s
 def test_ctrl_c_ends_a_blocking_call_and_a_fork_is_told(configure, server):
     folder = configure(server.url)
     server.on(CHAT, error_reply(400, "No."), sse("one", Hold()), chat_reply("Two."))
-    done = run([sys.executable, "-c", INTERRUPTED, folder])
+    done = run([sys.executable, "-Wignore", "-c", INTERRUPTED, folder])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["interrupted", "stopped", "Two.", "This client is closed."]
 
