@@ -29,15 +29,18 @@ _CLASSES = {  # in a set; as in git, of ASCII alone
     "upper": "A-Z",
     "xdigit": "0-9A-Fa-f",
 }
+# No atomic groups: Python before 3.11.5 mixes them up with groups that capture. No part can be read
+# in two ways, so nothing is tried twice.
 _ITEM = re.compile(  # of a set: a class, or a character, or a range of them
-    rf"(?s:\[:({'|'.join(_CLASSES)}):]|(?!\[:[^]]{{0,255}}:])(\\.|[^\\])(?:-(\\.|[^]\\]))?)"
+    rf"(?s:\[:({'|'.join(_CLASSES)}):]"
+    r"|(?!\[:[^]]{0,255}:])(\\.|[^\\])(?:-(\\.|[^]\\])|(?!-[^]])))"
 )
 _PART = re.compile(  # of a rule, without a name if it is one character
     r"(?P<folders>(?<![^/])(?:\*\*+/)+)"
     r"|(?P<rest>(?<![^/])\*\*+(?=\\/|\Z))"
     r"|(?P<name>\*+)"
     r"|(?P<any>\?)"
-    rf"|\[(?P<not>[!^]?+)(?P<set>(?>{_ITEM.pattern})(?:(?!]){_ITEM.pattern})*+)]"
+    rf"|\[(?P<not>[!^]|(?![!^]))(?P<set>{_ITEM.pattern}(?:(?!]){_ITEM.pattern})*)]"
     r"|\\.|[^\\[]"
     r"|(?P<never>.)"
 )
