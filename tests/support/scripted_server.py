@@ -374,25 +374,27 @@ class ScriptedServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         talk = _Talk(reader, writer, self.connections)
-        with contextlib.suppress(
-            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
-        ):
-            while (seen := await talk.request()) is not None:
-                reply = self._choose(seen)
-                with self._changed:
-                    self.requests.append(seen)
-                    self._changed.notify_all()
-                try:
-                    keep = await talk.play(reply, seen)
-                finally:
-                    seen.over.set()
-                if not keep:
-                    break
-        with contextlib.suppress(Exception, asyncio.CancelledError):
-            if self._stop.is_set():
-                writer.transport.abort()  # over TLS closing would wait for the other side
-            writer.close()
-            await writer.wait_closed()
+        try:
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+            ):
+                while (seen := await talk.request()) is not None:
+                    reply = self._choose(seen)
+                    with self._changed:
+                        self.requests.append(seen)
+                        self._changed.notify_all()
+                    try:
+                        keep = await talk.play(reply, seen)
+                    finally:
+                        seen.over.set()
+                    if not keep:
+                        break
+        finally:  # also of a script that raises: asyncio before 3.11.5 would keep the connection
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                if self._stop.is_set():
+                    writer.transport.abort()  # over TLS closing would wait for the other side
+                writer.close()
+                await writer.wait_closed()
 
     def _choose(self, seen: Seen) -> Reply:
         scripts = self._routes.get(seen.route) or [self.unknown]
