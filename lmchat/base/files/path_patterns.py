@@ -129,7 +129,7 @@ class IgnoreRules:
         plain = re.split(r"[*?[\\]", rule, maxsplit=1)[0]
         states = [_State(char) for char in plain]
         stays = ""
-        for part in _PART.finditer(rule.removeprefix(plain)):  # git reads this alone
+        for part in _PART.finditer(rule, len(plain)):
             match part.lastgroup:
                 case "never":
                     return
