@@ -933,7 +933,7 @@ async def test_an_error_without_an_id_answers_all_that_waits(tmp_path, http):
         assert (await call(host, "wiki/refuse", _s=5)).text == "The garden is closed"
 
 
-DEEP = 50_000 * "[" + 50_000 * "]"
+DEEP = 200_000 * "[" + 200_000 * "]"
 ODD = {
     "list": '{"jsonrpc":"2.0","id":ID,"result":[1]}',
     "text": '{"jsonrpc":"2.0","id":ID,"result":"x"}',
