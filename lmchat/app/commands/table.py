@@ -94,7 +94,7 @@ COMMANDS: tuple[Command, ...] = (
         "model",
         "Choose the model",
         slash="/model [N]",
-        words="/models switch llm load unload download pull list",
+        words="/models switch llm load unload download pull list show",
     ),
     _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="/clear reset chat"),
     _key(
