@@ -55,7 +55,7 @@ async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path,
         await desk.press("enter", leads_to=ConfirmDialog)
         await desk.confirm(sees="Saved to")
         assert existing.read_text(encoding="utf-8") == "print(1)\n"
-        await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 2 of 2")
+        await desk.press("f3", "w", leads_to=AskDialog, sees="Block 2 of 2")
         assert desk.app.screen.query_one(Input).value == "Here.sh"
         await desk.press("escape")
         await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 1 of 2")
