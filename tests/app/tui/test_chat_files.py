@@ -121,9 +121,6 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     assert await desk.store.list_sessions() == ()
 
     await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
-    desk.app.screen.query_one(Input).value = "missing.json"
-    await desk.press("enter", sees="! ")
-    assert desk.app.screen.query_one(Input).value == "missing.json"
     desk.app.screen.query_one(Input).value = "talk.json"
     await desk.press("enter", sees="Lettuce grows.")
     await shown(desk, "“Which vegetables?” is imported, 2 messages")
