@@ -13,14 +13,14 @@ from tests.support.scripted_backend import answer_steps
 
 
 @asynccontextmanager
-async def beside_a_running_answer(tmp_path):
+async def beside_a_running_answer(tmp_path, *scripts):
     """A screen that shows an answer of another lmchat, the store of that, and the answer."""
     session = header("Elsewhere")
     async with aclosing(Store(tmp_path / "sessions.db")) as store:
         asked = await say(store, session, "Go on.", None)
         theirs = answer(parent=asked, state=AnswerState.STREAMING)
         await store.start_answer(session.session_id, theirs)
-        async with ready_desktop(tmp_path, resume_id=session.session_id) as desk:
+        async with ready_desktop(tmp_path, *scripts, resume_id=session.session_id) as desk:
             await shown(desk, "another lmchat is writing this")
             await store.add_entries(theirs.message_id, [("text", "half of it")])
             yield desk, store, theirs
@@ -47,22 +47,14 @@ async def test_the_end_of_an_answer_of_another_window_is_shown_soon(tmp_path):
 
 
 async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path):
-    session = header("Elsewhere")
-    async with aclosing(Store(tmp_path / "sessions.db")) as store:  # of the other lmchat
-        asked = await say(store, session, "Go on.", None)
-        theirs = answer(parent=asked, state=AnswerState.STREAMING)
-        await store.start_answer(session.session_id, theirs)
-        await store.add_entries(theirs.message_id, [("text", "half of ")])
-        async with ready_desktop(
-            tmp_path, answer_steps("mine"), resume_id=session.session_id
-        ) as desk:
-            await shown(desk, "another lmchat is writing this")
-            await desk.press("ctrl+n")
-            parts = (TextPart(text="half of "),)
-            stats = AnswerStats(finish_reason="stop")
-            final = replace(theirs, parts=parts, state=AnswerState.STOPPED, stats=stats)
-            await store.end_answer(session.session_id, final)
-            desk.dispatcher.controllers.session_view.switch_to(session.session_id)
-            await shown(desk, "/continue")
-            await desk.press("alt+up", "a")
-            await desk.until(lambda: desk.active.messages[-1].text == "half of mine", "the rest")
+    async with beside_a_running_answer(tmp_path, answer_steps("mine")) as (desk, store, theirs):
+        session_id = desk.session_id
+        await desk.press("ctrl+n")
+        parts = (TextPart(text="half of "),)
+        stats = AnswerStats(finish_reason="stop")
+        final = replace(theirs, parts=parts, state=AnswerState.STOPPED, stats=stats)
+        await store.end_answer(session_id, final)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
+        await shown(desk, "/continue")
+        await desk.press("alt+up", "a")
+        await desk.until(lambda: desk.active.messages[-1].text == "half of mine", "the rest")

@@ -59,12 +59,6 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         assert all(
             words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
         )
-        await desk.say(f"/export {target} --branches", leads_to=ConfirmDialog)
-        await desk.confirm()
-        await desk.until(
-            lambda: "Hmm, beds." not in target.read_text(encoding="utf-8"), "the new text"
-        )
-        assert "Lettuce." in target.read_text(encoding="utf-8")
 
 
 async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(
@@ -104,10 +98,9 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(
             name.value = typed
             await shown(desk, seen)
             assert hidden not in desk.text
-        for typed, filled in (("beds/", "beds/"), ("v1.2", "v1.2.md")):
-            name.value = typed
-            await desk.press("tab")
-            assert name.value == filled
+        name.value = "v1.2"
+        await desk.press("tab")
+        assert name.value == "v1.2.md"
         await desk.pilot.resize_terminal(50, 24)
         await shown(desk, "● Markdown")
         assert "HTML" not in desk.text, "there is no room"
@@ -128,9 +121,6 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     assert await desk.store.list_sessions() == ()
 
     await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
-    desk.app.screen.query_one(Input).value = "missing.json"
-    await desk.press("enter", sees="! ")
-    assert desk.app.screen.query_one(Input).value == "missing.json"
     desk.app.screen.query_one(Input).value = "talk.json"
     await desk.press("enter", sees="Lettuce grows.")
     await shown(desk, "“Which vegetables?” is imported, 2 messages")
@@ -146,14 +136,9 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     folder.mkdir()
     exported(folder, "One?", "Yes.", "Then?", name="one.json")
     exported(folder, "Two?", "Yes.", "And?", name="two.json")
-    for number in range(4):
-        (folder / f"bad{number}.json").write_text("[{", encoding="utf-8")
-    (folder / "notes.md").write_text("# only notes", encoding="utf-8")
-    before = len(await desk.store.list_sessions())
+    (folder / "bad.json").write_text("[{", encoding="utf-8")
     await desk.say("/import chats", sees="2 chats, 6 messages imported.")
-    await shown(desk, "bad0.json", "bad3.json")
-    await desk.press("escape", hides="bad3.json")
-    assert len(await desk.store.list_sessions()) == before + 2
+    await shown(desk, "bad.json")
 
 
 @pytest.mark.posix
@@ -182,8 +167,7 @@ async def test_the_chats_of_other_programs_are_imported_after_a_yes(tmp_path):
         desk.workspace.importer = Importer(desk.store, programs=[garden])
         await desk.say("/import all", leads_to=ConfirmDialog, sees="Garden: ")
         await desk.press("escape", leads_to=ChatScreen)
-        commands = [one for one in desk.app.workers if one.group == "slash"]
-        await desk.until(lambda: all(one.is_finished for one in commands), "the command")
+        await desk.rests()
         assert await desk.store.list_sessions() == ()
         await desk.say("/import all", leads_to=ConfirmDialog)
         await desk.confirm()

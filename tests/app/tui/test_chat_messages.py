@@ -6,8 +6,6 @@ from msgspec.structs import replace
 
 from lmchat.app.commands.conditions import NO_CODE
 from lmchat.app.tui.widgets.prompt_input import PromptInput
-from lmchat.base.errors import StreamInterrupted
-from lmchat.core.servers.events import RequestSent, TextDelta
 from lmchat.core.sessions.message import AnswerState, Failure, Role, text_message
 from lmchat.core.sessions.prompts import PendingPrompt
 from lmchat.core.sessions.session import MessagePath, Session
@@ -27,8 +25,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await desk.press("alt+up", "left_square_bracket", sees="First one.")
         await shown(desk, "1/2")
         await desk.press("right_square_bracket", sees="Second one.")
-        await desk.press("right_square_bracket")  # after the last comes the first
-        await shown(desk, "First one.")
+        await desk.press("right_square_bracket", sees="First one.")  # comes after the last
         await desk.press("left_square_bracket", sees="Second one.")
         assert sent(desk.backend) == ["hello", "hello"]
         assert await desk.texts_on_disk() == ["hello", "Second one."]
@@ -75,10 +72,7 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await desk.at_rest(requests=3)
         assert sent(desk.backend) == ["one", "two", "one"]
         assert desk.texts == ["one", "C."]
-        await shown(desk, "C.")
         await gone(desk, "two")
-        tree = await desk.store.tree(desk.session_id)
-        assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
         assert isinstance(desk.app.focused, PromptInput)  # the next letters are a prompt
         await desk.press("alt+up", "left_square_bracket", sees="two")
         assert desk.log_view.focused_message.text == "A."
@@ -94,10 +88,7 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await desk.at_rest(requests=4)
         assert sent(desk.backend)[3:] == ["one!"]
         await shown(desk, "one!")
-        assert "edit cancelled" not in desk.text
-        assert "cancel edit" not in desk.text
         assert await desk.texts_on_disk() == ["one!", "D."]
-        assert len(await desk.store.tree(desk.session_id)) == 7
         assert desk.prompt_input.text == "x"  # what had been typed before
         await desk.press("alt+up", "alt+up", "e")
         await desk.prompt_is("one!")
@@ -157,30 +148,6 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         assert await desk.texts_on_disk() == ["one!", "C."]
 
 
-async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
-    code = [
-        RequestSent(),
-        TextDelta(text="```py\n1\n```"),
-        StreamInterrupted("The connection broke."),
-    ]
-    async with ready_desktop(
-        tmp_path, code, answer_steps("Done."), asked=["one"], size=(140, 40)
-    ) as desk:
-        await desk.press("alt+up")
-        await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
-        keys = "Esc prompt  y copy  c code  a continue  r retry  e edit prompt  f fork  i details"
-        assert keys in desk.text
-        await desk.press("r", sees="2/2")
-        await desk.press("alt+up")
-        await shown(
-            desk,
-            "y copy  r retry  e edit prompt  f fork  i details  [ ] versions  d delete  t tree  E rewrite",
-        )
-        await desk.press(
-            "alt+up", sees="y copy  r retry  e edit prompt  f fork  d delete  t tree  o pager"
-        )
-
-
 async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
     nested = answer_steps("- one\n    - two\n    - three")
     async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
@@ -204,22 +171,16 @@ async def test_a_fork_shows_what_was_read_when_it_began(tmp_path):
         assert [row.strip(" ▌") for row in desk.log_rows] == before
 
 
-async def test_deleted_messages_come_back_and_a_running_answer_stops(tmp_path):
+async def test_a_deletion_stops_a_running_answer_and_shows_the_end_of_what_is_left(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
-    scripts = answer_steps(tall), answer_steps("B."), half("Beta")
-    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
-        await desk.press("alt+up", "alt+up", "d", hides="B.")
+    async with ready_desktop(tmp_path, answer_steps(tall), half("Beta"), asked=["one"]) as desk:
+        await desk.say("two", sees="Beta")
+        await desk.say("three")
+        await desk.press("alt+up", "alt+up", "d", hides="Beta")
         await shown(desk, "Paragraph 59.")
         assert desk.log_view.viewport.is_following
         assert desk.log_view.focused_message.text == tall
-        await desk.press("u", sees="B.")
-        assert desk.log_view.focused_message.text == "B."
-        await desk.press("escape")
-        await desk.say("three", sees="Beta")
-        await desk.say("four")
-        await desk.press("alt+up", "d", hides="Beta")
         assert desk.backend.stopped == 1
-        assert await desk.texts_on_disk() == ["one", tall, "two", "B.", "three"]
-        assert desk.texts == ["one", tall, "two", "B.", "three"]
-        assert desk.prompt_input.text == "four"
-        assert len(desk.backend.requests) == 3
+        assert await desk.texts_on_disk() == desk.texts == ["one", tall]
+        assert desk.prompt_input.text == "three"
+        assert len(desk.backend.requests) == 2

@@ -8,7 +8,6 @@ from textual.widgets import Input
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.dialogs.model_picker import ModelPicker
 from lmchat.app.tui.screen import ChatScreen
-from lmchat.app.tui.widgets.prompt_area import PromptStatus
 from lmchat.base.errors import LMChatError, ServerRejected
 from lmchat.core.config.settings import EndpointSettings, Settings
 from lmchat.core.config.state import State, UsedModel
@@ -41,20 +40,15 @@ async def picker(desk) -> ModelPicker:
 
 
 async def test_the_row_below_the_prompt_tells_servers_of_one_product_apart(tmp_path):
-    mine = probed("", QWEN)
     other = probed("", GEMMA, endpoint=Endpoint.parse("localhost:1235"))
-    own = EndpointSettings(name="workstation", url="http://localhost:1234")
-    for results, names, name in (
-        ([mine], (), "LM Studio"),
-        ([mine, other], (), "LM Studio localhost:1234"),
-        ([mine, other], (own,), "workstation"),
+    for own, name in (
+        ((), "LM Studio localhost:1234"),
+        ((EndpointSettings(name="workstation", url="http://localhost:1234"),), "workstation"),
     ):
-        backend = ScriptedBackend(results=results)
-        async with ready_desktop(
-            tmp_path, backend=backend, settings=Settings(endpoints=names)
-        ) as desk:
+        backend = ScriptedBackend(results=[probed("", QWEN), other])
+        settings = Settings(endpoints=own)
+        async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
             await shown(desk, f"qwen3-8b · {name}")
-            assert desk.app.screen.query_one(PromptStatus).line.server == name
 
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
@@ -69,11 +63,6 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await shown(desk, "gemma-3-4b", "updated 40 s ago")
         gate.set()
         await shown(desk, "updated 0 s ago")
-        ready = backend.results
-        backend.results = (probed("offline", *ready[0].models),)  # its list is known still
-        await desk.press("ctrl+r", sees="updated 40 s ago")
-        await shown(desk, "gemma-3-4b")
-        backend.results = ready
         await desk.press("down", "down", "escape", leads_to=ChatScreen)
         assert desk.target.model_id == "qwen3-8b"
         assert desk.prompt_input.text == "ab"
@@ -231,47 +220,6 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
         assert "It loads no model itself." not in desk.text
 
 
-async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_waited_for(tmp_path):
-    backend = two(answer_steps("From phi."))
-    backend.results = (probed("", QWEN, replace(COLD, state=LoadState.LOADING)),)
-    loading = Loading(backend)
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await shown(desk, "◆ phi4-14b", "loading")
-        await desk.press(*"phi", "enter", leads_to=ChatScreen)
-        await desk.say("one")  # its server answers when it has loaded it
-        await desk.answered()
-        assert (loading.started, [one.target.model_id for one in backend.requests]) == (
-            [],
-            ["phi4-14b"],
-        )
-
-
-async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):
-    third = replace(COLD, model_id="mistral-7b")
-    backend = two(answer_steps("From phi."))
-    backend.results = (probed("", QWEN, GEMMA, COLD, third),)
-    backend.loaded = ["gemma-3-4b"]
-    loading = Loading(backend)
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press(*"phi", "enter", leads_to=ChatScreen)
-        await desk.until(lambda: loading.started == ["phi4-14b"], "the load")
-        await desk.say("one")
-        await picker(desk)
-        await desk.press(*"gem", "ctrl+l")
-        await desk.until(lambda: backend.loaded == [], "the unload")
-        await desk.press("ctrl+u", *"mist", "ctrl+l")
-        await desk.until(lambda: loading.started == ["phi4-14b", "mistral-7b"], "the other load")
-        assert loading.ended == []
-        await desk.press("ctrl+l")
-        await desk.until(lambda: loading.ended == ["mistral-7b"], "its end")
-        await desk.press("escape", leads_to=ChatScreen, sees="  phi4-14b · LM Studio")
-        loading.gate.set()
-        await desk.answered()
-        assert [one.target.model_id for one in backend.requests] == ["phi4-14b"]
-
-
 async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_them(tmp_path):
     judge = model("judge-1b", kind="embedding")
     away = UsedModel("http://localhost:9", "on-a-server-that-is-off")
@@ -282,7 +230,6 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
         assert desk.target.model_id == "qwen3-8b"
         for line in ("/model 0", "/model 3", "/model -4"):
             await desk.say(line, sees="No recent model has this number.")
-        await desk.press("alt+7", sees="No recent model has this number.")
         await desk.say("/model judge-1b", sees="judge-1b makes embeddings and cannot chat")
         desk.prompt_input.put("")
         assert desk.target.model_id == "qwen3-8b"
@@ -292,7 +239,5 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by the picker")
         await desk.press("alt+2")
         await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a key")
-        await desk.say("/model gemma-3-4b")
-        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a name")
         await desk.say("/model 2")
-        await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a number")
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")

@@ -12,38 +12,21 @@ from lmchat.core.config.settings import ChatSettings
 from lmchat.core.servers.events import (
     RequestAdapted,
     RequestSent,
-    RetryScheduled,
     StreamFinished,
     TextDelta,
     UsageReported,
 )
 from lmchat.core.sessions.message import AnswerState
 from lmchat.core.sessions.prompts import PendingPrompt
-from tests.support.desktop import calm, full_disk, gone, ready_desktop, sent, shown
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
 
 SMALL = [probed("", model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
 
 
-async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk_is_back(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Alpha."), answer_steps("Beta.")) as desk:
-        with full_disk(desk.store):
-            await desk.ask("one")
-            await shown(desk, "Nothing is saved")
-            first = desk.active
-            await desk.press("ctrl+n", hides="Alpha.")
-            await shown(desk, "Not saved")
-            desk.dispatcher.controllers.session_view.switch_to(first.header.session_id)
-            await shown(desk, "Alpha.")
-        await desk.ask("two", 2)
-        assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
-        await gone(desk, "Nothing is saved")
-
-
 async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_path):
     note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
-    waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
     end = StreamFinished(reason="stop")
     backend = ScriptedBackend(
         answer_steps("[bold]x[/] [@click=app.quit]y[/]"),
@@ -54,7 +37,6 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
             end,
         ],
         [TextDelta(text="Yes."), UsageReported(prompt_tokens=200, completion_tokens=2), end],
-        [RequestSent(), waiting, asyncio.Event()],
         results=[probed("", model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
@@ -69,11 +51,6 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         assert "\x1b" not in told
         await desk.ask("three", 3)
         await shown(desk, "tokens, of which 200 were read")  # as the server has counted
-        await desk.say("four", sees="retry 2")
-        await desk.press("escape")
-        await desk.answered(4)
-        assert backend.stopped == 1
-        assert desk.texts[6] == "four"
 
 
 async def test_a_note_about_a_long_prompt_does_not_lie_over_the_card_of_its_refusal(tmp_path):
@@ -123,12 +100,6 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
         gate.set()
         await shown(desk, "tokens")
         assert desk.prompt_input.text == "many words " * 55 + "\n\ntwo\n\nx"
-        desk.app.passing = None
-        await gone(desk, "tokens")
-        text = ("many words " * 55).strip()
-        desk.prompt_input.put(text)
-        await desk.press("enter", sees="tokens")
-        assert desk.prompt_input.text == text
         assert sent(backend) == ["one"]
         assert len(await desk.on_disk()) == 2
 

@@ -3,13 +3,10 @@ from __future__ import annotations
 import asyncio
 from operator import le
 
-from msgspec.structs import replace
-
 from lmchat.app.tui.quirks.frames import paint_at_once
 from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.base.errors import LMChatError, StreamInterrupted
 from lmchat.core.config.settings import Settings
-from lmchat.core.config.state import State
 from lmchat.core.servers.events import (
     ReasoningDelta,
     RequestSent,
@@ -19,9 +16,8 @@ from lmchat.core.servers.events import (
 )
 from lmchat.core.servers.http.sse import SseReader
 from lmchat.core.servers.stream.chunk_parser import ChunkParser
-from lmchat.core.sessions.message import AnswerState, Role
 from tests.support.counting import calls_of
-from tests.support.desktop import gone, kept_as, ready_desktop, sent, shown
+from tests.support.desktop import gone, kept_as, ready_desktop, sent
 from tests.support.scripted_backend import answer_steps, half
 
 
@@ -65,22 +61,6 @@ async def test_a_chunk_a_frame_and_an_update_of_the_stats_call_few_functions(tmp
         assert "Let word word word" in desk.text
     fewest = [min(counts) for counts in zip(*found, strict=True)]
     assert all(map(le, fewest, (125, 1_080, 1_640))), fewest
-
-
-async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it_is(tmp_path):
-    gate = asyncio.Event()
-    state = State(has_all_figures=True)  # with what was done last
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), state=state) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("two", sees="next  two")
-        await desk.say("three", sees="next  three")
-        known = desk.chat.turn_options.target
-        desk.chat.turn_options.use_target(replace(known, model=None))  # it went in the meantime
-        gate.set()
-        await desk.prompt_is("two\n\nthree")
-        assert desk.texts == ["one", "Lettuce."]
-        await shown(desk, "Lettuce.", "No LM Studio model selected", "complete")
-        assert "failed" not in desk.text.replace("failed                 0", "")
 
 
 async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
@@ -132,11 +112,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()
-        assert sent(desk.backend) == ["one"]
-        assert [(m.role, m.text) for m in await desk.on_disk()] == [
-            (Role.USER, "one"),
-            (Role.ASSISTANT, "Lettuce."),
-        ]
+        assert await desk.texts_on_disk() == ["one", "Lettuce."]
 
         await desk.say("four", sees="Spinach")
         await desk.say("five", sees="next")
@@ -145,10 +121,6 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         assert desk.backend.stopped == 1
         assert isinstance(desk.app.focused, PromptInput)
         assert sent(desk.backend) == ["one", "four", "five"]
-        assert [(m.text, m.state) for m in (await desk.on_disk())[2:4]] == [
-            ("four", AnswerState.COMPLETE),
-            ("Spinach", AnswerState.STOPPED),
-        ]
 
         await desk.say("seven")
         await desk.until(lambda: len(desk.backend.requests) == 4, "its request")
@@ -156,33 +128,15 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         await desk.press("ctrl+c")
         await desk.answered(4)
         assert desk.backend.stopped == 2
-        assert (await desk.on_disk())[-1].reasoning == "Hm"
         await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
         await desk.until(lambda: desk.copied == ["bc"], "the copy of what is selected")
         desk.prompt_input.put("")
         await desk.press("alt+up", "shift+up", "ctrl+c")
         await desk.until(lambda: "seven" in desk.copied[-1], "the copy of selected messages")
-        await desk.press("escape")
-        assert desk.app._exit is False
-        await desk.press("ctrl+c")
+        await desk.press("escape", "ctrl+c")
         assert desk.app.is_running
         await desk.press("ctrl+c")
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
-
-
-async def test_quitting_keeps_a_running_answer_as_stopped_and_what_was_not_sent_as_the_draft(
-    tmp_path,
-):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one", sees="Lettuce")
-        await desk.say("two")
-        await desk.press("d", "ctrl+q")
-        await desk.until(lambda: desk.app._exit, "the end")
-        session_id = desk.session_id
-        last = (await desk.store.open_session(session_id)).messages[-1]
-        assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
-        assert sent(desk.backend) == ["one"]
-        assert await desk.store.draft(session_id) == "two\n\nd"
 
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):

@@ -138,15 +138,15 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
 
 
 async def test_a_question_about_a_server_says_what_is_open_to_others_and_what_was_wrong():
-    for scheme, is_open in (("http", True), ("https", False)):
-        far = Endpoint.parse(f"{scheme}://gpu-box:8000")
-        async with drawn(Host(screen=partial(host_question, far))) as (app, _):
-            assert ("unencrypted" in screen_text(app)) is is_open
-    for reason in ("auth", "key_rejected"):
-        make = partial(key_dialog, probed(reason), nothing)
+    wrong = "The previous API key was rejected."
+    for make, words, is_told in (
+        (partial(host_question, Endpoint.parse("http://gpu-box:8000")), "unencrypted", True),
+        (partial(host_question, Endpoint.parse("https://gpu-box:8000")), "unencrypted", False),
+        (partial(key_dialog, probed("auth"), nothing), wrong, False),
+        (partial(key_dialog, probed("key_rejected"), nothing), wrong, True),
+    ):
         async with drawn(Host(screen=make)) as (app, _):
-            was_wrong = "The previous API key was rejected." in screen_text(app)
-            assert was_wrong is (reason == "key_rejected")
+            assert (words in screen_text(app)) is is_told
 
 
 async def nothing(_: str) -> str:

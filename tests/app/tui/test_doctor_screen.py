@@ -27,14 +27,11 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
     async with desktop(tmp_path) as desk:
         desk.report = examine
         await desk.ready()
-        await desk.say("/doctor", leads_to=TextDialog)
-        await shown(desk, "Checking servers")
+        await desk.say("/doctor", leads_to=TextDialog, sees="Checking servers")
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("/doctor", leads_to=TextDialog)
-        await shown(desk, "Checking servers")
         gate.set()
-        await shown(desk, "All is fine.", "no problems, no warnings in 31 checks")
-        await shown(desk, "File 1")
+        await shown(desk, "All is fine.", "no problems, no warnings in 31 checks", "File 1")
         rows = [row.strip() for row in desk.text.splitlines()]
         assert "b" not in rows, "the report leaves room for the scroll bar"
         await desk.press("y")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,18 +10,14 @@ from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.quirks.keys import Paste
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.base.errors import FileRefused
-from lmchat.core.sessions.prompts import split_draft
 from tests.support.desktop import (
-    kept_as,
     make_desktop,
     ready_desktop,
     running,
     sent,
     shown,
 )
-from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, hold
-from tests.support.tui_host import unpainted
 
 
 @pytest.fixture(autouse=True)
@@ -32,25 +27,10 @@ def working_folder(tmp_path, monkeypatch):
     (tmp_path / "stem.md").write_text("Stems are long.\n", encoding="utf-8")
 
 
-@asynccontextmanager
-async def slow_desk(folder, **more):
-    """Run the app while no file can be stored; the event lets them be stored."""
-    async with ready_desktop(folder, **more) as desk:
-        may_save = hold(desk.store.files, "save")
-        try:
-            yield desk, may_save
-        finally:
-            may_save.set()
-
-
 async def name_leaf(desk) -> None:
     await desk.type("@lea")
     await desk.until(lambda: desk.prompt_input.completion.rows == ("leaf.md",), "its name")
     await desk.press("tab")
-
-
-def names(draft: str) -> list[str]:
-    return [file.name for file in split_draft(draft)[1]]
 
 
 async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
@@ -116,7 +96,8 @@ WAYS = (
 
 @pytest.mark.slow  # all that may happen
 async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happens(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
+    async with ready_desktop(tmp_path) as desk:
+        may_save = hold(desk.store.files, "save")
         controllers = desk.dispatcher.controllers
         for steps, ending, text in WAYS:
             may_save.set()
@@ -178,55 +159,7 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
             await desk.until(lambda: desk.prompt_input.text == text, steps)  # noqa: B023
             await desk.pilot.pause()
             assert len(desk.backend.requests) == count, steps
-
-
-async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_stay(tmp_path):
-    (tmp_path / "pea.png").write_bytes(image())
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        await desk.say("/file pea.png", sees="[pea.png (")
-        may_save = hold(desk.store.files, "save")
-        await name_leaf(desk)
-        await desk.say("please", sees="Sent once leaf.md")
-        draft = desk.active.queue.drafts[0]
-        assert names(draft) == ["pea.png"]
-        await kept_as(desk, desk.session_id, draft)
         may_save.set()
-        await desk.answered(2)
-        assert [file.name for file in desk.active.messages[2].files] == ["pea.png", "leaf.md"]
-
-
-async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_path, monkeypatch):
-    desk = make_desktop(tmp_path)
-    is_ready = asyncio.Event()
-    open_screen = ChatScreen.open
-
-    async def open_late(screen, dispatcher) -> None:
-        await is_ready.wait()
-        await open_screen(screen, dispatcher)
-
-    monkeypatch.setattr(ChatScreen, "open", open_late)
-    with unpainted():
-        async with desk.app.run_test(size=(120, 40)) as pilot:
-            desk.pilot = pilot
-            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
-            desk.prompt_input.post_message(Paste(str(tmp_path / "leaf.md")))
-            await pilot.pause()
-            desk.prompt_input.insert(" what?")
-            await pilot.press("enter")
-            desk.prompt_input.insert("/file stem.md")
-            await pilot.press("enter")
-            desk.prompt_input.insert("and that?")
-            await pilot.press("enter")
-            is_ready.set()
-            await desk.ready()
-            await desk.answered(2)
-            first, second = sent(desk.backend)
-            assert "Leaves are green." in first
-            assert first.endswith("what?")
-            assert "Stems are long." in second
-            assert second.endswith("and that?")
-            await desk.app.stop_and_save()
-    await desk.store.aclose()
 
 
 async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_path, monkeypatch):

@@ -42,9 +42,6 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.until(lambda: looks, "another look")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen), "what is read is not covered"
-    async with desktop(tmp_path, ScriptedBackend(results=[off()]), resume_id="last") as desk:
-        await shown(desk, "Lettuce does well.", "^O find a server")
-        assert isinstance(desk.app.screen, ChatScreen)
 
 
 async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual import events
 
 from lmchat.app.tui.dialogs.commands_dialog import CommandsDialog
-from lmchat.app.tui.dialogs.model_picker import ModelPicker
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.app.tui.widgets.find_bar import FindBar
@@ -51,8 +50,6 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
         await desk.until(lambda: desk.chat_screen.query_one(FindBar).display, "find")
         await _comes_to_rest(desk)
         await desk.press("escape", "escape", "f1", leads_to=CommandsDialog)
-        await _comes_to_rest(desk)
-        await desk.press("escape", "ctrl+o", leads_to=ModelPicker)
         await _comes_to_rest(desk)
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("more", sees="Half of it")

@@ -32,9 +32,6 @@ async def test_keys_are_offered_only_where_they_act(tmp_path):
         await desk.press("end", hides="Space take out")
         await desk.press("up", sees="Space take out")
         await desk.press("escape")
-        await desk.press("f1", sees="The prompt")
-        await desk.press("home", hides="Enter run")
-        await desk.press("escape")
         await desk.say("beans", sees="Chard")
         await desk.press("alt+up", "alt+up", "e")
         assert text_of(hints).lstrip().startswith("Esc stop"), (

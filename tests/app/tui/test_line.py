@@ -6,8 +6,6 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmchat.app.tui.widgets.line import (
-    LineWidget,
-    content,
     cut_apart,
     cut_middle,
     fit,
@@ -18,7 +16,6 @@ from lmchat.app.tui.widgets.line import (
     styled,
 )
 from lmchat.app.tui.widgets.telemetry_panel import meter, spark
-from tests.support.tui_host import Host
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)
 
@@ -88,17 +85,3 @@ def test_a_meter_stays_in_its_row_and_tells_by_colour_only_when_room_gets_short(
     assert meter(0.5, 4) == (("━━", "$meter"), ("──", "$text-disabled"))
     for used, style in ((6553, "$meter"), (6554, "$warning"), (7782, "$warning"), (7783, "$error")):
         assert meter(used / 8192, 10)[0][1] == style, used
-
-
-async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():
-    line = LineWidget()
-    line.show([Content("one")], Content("two"))
-    async with Host(last=line).run_test(size=(20, 5)):
-        drawn = []
-        line.refresh = lambda *regions, **rest: drawn.append(regions)
-        line.show([Content("one")], Content("two"))
-        assert drawn == []
-        line.show([content((("other", "$success"),))], Content("two"))
-        assert len(drawn) == 1
-        line.show([content((("other", "$error"),))], Content("two"))
-        assert len(drawn) == 2

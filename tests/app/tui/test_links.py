@@ -22,8 +22,6 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
         await desk.press("down", "enter", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=ChatScreen)
         assert desk.opened == ["https://other.example/b"]
-        await desk.press("alt+up", "l", leads_to=LinksDialog)
-        await desk.press("escape", leads_to=ChatScreen)
         desk.has_browser = False
         await desk.press("alt+up", "l", leads_to=LinksDialog)
         await desk.press("enter", leads_to=ConfirmDialog)

@@ -86,18 +86,6 @@ async def test_what_is_sent_while_a_deletion_takes_long_stays_in_the_prompt(tmp_
         await desk.answered()
         assert desk.texts[:2] == ["one", "next"]
 
-        gate = hold(desk.store, "update_session")
-        await desk.go_to_list()
-        await desk.press("d")
-        desk.app.passing = None
-        desk.prompt_input.insert("more")
-        desk.prompt_input.submit()
-        await shown(desk, "being changed")
-        gate.set()
-        await shown(desk, "In the trash")
-        await desk.prompt_is("more")
-        assert len(desk.backend.requests) == 2
-
 
 async def test_a_deletion_that_takes_long_does_not_bring_back_a_session_that_was_left(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Ferns."), asked=["one"]) as desk:

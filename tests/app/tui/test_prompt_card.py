@@ -65,23 +65,16 @@ async def test_the_queue_lies_on_the_prompt_like_a_card_and_its_words_come_befor
     None
 ):
     async with drawn(PromptApp(), (40, 12)) as (app, pilot):
-        app.prompt_area.show_queue(["Which herbs go with them?"])
+        app.prompt_area.show_queue(["[red]Which\x1b[2J\nherbs[/]?"])
         app.prompt_area.input.put("and in full shade?")
         await pilot.pause()
         assert screen_text(app).splitlines()[-3:-1] == [
-            " ▌ next  Which herbs go with them?",
+            " ▌ next  [red]Which␛[2J herbs[/]?",
             " ▌ and in full shade?",
         ]
         await pilot.resize_terminal(80, 12)
         await pilot.pause()
         assert screen_text(app).splitlines()[-3].endswith("↑ edit  Del remove")
-
-
-async def test_a_queued_message_shows_no_control_and_no_markup():
-    async with drawn(PromptApp(), (100, 24)) as (app, pilot):
-        app.prompt_area.show_queue(["[red]a\x1b[2J\nb[/]"])
-        await pilot.pause()
-        assert "next  [red]a␛[2J b[/]" in screen_text(app)
 
 
 async def test_many_queued_prompts_take_few_rows():

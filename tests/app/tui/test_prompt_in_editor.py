@@ -109,13 +109,6 @@ async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
         )
     assert desk.prompt_input.text.startswith("returned\n\n[$ echo result")
     assert desk.prompt_input.text.endswith("why?")
-    desk.prompt_input.put("")
-    async with opened_editor(desk) as editor:
-        desk.dispatcher.controllers.prompt_text.put_back(
-            desk.active, PendingPrompt(draft="returned")
-        )
-        editor.leave("Why?")
-        await desk.prompt_is("returned\n\nWhy?")
 
 
 async def test_what_a_failing_editor_has_saved_is_kept(desk):

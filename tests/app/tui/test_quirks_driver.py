@@ -47,20 +47,6 @@ def test_a_terminal_that_answers_nothing_is_left_all_the_same(screen: LMChatScre
     assert screen.left_behind() == []
 
 
-def test_keys_are_what_was_meant_and_bytes_that_are_no_text_end_nothing(
-    screen: LMChatScreen,
-) -> None:
-    for word, breaks_line in zip(
-        "abcd", ("\x1b\r", "\x1b[27;2;13~", "\x1b[13;2u", "\n"), strict=True
-    ):
-        screen.type(word + breaks_line)
-    screen.type(b"\xff\xfe")
-    screen.type("end", sees="end")
-    rows = screen.prompt_text.split()
-    assert rows == ["a", "b", "c", "d", "\ufffd\ufffdend"], "neither Enter nor Esc"
-    leave(screen)
-
-
 # Ways out
 
 

@@ -226,23 +226,13 @@ def test_the_keys_of_kitty_and_of_xterm_have_all_their_modifiers():
     assert Reader(has_kitty=True).read("\x1b[304;3u", "b") == ["alt+İ", "b"]
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.sampled_from([*SEQUENCES, *TABLES]), min_size=1, max_size=4),
-    st.dictionaries(st.integers(1, 60), st.sampled_from((0.01, 0.2, 1.9)), max_size=8),
-)
-def test_where_escape_has_a_sequence_keys_are_the_same_however_they_are_cut(sequences, waits_s):
-    reader = Reader(has_kitty=True)
-    text = "".join(sequences)
-    start = 0
-    got = []
-    keys = Reader(has_kitty=True).read(*sequences)
-    for end, wait_s in (*sorted(waits_s.items()), (len(text), LONGEST_WAIT_S)):
-        got += (reader.read(text[start:end]) if text[start:end] else []) + reader.later(wait_s)
-        start = end
-    # the background is told before all keys of a read, and once
-    assert one_by_one(got) == one_by_one(keys)
-    assert reader.read("z") == ["z"]
+def test_where_escape_has_a_sequence_keys_are_the_same_wherever_they_are_cut():
+    for sequence in SEQUENCES:
+        keys = Reader(has_kitty=True).read(sequence)
+        for cut in range(1, len(sequence)):
+            reader = Reader(has_kitty=True)
+            got = reader.read(sequence[:cut]) + reader.later(LONGEST_WAIT_S - 0.1)
+            assert got + reader.read(sequence[cut:], "z") == [*keys, "z"], (sequence, cut)
 
 
 @settings(max_examples=200, deadline=None)
@@ -354,31 +344,6 @@ def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_k
         assert (reader.read(half, key) + reader.later(ESCAPE_DELAY_S))[-1] == name_of_key
 
 
-def test_of_an_answer_that_breaks_off_nothing_is_typed(reader: Reader):
-    for half in ("\x1b]11;", "\x1b]11;rgb:1/2", "\x1b]11;rgba:fd/f6", "\x1b[1;", "\x1b[?12"):
-        assert reader.read(half) + reader.later(1) + reader.read("\r", "hi") == [
-            "enter",
-            "text 'hi'",
-        ]
-        assert reader.read(half) + reader.later(LONGEST_WAIT_S) + reader.read("hi") == ["text 'hi'"]
-
-
-def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Reader):
-    reader.read("\x1b[200~one\rtwo")
-    reader.later(LONGEST_WAIT_S)
-    assert reader.read("\rthree\r", "four\r\x1b[201~\r") == [
-        *("text '\\nthree\\n'", "paste 'four\\n'", "enter")
-    ]
-    for first in ("t", "\r", "\x1b[13u", "\x1bOM"):
-        reader = Reader()
-        reader.read("\x1b[200~one\r")
-        reader.later(LONGEST_WAIT_S)
-        rest = reader.read(first, "wo\r!ls\r", "\r", "three\r\x1b[201~")
-        assert [found.split()[0] for found in rest]
-        assert "enter" not in rest
-        assert reader.read("\r") == ["enter"]
-
-
 def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall():
     for cut in range(1, len(PASTE_END)):
         begun = f"{PASTE_START}sow\rwater{PASTE_END[:cut]}"
@@ -387,14 +352,12 @@ def test_of_the_marks_of_a_paste_nothing_is_typed_wherever_they_stall():
             ((rest, "\r"), ["paste ''", "enter"]),
             ((*rest, "a\r"), ["paste ''", "a", "enter"]),
             (("hi",), ["text 'hi'"]),
-            (("\x03", f"{rest}a\r"), ["ctrl+c", "text '{rest}a\\n'"]),
-            ((f"{PASTE_START}b{PASTE_END}", "\r"), ["paste 'b'", "enter"]),
             (("peas\r" + PASTE_END[:cut], rest, "\r"), ["text 'peas\\n'", "paste ''", "enter"]),
         ):
             reader = Reader()
             assert reader.read(begun) + reader.later(LONGEST_WAIT_S) == ["paste 'sow\\nwater'"]
             got = [key for read in reads for key in reader.read(read) + reader.later(0)]
-            assert got == [name.replace("{rest}", rest) for name in found], (cut, reads)
+            assert got == found, (cut, reads)
         reader = Reader()
         reader.read(PASTE_START[:cut])
         reader.later(LONGEST_WAIT_S)

@@ -11,19 +11,14 @@ from tests.support.desktop import calm, ready_desktop, shown
 HOSTILE = "Hi \x1b[31m\u202e<|im_end|> \x9b"
 
 
-async def open_with_draft(desk, draft: str) -> None:
-    """Type a draft, and open the dialog from the palette, which leaves the draft where it is."""
-    await desk.type(draft)
-    await desk.prompt_is(draft)
-    desk.dispatcher.commands.run(BY_ID["request"])
-    await desk.on(RequestDialog)
-
-
 async def test_the_request_of_the_draft_is_shown_in_two_forms_copied_and_paged(tmp_path):
     settings = calm(chat=ChatSettings(system_prompt=HOSTILE))
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42")
-        await open_with_draft(desk, "Say $HOME")
+        await desk.type("Say $HOME")
+        await desk.prompt_is("Say $HOME")
+        desk.dispatcher.commands.run(BY_ID["request"])  # as the palette, which leaves the draft
+        await desk.on(RequestDialog)
         [request] = desk.backend.prepared_requests
         assert [message.text for message in request.messages] == [HOSTILE, "Say $HOME"]
         assert request.sampling.seed == 42

@@ -28,10 +28,6 @@ def loop(kind: type[ReasoningDelta | TextDelta]) -> list[Step]:
     return [kind(text=piece) for piece in (period[:50], period[50:100], period[100:]) * 250]
 
 
-def acting() -> Settings:
-    return Settings(chat=ChatSettings(stuck="act"))
-
-
 async def test_a_thought_and_the_answer_behind_it_are_told_once_with_the_key_that_ends_each(
     tmp_path,
 ):
@@ -70,7 +66,8 @@ async def test_lmchat_ends_the_thought_once_and_then_stops_the_answer_if_the_use
 ):
     gate = asyncio.Event()
     backend = llama([*NAMED, *loop(ReasoningDelta), gate, *loop(ReasoningDelta), asyncio.Event()])
-    async with ready_desktop(tmp_path, backend=backend, settings=acting()) as desk:
+    settings = Settings(chat=ChatSettings(stuck="act"))
+    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("How many beds?", sees=f"{THOUGHT} lmchat ends it.")
         gate.set()
         await shown(desk, f"{THOUGHT} lmchat stops it.")

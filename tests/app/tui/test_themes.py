@@ -21,53 +21,33 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     await desk.press("escape", leads_to=ChatScreen)
     assert (desk.app.theme, {one.theme for one in desk.state}) == ("lmchat-dark", {""})
     await desk.say("/theme nord", sees="Theme: nord.")
-    desk.app.post_message(BackgroundReported(is_dark=False))
-    await desk.pilot.pause()
-    assert desk.app.theme == "nord"
     await desk.say("/theme", leads_to=ThemeDialog)
     await desk.press("end", "enter", leads_to=ChatScreen, sees=f"Theme: {names[-1]}.")
     assert desk.state[-1].theme == names[-1]
 
 
 @pytest.mark.parametrize(
-    ("term", "settings", "theme"),
+    ("term", "settings", "state", "theme"),
     [
-        ("linux", UiSettings(), "lmchat-ansi"),
-        ("linux", UiSettings(theme="dark"), "lmchat-dark"),
-        ("xterm-256color", UiSettings(), "lmchat-light"),
+        ("linux", UiSettings(), State(), "lmchat-ansi"),
+        ("linux", UiSettings(theme="dark"), State(), "lmchat-dark"),
+        ("xterm-256color", UiSettings(), State(), "lmchat-light"),
+        ("xterm-256color", UiSettings(theme="unknown"), State(), "lmchat-dark"),
+        ("xterm-256color", UiSettings(), State(theme="nord"), "nord"),
     ],
 )
-async def test_a_terminal_of_16_colours_keeps_its_own_unless_a_theme_is_set(
-    tmp_path, monkeypatch, term, settings, theme
+async def test_lmchat_is_as_light_as_a_terminal_of_more_than_16_colours_unless_a_theme_is_set(
+    tmp_path, monkeypatch, term, settings, state, theme
 ):
     monkeypatch.delenv("COLORTERM")
     monkeypatch.setenv("TERM", term)
-    async with desktop(tmp_path, settings=Settings(ui=settings)) as desk:
-        await desk.ready()
-        desk.app.post_message(BackgroundReported(is_dark=False))
-        await desk.pilot.pause()
-        assert desk.app.theme == theme
-
-
-@pytest.mark.parametrize(
-    ("settings", "state", "theme"),
-    [
-        (UiSettings(), State(), "lmchat-light"),
-        (UiSettings(theme="dark"), State(), "lmchat-dark"),
-        (UiSettings(theme="unknown"), State(), "lmchat-dark"),
-        (UiSettings(), State(theme="nord"), "nord"),
-    ],
-)
-async def test_lmchat_is_as_light_and_dark_as_the_terminal_becomes_unless_a_theme_is_set(
-    tmp_path, settings, state, theme
-):
     async with desktop(tmp_path, settings=Settings(ui=settings), state=state) as desk:
-        assert desk.app.theme == (state.theme or "lmchat-dark")  # with the first paint
+        if theme != "lmchat-ansi":
+            assert desk.app.theme == (state.theme or "lmchat-dark")  # with the first paint
         assert "muted" in desk.app.theme_variables
         await desk.ready()
-        desk.app.post_message(BackgroundReported(is_dark=False))
-        await desk.pilot.pause()
-        assert desk.app.theme == theme
-        desk.app.post_message(BackgroundReported(is_dark=True))
-        await desk.pilot.pause()
-        assert desk.app.theme == (theme if theme != "lmchat-light" else "lmchat-dark")
+        for is_dark in (False, True):
+            desk.app.post_message(BackgroundReported(is_dark=is_dark))
+            await desk.pilot.pause()
+            is_followed = theme == "lmchat-light" and is_dark
+            assert desk.app.theme == ("lmchat-dark" if is_followed else theme)

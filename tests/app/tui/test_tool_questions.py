@@ -23,39 +23,27 @@ SIGN_IN = ServerQuestion(
 async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
     host = ScriptedHost()
     async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
-        asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await desk.on(ConfirmDialog)
+
+        async def ask(question: ServerQuestion = SIGN_IN) -> asyncio.Task[bool]:
+            asked = asyncio.create_task(host.ask_user(question))
+            await desk.on(ConfirmDialog)
+            return asked
+
+        asked = await ask()
         await desk.press("x", "escape")
         assert await asyncio.wait_for(asked, 10) is False
-
-        asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await desk.on(ConfirmDialog)
+        asked = await ask()
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
-
-        asked = asyncio.create_task(host.ask_user(replace(SIGN_IN, url="")))
-        await desk.on(ConfirmDialog)
+        asked = await ask(replace(SIGN_IN, url=""))
         assert "browser" not in desk.text.partition("your browser")[2]
         await desk.press("f7")
         assert await asyncio.wait_for(asked, 10) is True
-        assert desk.opened == []
-
-
-async def test_an_address_with_a_user_name_is_not_offered(tmp_path):
-    host = ScriptedHost()
-    question = replace(SIGN_IN, url="https://garden.example@evil.example/authorize")
-    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
         with pytest.raises(LMChatError, match="has a user name"):
-            await host.ask_user(question)
+            await host.ask_user(replace(SIGN_IN, url="https://garden.example@evil.example/a"))
         assert desk.opened == []
-
-
-async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser(tmp_path):
-    host = ScriptedHost()
-    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
         desk.has_browser = False
-        asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await desk.on(ConfirmDialog)
+        asked = await ask()
         await shown(desk, "Sign in to garden?", "This page is at auth.example")
         await desk.press("f7")
         assert await asyncio.wait_for(asked, 10) is True

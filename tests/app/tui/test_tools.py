@@ -91,26 +91,6 @@ def allowed(desk) -> dict[str, str]:
     return desk.chat.turn_options.toolbox.allowed
 
 
-async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
-    scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
-    async with desk_with(tmp_path, *scripts) as desk:
-        await card(desk, path="a")
-        await desk.press("f7")
-        await asks(desk, "b")
-        await desk.press("f8", sees="So far.")
-        await desk.answered(7)  # three calls, and what the model said before, between and after
-        assert not allowed(desk)
-        await desk.say("/tools", sees="in this session")
-
-        await desk.press("escape", "ctrl+n")
-        await desk.until(lambda: not desk.active.messages, "a new session")
-        await card(desk, path="d")
-        await desk.press("f9", sees="Done reading.")
-        await desk.answered(5)
-        assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
-        assert list(allowed(desk)) == ["files/read_text"]
-
-
 async def test_a_decision_returns_to_the_end_unless_the_user_has_scrolled(tmp_path):
     long_text = TextDelta(text="A long line.\n\n" * 40)
     first = {"path": "a.md", "rows": list(range(60))}
@@ -156,7 +136,7 @@ async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_c
 SENTENCES = ("yes, please", "so be it", "also the south bed", "no, wait", "always")
 
 
-@pytest.mark.parametrize("before", ["", "a draft, ", "typing"])
+@pytest.mark.parametrize("before", ["", "typing"])
 async def test_a_sentence_never_answers_the_card(tmp_path, before):
     gate = asyncio.Event()
     async with desk_with(tmp_path, [gate, *call()]) as desk:
@@ -201,8 +181,11 @@ async def test_a_key_answers_the_card_from_wherever_it_is_seen(tmp_path):
         await desk.press("ctrl+p", *"run the tool once", "enter")
         await asks(desk, "e")
         assert desk.prompt_input.text == "a draft"
-        await desk.press("f9", sees="Done reading.")
+        await desk.press("f8", sees="Done reading.")
         await desk.press("f7", sees="No tool asks now.")
+        assert not allowed(desk)
+        desk.prompt_input.put("")
+        await desk.say("/tools", sees="in this session")
         assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
 
 
@@ -214,7 +197,8 @@ async def test_a_key_for_a_card_that_is_not_on_the_screen_only_shows_it(tmp_path
             await desk.press(away, hides=ASKS)
             await desk.press("f9", sees=ASKS)
             assert desk.host.calls == []
-        await desk.press("f7", sees="Done reading.")
+        await desk.press("f9", sees="Done reading.")
+        assert list(allowed(desk)) == ["files/read_text"]
 
 
 async def test_tab_in_an_empty_prompt_leads_to_the_answers_of_which_the_first_is_no(tmp_path):
@@ -342,12 +326,6 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
         may_load.set()
         await desk.answered()
         assert desk.backend.requests[-1].tools == ()
-    async with ready_desktop(
-        tmp_path / "other", backend=ScriptedBackend(results=[probed("", blind)])
-    ) as desk:
-        await shown(desk, "● blind")
-        assert told not in desk.text
-        await desk.say("/tools", sees="No tools were configured when lmchat started.")
 
 
 async def test_tools_are_switched_off_for_this_session(tmp_path):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
-from textual.widgets import Input
 
-from lmchat.app.tui.chat_log.chat_log import ChatLog
-from lmchat.app.tui.dialogs.search_dialog import SearchDialog
 from lmchat.app.tui.quirks.keys import (
     TEXTUAL_IS_PRINTABLE,
     KeyParser,
@@ -17,7 +13,6 @@ from lmchat.app.tui.quirks.keys import (
     is_typed_text,
     mend_typing,
 )
-from tests.support.desktop import desktop, sent
 
 mend_typing()
 
@@ -82,31 +77,3 @@ def test_any_other_letter_is_typed(char):
         and not "\u2066" <= char <= "\u2069"
     ):
         assert typed(char) == char
-
-
-@pytest.fixture
-async def desk(tmp_path):
-    async with desktop(tmp_path) as desk:
-        yield desk
-
-
-async def test_what_is_sent_is_what_was_typed(desk):
-    await desk.ready()
-    text = "豆\u3000茶 a\u00a0b می\u200cروم \U0001f468\u200d\U0001f469 e\u0301 \ufeff|"
-    await desk.type(text)
-    await desk.prompt_is(text)
-    await desk.press("enter")
-    await desk.answered()
-    await desk.press("up", "enter")  # also as an earlier prompt
-    await desk.answered(2)
-    assert sent(desk.backend) == [text, text]
-
-    await desk.press("alt+up")  # a letter that is typed in the log goes to the prompt
-    assert isinstance(desk.app.focused, ChatLog)
-    await desk.type("\u3000\u200b茶")
-    await desk.prompt_is("\u3000\u200b茶")
-
-    await desk.press("ctrl+k", leads_to=SearchDialog)
-    await desk.type("豆\u3000\u00a0茶")
-    field = desk.app.screen.query_one(Input)
-    await desk.until(lambda: field.value == "豆\u3000\u00a0茶", "the words to search")

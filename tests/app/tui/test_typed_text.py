@@ -7,7 +7,7 @@ from itertools import cycle
 
 import pytest
 
-from lmchat.app.commands.table import COMMANDS, Command, Scope
+from lmchat.app.commands.table import COMMANDS, Scope
 from lmchat.app.tui.chat_log.chat_log import ChatLog
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.screen import ChatScreen
@@ -21,11 +21,6 @@ LETTERS = [
     for command in COMMANDS
     if command.scope in (Scope.MESSAGE, Scope.SESSIONS) and len(command.keys) == 1
 ]
-MESSAGE_LETTERS = {
-    command.command_id: command.keys
-    for command in COMMANDS
-    if command.scope is Scope.MESSAGE and len(command.keys) == 1 and not command.action
-}
 
 
 async def drag(desk: Desktop) -> None:
@@ -162,34 +157,6 @@ async def test_words_are_text_after_each_way_to_move_the_focus(tmp_path, group):
                 desk.prompt_input.put("")
                 await desk.pilot.pause()
         assert wrong == []
-
-
-def message_commands(desk: Desktop) -> list[str]:
-    """Note commands on messages, and do not run them."""
-    ran: list[str] = []
-    run = desk.dispatcher.commands.run
-
-    def note(command: Command, argument: str = "") -> None:
-        if command.scope is Scope.MESSAGE:
-            ran.append(command.command_id)
-        else:
-            run(command, argument)
-
-    desk.dispatcher.commands.run = note
-    return ran
-
-
-async def test_each_key_that_leads_to_a_message_gives_it_its_letters(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps(CODE), asked=["one"]) as desk:
-        ran = message_commands(desk)
-        for keys in (["f3"], ["alt+up"], ["alt+up", "alt+down", "alt+up"], ["ctrl+b", "f3"]):
-            ran.clear()
-            await desk.press(*keys)
-            await desk.type("".join(MESSAGE_LETTERS.values()))
-            await desk.until(lambda: len(ran) == len(MESSAGE_LETTERS), f"each command {ran}")
-            assert ran == list(MESSAGE_LETTERS)
-            await desk.press("tab")
-        assert desk.prompt_input.text == ""
 
 
 @pytest.mark.slow  # each command there is

@@ -6,7 +6,6 @@ import pytest
 
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.storage.store import Store
 from tests.support.chats import header, prompt
@@ -57,10 +56,6 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
         assert not is_shown(desk, "is sent when a")
-        for is_edited in (True, False):
-            desk.prompt_input.post_message(PromptInput.QueuedRequested(is_edited))
-        await desk.pilot.pause()
-        await desk.prompt_is("")
     keyless = ScriptedBackend(results=[probed("key_rejected")])
     async with desktop(tmp_path / "keyless", keyless) as desk:
         await desk.on(WelcomeScreen)
@@ -121,31 +116,6 @@ async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_p
             await desk.prompt_is(f"{shown_text}?")
             await desk.press("ctrl+n")
             await desk.prompt_is("")
-
-
-async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads_back(tmp_path):
-    backend = slow_backend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.say("one", sees="next  one")
-        waiting = desk.active
-        await desk.press("ctrl+n", hides="next  one")
-        assert desk.active is not waiting
-        await desk.say("two", sees="next  two")
-        await shown(desk, "Not saved")
-        await desk.open_in_list(waiting.session_id)
-        await shown(desk, "next  one")
-        backend.gate.set()
-        await desk.answered()
-        await desk.until(lambda: sent(backend) == ["one", "two"], "both prompts")
-        assert desk.active is waiting
-
-
-async def test_a_prompt_that_waits_in_a_session_that_was_left_is_kept_when_lmchat_ends(tmp_path):
-    async with desktop(tmp_path, slow_backend()) as desk:
-        await desk.say("one", sees="next  one")
-        await desk.press("ctrl+n", hides="next  one")
-    async with desktop(tmp_path, slow_backend()) as desk:
-        await desk.prompt_is("one")
 
 
 async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_without_messages(

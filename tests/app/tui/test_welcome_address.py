@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from textual import events
 
-from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.quirks.keys import Paste
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
@@ -86,41 +86,6 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
         backend.gate.set()
         await desk.on(ChatScreen)
         assert desk.target.endpoint == NEAR
-
-
-async def test_an_address_can_be_typed_while_a_model_is_in_use(tmp_path):
-    backend = Places()
-    backend.results = [probed("", model())]
-    async with desktop(tmp_path, backend) as desk:
-        await shown(desk, "▌ Ask qwen3-8b…")
-        assert desk.target.endpoint != NEAR
-        await desk.say("/servers")
-        await desk.on(WelcomeScreen)
-        desk.app.screen.post_message(Paste("localhost:9000"))
-        await desk.on(AskDialog)
-        await desk.press("enter")
-        await desk.on(ChatScreen)
-        assert desk.target.endpoint == NEAR
-
-
-async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_for_this_run_alone(
-    tmp_path,
-):
-    backend = Places()
-    async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
-        await desk.on(ConfirmDialog)
-        line = 'allowed_hosts = ["gpu-box:8000"]'
-        await shown(desk, "gpu-box:8000 is not this machine", line)
-        await desk.press("escape", leads_to=AskDialog)
-        await gone(desk, "Checking")
-        assert "! " not in desk.text
-        assert "gpu-box:8000" in desk.text
-        assert backend.allowed == []
-        await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.confirm(leads_to=ChatScreen)
-        assert backend.allowed == ["gpu-box:8000"]
-        assert desk.target.endpoint == FAR
-        assert not (tmp_path / "config.toml").exists()
 
 
 async def test_a_typed_server_that_wants_a_key_gets_it_after_a_wrong_one(tmp_path):

@@ -37,12 +37,6 @@ async def page(folder, engine, launcher=None):
         yield desk
 
 
-def serves(desk, name):
-    info = ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
-    found = probed("", info, endpoint=ADDRESS, product="llama.cpp")
-    desk.backend.results = (found,)
-
-
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
     engine = ScriptedEngine(DEMO)
     async with page(tmp_path, engine) as desk:
@@ -57,7 +51,10 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         await click_screen(desk, "Use a model")
         await desk.on(PickDialog)
         await desk.press("end", sees="model-59 ")
-        serves(desk, "model-59")
+        info = ModelInfo(
+            model_id="model-59", endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED
+        )
+        desk.backend.results = (probed("", info, endpoint=ADDRESS, product="llama.cpp"),)
         await click_screen(desk, "model-59 ")
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["model-59"], "it is started")

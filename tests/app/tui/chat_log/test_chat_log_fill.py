@@ -58,19 +58,6 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
     assert rows(log) == before
 
 
-async def test_the_first_answer_shown_gets_a_rule_once_another_model_is_above_it(pilot, log):
-    earlier = talk(1)
-    asked = question("Question 1?", parent_id=earlier[-1].message_id)
-    other = answer("Answer 1", model="gemma", parent_id=asked.message_id)
-    whole = MessagePath([*earlier, asked, other])
-    log.show(whole[-2:])
-    await pilot.pause()
-    (named,) = (row for row in rows(log) if "gemma" in row)
-    log.prepend_older(whole)
-    (ruled,) = (row for row in rows(log) if "gemma" in row)
-    assert ("──" in named, "──" in ruled) == (False, True)
-
-
 async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log, whole):
     log.append(question("One more?"))
     growing = streaming()

@@ -47,33 +47,6 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     assert not log.viewport.is_following
 
 
-async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links_of_words(
-    pilot, log
-):
-    linked = [f"{number}. See [the page][{number}] and [the other one][a]." for number in range(9)]
-    paragraph = " ".join(linked)  # with links, it has fewer rows
-    plain = "\n\n".join(f"Line {number}." for number in range(40))
-    text = f"{paragraph}\n\n{plain}\n\n"
-    definitions = "[a]: https://a.example\n"
-    definitions += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
-    log.show(talk(2))
-    log.start_answer(streaming())
-    await pour(log, text)
-    log.flush()  # the paragraph is laid out before the definitions arrive
-    await pour(log, definitions)
-    log.flush()
-    await pilot.pause()
-    log.scroll_relative(y=-40)
-    await pilot.pause()
-    before = rows(log)
-    rows_before = log.document.total
-    assert "Line 20." in screen_text(log)
-    log.end_answer(answer(text + definitions))
-    await pilot.pause()
-    assert log.document.total < rows_before
-    assert rows(log) == before
-
-
 async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
     log.show([])
     log.start_answer(streaming())

@@ -8,11 +8,9 @@ from tests.support.chat_log_app import (
     answer,
     load,
     load_focused,
-    pour,
     question,
     rows,
     screen_text,
-    streaming,
     talk,
 )
 from tests.support.programs import until
@@ -65,15 +63,3 @@ async def test_the_focused_message_stays_on_its_row(pilot, log):
         assert "Mark 37" in rows(log)[row]
     await resize(pilot, 80, 12)
     assert "Mark 37" in screen_text(log)
-
-
-async def test_no_size_is_too_small_or_too_large(pilot, log):
-    log.focus_message(-1)
-    for size in ((20, 8), (5, 3), (1, 1), (39, 11), (400, 100)):
-        await resize(pilot, *size)
-        log.start_answer(streaming("Some words that are there."))
-        log.scroll_relative(y=-3)
-        await pour(log, "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
-        log.scroll_end()
-        await pilot.pause()
-        assert all(len(row) <= size[0] for row in rows(log))

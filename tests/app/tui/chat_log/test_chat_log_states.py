@@ -15,7 +15,6 @@ from lmchat.core.servers.events import (
     RetryScheduled,
     StreamStalled,
     TextDelta,
-    ToolCallDelta,
 )
 from lmchat.core.sessions.message import (
     AnswerState,
@@ -26,15 +25,12 @@ from lmchat.core.sessions.message import (
     RefusalPart,
     Role,
     TextPart,
-    ToolCallPart,
     text_message,
 )
 from tests.support.chat_log_app import (
     STATS,
-    LogApp,
     answer,
     document_with,
-    load_focused,
     plain_page,
     question,
     rows,
@@ -42,7 +38,6 @@ from tests.support.chat_log_app import (
     shown,
     streaming,
 )
-from tests.support.markdown_corpus import HOSTILE
 
 GAP = "\u00a0"
 FAILURE = Failure(
@@ -106,7 +101,6 @@ async def test_the_receipt_tells_an_unusual_end_first_and_loses_figures_where_ro
     assert stats.endswith("   ‹2/3›")
     for changes, reason in (
         ({"finish_reason": "length"}, "length limit"),
-        ({"finish_reason": "model_length"}, "length limit"),
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
@@ -231,44 +225,6 @@ async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     assert "empty answer" in plain(log)
 
 
-async def test_an_answer_that_was_cut_short_offers_letters_only_if_it_is_focused(pilot, log):
-    short = replace(STATS, ttft_ms=None, elapsed_ms=0, finish_reason="length")
-    cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
-    for message, offers, letters in (
-        (cut, "/continue   ^R retry", "a continue  r retry  e edit prompt  y copy details"),
-        (
-            answer("Half", state=AnswerState.STOPPED),
-            "/continue   ^R retry",
-            "a continue  r retry  e edit prompt",
-        ),
-        (answer("", state=AnswerState.STOPPED), "^R retry", "r retry  e edit prompt"),
-        (answer("", state=AnswerState.FAILED), "^R retry", "r retry  e edit prompt"),
-        (answer("Half", stats=short), "/continue   ^R retry", "a continue"),
-    ):
-        log.show([message])
-        before = rows(log)
-        assert offers in plain(log)
-        assert letters not in plain(log)
-        assert "/continue" in offers or "/continue" not in plain(log)
-        await load_focused(pilot, message)
-        assert letters in plain(log)
-        assert offers not in plain(log)
-        assert len(rows(log)) == len(before)
-        log.screen.set_focus(None)
-        await pilot.pause()
-        log.append(question("Then?"))  # it is the last message no more
-        assert offers not in plain(log)
-
-
-def test_the_title_of_a_failure_is_not_wrapped_for_the_time_alone():
-    [block] = end_blocks(answer("", state=AnswerState.FAILED, failure=FAILURE), is_last=False)
-    for width, has_time in ((30, False), (31, True), (20, True)):
-        title, second, *_ = block.make(plain_page(width))
-        assert ("14:02" in shown(title)) is has_time
-        assert ("away" in shown(title)) is (width >= 30)
-        assert ("away" in shown(second)) is (width < 30)
-
-
 async def test_a_failure_is_one_card_with_what_is_saved_and_what_helps(log):
     cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
     log.show([cut])
@@ -284,9 +240,6 @@ async def test_a_failure_is_one_card_with_what_is_saved_and_what_helps(log):
     ):
         log.show([replace(cut, stats=stats)])
         assert words in plain(log)
-    log.show([answer("Half", state=AnswerState.STOPPED)])
-    assert "stopped · 96 tok" in plain(log)
-    assert "×" not in plain(log)
     log.show([answer("Half", state=AnswerState.INTERRUPTED)])  # lmchat was killed
     assert "× interrupted · 96 tok" in plain(log)
     continued = STATS.after(AnswerStats(completion_tokens=100))
@@ -406,46 +359,6 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     assert plain(log).splitlines()[:5] == streamed
     log.show([final])
     assert [line.strip() for line in plain(log).splitlines()[:5]] == told
-
-
-async def test_nothing_hostile_reaches_a_segment():
-    messages = [
-        text_message(Role.SYSTEM, HOSTILE),
-        question(HOSTILE),
-        answer(
-            HOSTILE, thought=HOSTILE, model=HOSTILE, stats=replace(STATS, finish_reason=HOSTILE)
-        ),
-        replace(
-            answer(""), parts=(ToolCallPart(call_id=HOSTILE, name=HOSTILE, arguments=HOSTILE),)
-        ),
-        answer(
-            "x",
-            model=HOSTILE + "2",
-            state=AnswerState.INTERRUPTED,
-            failure=Failure(
-                kind="x", message=HOSTILE, hint=HOSTILE, details=HOSTILE, failure_id=HOSTILE
-            ),
-        ),
-    ]
-    async with LogApp().run_test(size=(80, 200)) as pilot:
-        log = pilot.app.log_view
-        log.show(messages)
-        for _ in messages:
-            log.focus_message(-1)
-            await pilot.press("enter")
-        log.start_answer(streaming())
-        for char in HOSTILE:
-            log.apply(ReasoningDelta(text=char))
-            log.apply(TextDelta(text=char))
-            log.apply(ToolCallDelta(index=1, name=char, arguments=char))
-        log.flush()
-        turn = started()
-        turn.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100)
-        log.show_stats(turn, 100)
-        log.scroll_home()
-        text = screen_text(log)
-        assert "END" in text
-        assert all(char.isprintable() or char in "\n\u00a0\u200d" for char in text)
 
 
 def test_of_a_path_as_the_name_of_a_model_the_end_is_shown():

@@ -87,22 +87,6 @@ def missing(source, seen):
     return ""
 
 
-def assert_all_is_there(document, source, widths):
-    for width in widths:
-        document.set_page(plain_page(width))
-        assert not missing(source, on_screen(document)), width
-    whole = message_ends(0)
-    if source.strip():  # of an answer without words its stats is copied
-        assert copied(document, SelectedRange(whole, whole)) == source.strip("\n")
-
-
-@pytest.mark.slow  # each kind of text at each width
-def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy():
-    for name, text in TEXTS.items():
-        widths = WIDTHS[1:] if name.startswith("giant ") else (*WIDTHS, WIDTHS[0])
-        assert_all_is_there(document_with(Entry(answer(text))), text, widths)
-
-
 STREAMED = [
     [name for name in TEXTS if not name.startswith("giant ")],
     pytest.param([name for name in TEXTS if name.startswith("giant ")], marks=pytest.mark.slow),
@@ -130,4 +114,9 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
             start += size
         entry.set_message(answer(source))
         document.rebuild(0)
-        assert_all_is_there(document, source, WIDTHS[:2])
+        for width in WIDTHS:
+            document.set_page(plain_page(width))
+            assert not missing(source, on_screen(document)), (name, width)
+        whole = message_ends(0)
+        if source.strip():  # of an answer without words its stats is copied
+            assert copied(document, SelectedRange(whole, whole)) == source.strip("\n"), name

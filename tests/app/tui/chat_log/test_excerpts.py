@@ -23,7 +23,6 @@ from tests.support.chat_log_app import (
     screen_text,
     streaming,
 )
-from tests.support.counting import calls_of
 from tests.support.markdown_corpus import DEAR, ENDLESS, GIANTS
 
 pytestmark = pytest.mark.timeout(120)
@@ -77,21 +76,6 @@ def test_an_address_is_as_much_work_without_a_scheme_as_with_one():
         layout_cost(word * 1_000) for word in ("http://a.b ", "www.a.b ", "wwwwa.b ")
     )
     assert with_scheme >= without > 5 * words
-
-
-@pytest.mark.slow  # every kind, at two sizes
-def test_a_message_four_times_as_long_takes_no_more_work():
-    def work(text):
-        entry = Entry(answer(text))
-        count = len(shown_lines(entry))
-        entry.forget()
-        calls = calls_of(shown_lines, entry)
-        assert sum(len(block.lines) for block in entry.blocks) == count
-        return calls
-
-    for name in ("lines of a word", "lists and quotes"):
-        small, large = (work(TEXTS[name](chars)) for chars in (CHARS // 12, CHARS // 3))
-        assert large <= 1.2 * small, name
 
 
 def test_each_kind_of_text_shows_its_beginning_its_end_and_how_much_is_between():

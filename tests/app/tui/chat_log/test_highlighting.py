@@ -6,11 +6,8 @@ import pytest
 
 from lmchat.app.markdown_lines.highlighter import Colours
 from tests.support.chat_log_app import (
-    answer,
     highlighted,
-    load,
     pour,
-    rows,
     streaming,
 )
 
@@ -39,17 +36,6 @@ async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(
     assert styles_of(log, "# so") == {colour_of(log, "comment")}
     await highlighted(log)
     assert styles_of(log, "while") == {colour_of(log, "keyword")}
-
-
-async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
-    fence = "```python\n" + "if True: pass\n" * 20 + "```\n"
-    await load(pilot, *(answer(f"{fence}\nwords {number}") for number in range(30)))
-    log.scroll_to(y=200)
-    before = rows(log)
-    top = log.viewport.top
-    await highlighted(log)
-    assert styles_of(log, "if") == {colour_of(log, "keyword")}
-    assert (rows(log), log.viewport.top) == (before, top)
 
 
 def test_colours_of_so_much_code_stay_known():

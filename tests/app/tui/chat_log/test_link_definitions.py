@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from lmchat.core.servers.events import ReasoningDelta
-from lmchat.core.sessions.message import AnswerState, ReasoningPart, TextPart
+from lmchat.core.sessions.message import AnswerState
 from tests.support.chat_log_app import answer, pour, screen_text, streaming
 
 TEXT = "Ask [the guild][g] for seeds.\n\nAnd wait.\n\n[g]: https://example.org/guild"
@@ -21,17 +18,3 @@ async def test_a_definition_in_a_last_line_without_an_end_makes_links_when_the_a
         log.end_answer(answer(TEXT, state=state))
         assert "Ask the guild for seeds." in screen_text(log)
         assert "And wait." in screen_text(log)
-
-
-async def test_a_definition_before_a_thought_makes_links_behind_it_and_the_other_way_round(log):
-    first = "See [a][one] and [b][two].\n\n[one]: https://a.example\n"
-    last = "See [c][one] and [d][two].\n\n[two]: https://b.example"
-    log.show([])
-    log.start_answer(streaming())
-    await pour(log, first)
-    log.apply(ReasoningDelta(text="Well."))
-    await pour(log, last)
-    parts = (TextPart(text=first), ReasoningPart(text="Well."), TextPart(text=last))
-    log.end_answer(replace(answer(""), parts=parts))
-    assert "See a and b." in screen_text(log)
-    assert "See c and d." in screen_text(log)

@@ -403,10 +403,3 @@ def test_code_has_its_half_row_once_its_fence_has_ended():
         assert ("▀" in picture(tail, page)) is is_ended
     for text in ("- ```\n  x\n  ``", "> ```\n> x\n> ``"):  # marks that may become its end
         assert "`" not in picture(tail_of(text, is_final=False), page)
-    ansi = plain_page()
-    ansi.has_tints = False
-    assert shown(laid_out(tail_of("a `b`"), ansi)[0]).strip() == "a b"
-    ansi.has_colours = False
-    assert shown(laid_out(tail_of("a `b`"), ansi)[0]).strip() == "a `b`"
-    shown_lines = [shown(line)[1:] for line in laid_out(tail_of("```\nx\n```\ny"), ansi)]
-    assert shown_lines == ["│ code", "│ x", "", "y"]

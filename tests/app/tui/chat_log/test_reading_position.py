@@ -9,11 +9,9 @@ from tests.support.chat_log_app import (
     answer,
     load,
     load_focused,
-    pour,
     question,
     rows,
     screen_text,
-    streaming,
 )
 
 SIZE = (80, 24)
@@ -26,25 +24,6 @@ async def log(pilot):
     log = pilot.app.log_view
     await load(pilot, question("Go on."), answer(LINES))
     return log
-
-
-async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(
-    pilot, log
-):
-    log.show([question("One."), question("Two.")])
-    log.start_answer(streaming("Begun."))
-    await pilot.pause()
-    assert log.focus_message(-1)
-    await pour(log, "\n\nmore" * 3)
-    assert log.viewport.is_following
-    assert log.focus_message(-1)
-    await pour(log, "\n\n" + LINES)
-    await pilot.pause()
-    assert "Two." in screen_text(log)
-    assert log.focused_message.text == "Two."
-    await pilot.press("end")
-    assert log.viewport.is_following
-    assert log.focused_message.text.startswith("Begun.")
 
 
 async def test_the_focus_goes_along_with_what_is_scrolled(pilot, log):

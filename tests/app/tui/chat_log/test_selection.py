@@ -12,7 +12,6 @@ from lmchat.base.units import GAP
 from lmchat.core.servers.events import ReasoningDelta, TextDelta
 from tests.support.chat_log_app import (
     answer,
-    call,
     chosen,
     drag,
     find,
@@ -121,13 +120,6 @@ async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log)
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text() == "A *riddle*.\n\nYes.\n\nAnd?"
     assert chosen(log) == ["A riddle.", "Yes.", "And?"]
-    ran = call("{}", "moss")
-    calling = answer("", thought="A riddle.")
-    await load_focused(pilot, replace(calling, parts=(*calling.parts, ran.parts[0])), ran)
-    log.focus_message(-1)
-    await pilot.press("enter")
-    await drag(pilot, log, (0, 0), (79, 20))
-    assert log.selected_text() == "A riddle."  # its call is another message
 
 
 @pytest.fixture
@@ -291,31 +283,6 @@ async def test_a_click_or_two_on_what_streams_moves_nothing_and_then_the_end_is_
     await pour(log, "- more\n" * 9)
     assert lines(log)[:9] == shown[:9]
     await until(lambda: log.viewport.is_following, "the end is followed again")
-    await press(pilot, log, find(log, "more"))
-    log.action_select(-1)
-    shown = lines(log)
-    await pour(log, "- again\n" * 9)
-    assert lines(log)[:9] == shown[:9]
-    log.scroll_end()  # by its key, or with a prompt
-    assert log.viewport.is_following
-    assert log.selected_text()
-
-
-async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
-    await load(pilot, *(answer(f"{n} " + "word " * 40 + "end.") for n in range(40)))
-    x, y = find(log, "38 ")
-    await drag(pilot, log, (x, y), (x + 20, y + 2))
-    text = log.selected_text()
-    assert text.startswith("38 word word")
-    log.scroll_home()
-    await pilot.pause()
-    assert log.selected_text() == text
-    log.scroll_end()
-    for width in (50, 110, 41, 80):
-        await pilot.resize_terminal(width, 30)
-        await pilot.pause()
-        assert log.selected_text() == text
-        assert "".join(chosen(log)).split() == text.split()
 
 
 async def test_keys_select_message_by_message(pilot, log):

@@ -78,6 +78,7 @@ def test_what_was_cut_into_pieces_is_copied_as_it_was_written():
         table,
         f"  ~~~~ py title=x\n{fence}  ~~~~\n",
         "```\n" + "x" * 9_000 + "\n```\n",
+        *("```py\n```", "~~~\n~~~", "```\n\n```"),
     ):
         document = document_with(Entry(answer(f"Above *this*.\n\n{written}\n\nBelow.")))
         last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
@@ -101,12 +102,3 @@ def test_code_that_was_cut_into_pieces_is_copied_alone_with_the_lines_that_it_ha
         start = anchor_in_text(document, 0, found[0], 0)
         end = anchor_in_text(document, 0, found[-1], len(blocks[found[-1]].source))
         assert copied(document, SelectedRange((start, start), (end, end))) == code
-
-
-def test_an_empty_fence_between_two_texts_is_copied():
-    for empty in ("```py\n```", "~~~\n~~~", "```\n\n```"):
-        document = document_with(Entry(answer(f"Above.\n\n{empty}\n\nBelow.")))
-        last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
-        start, end = anchor_in_text(document, 0, 1, 2), anchor_in_text(document, 0, last, 3)
-        told = copied(document, SelectedRange((start, start), (end, end)))
-        assert told == f"ove.\n\n{empty}\n\nBel"

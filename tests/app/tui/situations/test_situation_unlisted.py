@@ -32,10 +32,6 @@ async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run
         await seen.chats("Two?", count=2)
         await shown(seen, "Ask oak…")
         await seen.press("ctrl+o", leads_to=ModelPicker)
-        await seen.type("Is it late?")  # a prompt, into the open list
-        await seen.press("enter", leads_to=ModelPicker)
-        await shown(seen, "No models found.")
-        await seen.press("ctrl+u", leads_to=ModelPicker)
         await seen.type("org/Elm")
         await shown(seen, "No model matches “org/Elm”. Enter tries this name.")
         await seen.press("enter", leads_to=ChatScreen)
