@@ -105,8 +105,10 @@ class SchemaOutput:
         if self._schema is not None:
             if unknown := sorted(self._schema.unknown):
                 names = ", ".join(unknown)
-                text = f"The schema has names at its top level that check nothing: {names}"
-                self.note = safe_line(text, limit=_MAX_ERROR_CHARS)
+                self.note = safe_line(
+                    f"The schema has names at its top level that check nothing: {names}",
+                    limit=_MAX_ERROR_CHARS,
+                )
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(

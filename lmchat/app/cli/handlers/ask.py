@@ -198,9 +198,10 @@ class _AskFrontEnd:
             self._extract["code"] = code or None
             self._extract_text = code
             if not code and is_complete:
-                next_step = "Ask for code in the prompt, or leave out --code to see the answer."
                 return LMChatError(
-                    "The answer has no code block.", kind="no_code", next_step=next_step
+                    "The answer has no code block.",
+                    kind="no_code",
+                    next_step="Ask for code in the prompt, or leave out --code to see the answer.",
                 )
         return None
 

@@ -345,14 +345,19 @@ class ServeApp(Struct, kw_only=True):
         forwarded = ForwardedRequest(model=model, path=path, body=body, is_parallel=is_parallel)
         async with self.client.forward(forwarded, report.keep_end) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
-                message = f"The server refused the request with status {reply.status}."
-                raise ServerRejected(message, kind="server_error", status=reply.status)
+                raise ServerRejected(
+                    f"The server refused the request with status {reply.status}.",
+                    kind="server_error",
+                    status=reply.status,
+                )
             has_words = "json" in reply.headers.get("content-type", "")
             if reply.status in _NO_PATH and not has_words:
                 subject = product_named(model.product).subject
-                message = f"{subject} has no path {API}{path}."
-                next_step = "A newer version may have it."
-                raise LMChatError(message, kind="wrong_path", next_step=next_step)
+                raise LMChatError(
+                    f"{subject} has no path {API}{path}.",
+                    kind="wrong_path",
+                    next_step="A newer version may have it.",
+                )
             headers = [
                 (header.encode(), reply.headers[header].encode())
                 for header in _PASSED_HEADERS
@@ -366,8 +371,9 @@ class ServeApp(Struct, kw_only=True):
                     async with asyncio.timeout(self.pause_s):
                         await send(part)
                 except TimeoutError:
-                    message = f"Streaming failed: the program took nothing for {self.pause_s:g} s."
-                    raise StreamInterrupted(message) from None
+                    raise StreamInterrupted(
+                        f"Streaming failed: the program took nothing for {self.pause_s:g} s."
+                    ) from None
             await send({"type": "http.response.body", "body": b""})
 
 

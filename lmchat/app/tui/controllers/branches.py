@@ -201,6 +201,8 @@ class Branches:
 def _without_files(text: str) -> str:
     typed = Prompt.of(text)
     if typed.files:
-        problem = "Files go with prompts, not with answers."
-        raise RequestInvalid(problem, next_step="Remove their lines, then press Enter.")
+        raise RequestInvalid(
+            "Files go with prompts, not with answers.",
+            next_step="Remove their lines, then press Enter.",
+        )
     return typed.text

@@ -165,8 +165,12 @@ class ServerSearch:
                 if found.is_complete:
                     self._use_or_show_page(found)
                 elif server.action is Next.NAME:
-                    text = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
-                    dialog = AskDialog("Name of the model", text=text, verb="use it")
+                    dialog = AskDialog(
+                        "Name of the model",
+                        text=f"{server.endpoint.netloc} lists no model. "
+                        "Type the name of one it has.",
+                        verb="use it",
+                    )
                     self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
                 else:  # no model is chosen: the user picks one
                     self._model_switch.aim_at(found.target)
@@ -263,10 +267,9 @@ class ServerSearch:
                 self._ask_address(typed)
 
     def _ask_address(self, typed: str) -> None:
-        text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
         dialog = AskDialog(
             "Server address",
-            text=text,
+            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
             value=typed,
             verb="check it",
             attempt=lambda address: self._try_server(Endpoint.parse(address)),
