@@ -484,15 +484,15 @@ class Client:
         files = options.pop("files", {})
         sampling = Sampling().with_options(checked_options(options))
         target = Target.of(await self._chosen(model))
-        seed = product_named(target.product).drawn_seed(sampling.options)
-        return ChatRequest(
-            target=target,
-            messages=messages,
-            sampling=sampling if seed is None else replace(sampling, seed=seed),
-            has_drawn_seed=seed is not None,
-            output=wanted.output if wanted else AnyText(),
-            files=files,
-            is_batch=is_batch,
+        return product_named(target.product).seeded(
+            ChatRequest(
+                target=target,
+                messages=messages,
+                sampling=sampling,
+                output=wanted.output if wanted else AnyText(),
+                files=files,
+                is_batch=is_batch,
+            )
         )
 
     async def _chosen(self, model: str | ModelInfo) -> ModelInfo:
