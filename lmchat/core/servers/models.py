@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected
@@ -37,23 +38,17 @@ LOOK_AGAIN_S = 0.5
 RECENT_S = 5.0  # an older list is asked for again before a prompt
 
 
-class ServerModels:
+class ServerModels(Struct, eq=False):
     """The `ModelSource` of `protocols.py`."""
 
-    def __init__(
-        self,
-        access: Access,
-        scanner: Scanner,
-        lists: ModelLists,
-        slots: ServerSlots,
-        engine: Engine | None,
-    ) -> None:
-        self._access = access
-        self._scanner = scanner
-        self._lists = lists
-        self._slots = slots
-        self._engine = engine
-        self._renewals: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
+    _access: Access
+    _scanner: Scanner
+    _lists: ModelLists
+    _slots: ServerSlots
+    _engine: Engine | None
+    _renewals: defaultdict[Endpoint, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
 
     def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe these.
