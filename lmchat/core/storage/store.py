@@ -108,7 +108,6 @@ _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # people repeat prompts, and each is returned once
 _READ_PER_RETURNED_PROMPT = 5
-_FORKED = "The session was forked"  # why an answer was interrupted
 _LATEST = "9999"  # after all stored times, which are compared as texts
 
 
@@ -350,7 +349,7 @@ class Store:
         parent_id: str | None = None
         for message in path:
             is_running = message.state is AnswerState.STREAMING
-            ended = interrupted(message, _FORKED) if is_running else message
+            ended = interrupted(message, "The session was forked") if is_running else message
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             connection.execute(

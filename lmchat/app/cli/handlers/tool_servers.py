@@ -37,15 +37,13 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.tools.calls import ToolServer, ToolServerState
 from lmchat.core.tools.server_program import start_of
 
-_NO_TERMINAL = "This starts programs or connects to hosts, after a question that needs a terminal."
 _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 
 async def add(context: Context) -> int:
     """Start servers and add those that work to the configuration; return 1 if one is refused."""
-    options = context.options
     file = servers_file(context)
-    read = _servers_of_file if options.from_file else _typed_server
+    read = _servers_of_file if context.options.from_file else _typed_server
     found = await asyncio.to_thread(read, context)
     refused = dict(found.refused)
     used_names = {server.name for server in context.loaded.servers}
@@ -173,7 +171,11 @@ async def _start(
                 next_step="Name one of them before --from.",
             )
         context.output.note(*(f"    {row}" for row in rows[:-1]))
-        if not await is_confirmed(context, rows[-1], _NO_TERMINAL):
+        if not await is_confirmed(
+            context,
+            rows[-1],
+            "This starts programs or connects to hosts, after a question that needs a terminal.",
+        ):
             raise LMChatError("Nothing was added.", next_step="Answer y to add it.")
     async with open_toolbox(context, servers, hosts.values()) as toolbox:
         return {server.name: server for server in toolbox.host.servers}

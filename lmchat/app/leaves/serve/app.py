@@ -67,7 +67,6 @@ _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """`Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
@@ -446,7 +445,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         if is_chat:
-            document = {"error": _STREAMING_FAILED, "message": error.message}
+            document = {"error": "Streaming failed", "message": error.message}
     return JSONResponse(document, status, _headers_of(error))
 
 

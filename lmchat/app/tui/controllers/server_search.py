@@ -47,7 +47,6 @@ from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo, unknown_mo
 from lmchat.core.servers.target import Target
 
 _LOADING_PAUSE_S = 1.0  # between checks of a server that loads its model
-_NO_MODELS = "No model was found yet. Choose one of the rows."
 
 
 class ServerSearch:
@@ -254,7 +253,7 @@ class ServerSearch:
             case "files":
                 self._ui.open_dialog(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.chat_state in LACKS_SERVER:
-                self._ui.notify(_NO_MODELS)
+                self._ui.notify("No model was found yet. Choose one of the rows.")
             case "models":
                 self._model_switch.open_picker(then=self._use_model)
             case "install":
