@@ -524,9 +524,9 @@ class Home:
         if not old_id:
             return choices.prompt_start(prompt, start), settings
         if ask.has_prompt:
-            text = prompt.text
-            files = prompt.files
-            edit = partial(edited, message_id=old_id, text=text, files=files, prefill_text=start)
+            edit = partial(
+                edited, message_id=old_id, text=prompt.text, files=prompt.files, prefill_text=start
+            )
             return edit, settings
         if ask.continues and old is not None and has_text_to_continue(old):
             return partial(continued, answer_id=old_id, prefill=None), settings

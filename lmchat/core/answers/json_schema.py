@@ -154,8 +154,7 @@ def read_schema(path: Path) -> SchemaOutput:
     Raises `FileRefused`, `WrongUse`; `RequestInvalid` for JSON that is no schema.
     """
     try:
-        data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        value = strict_json(data)
+        value = strict_json(read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True))
     except OSError as error:
         raise unreadable(path, error, max_bytes=_MAX_SCHEMA_BYTES) from error
     except ValueError as error:

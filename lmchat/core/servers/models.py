@@ -95,8 +95,8 @@ class ServerModels(Struct, eq=False):
         product = product_named(target.product)
         # the models of an unknown provider may be anywhere, and its list is large
         may_change = product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)
-        access = self._access
-        lacks_key = access.memories[endpoint].wants_list and access.keys.why_withheld(endpoint)
+        wants_list = self._access.memories[endpoint].wants_list
+        lacks_key = wants_list and self._access.keys.why_withheld(endpoint)
         if not (lacks_key or may_change):
             return
         with suppress(LMChatError, TimeoutError):
@@ -205,9 +205,12 @@ class ServerModels(Struct, eq=False):
         product = product_named(server.product)
         model = product.unlisted_model(server.endpoint, name)
         api = await self._access.api(Target.of(model))
-        is_here = server.endpoint.is_loopback
         home = home_folder()
-        places = (*product.program.model_folders(os.environ, home), home) if is_here else ()
+        places = (
+            (*product.program.model_folders(os.environ, home), home)
+            if server.endpoint.is_loopback
+            else ()
+        )
         free = await asyncio.to_thread(free_bytes, places)
 
         def report(progress: PullProgress) -> None:

@@ -171,7 +171,6 @@ class Store:
         """Check and copy the file, once a day."""
         if self._is_temporary:
             return
-        path = self._path
         moment = self._clock()
         if not await self.database.run(lambda connection: is_due(connection, moment)):
             return
@@ -180,7 +179,7 @@ class Store:
             lambda connection: is_clock_doubtful(connection, moment)
         )
         try:
-            await run_abandonable(lambda: back_up(path, moment, keeps_all=keeps_all))
+            await run_abandonable(lambda: back_up(self._path, moment, keeps_all=keeps_all))
         except sqlite3.Error:
             await self.check()
         await self.database.run(lambda connection: self.files.remove_unnamed(connection, moment))
@@ -205,9 +204,8 @@ class Store:
 
         Raises `StoreUnavailable`, also while another lmchat has the file open.
         """
-        path = self._path
         moment = self._clock()
-        await self.database.replace(lambda: replace_damaged(path, moment, chosen))
+        await self.database.replace(lambda: replace_damaged(self._path, moment, chosen))
 
     async def aclose(self) -> None:
         await self._journal.aclose()

@@ -441,9 +441,10 @@ class PlainFront(TurnListener):
         """A person may not listen to the whole of a long answer."""
         is_long = ended.seconds > _LONG_TURN_S
         if is_long and ended.state is not AnswerState.STOPPED and self.reader.can_redraw:
-            environ = self.context.environ_of_programs
             kind = "none" if self._inline else self.settings.ui.notify
-            self.output.print_exactly(notification(kind, "The answer has ended.", environ))
+            self.output.print_exactly(
+                notification(kind, "The answer has ended.", self.context.environ_of_programs)
+            )
 
     def _tell_stage(self, text: str) -> None:
         self._stage = text

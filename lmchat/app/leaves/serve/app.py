@@ -261,8 +261,7 @@ class ServeApp(Struct, kw_only=True):
         return self.finder.choice(among=servers)
 
     async def _metrics(self, _: Request) -> Response:
-        counted = self.client.metrics().since(self._metrics_at_reset)
-        return JSONResponse(metrics_json(counted))
+        return JSONResponse(metrics_json(self.client.metrics().since(self._metrics_at_reset)))
 
     async def _reset_metrics(self, _: Request) -> Response:
         """Leave the counters of all runs on the disk."""

@@ -78,8 +78,7 @@ class Reports:
         prepared = await self._ui.workspace.backend.prepare(request)
         # tools may have taken long to start: another session, or a dialog, may be shown by now
         if session is self._chat.active and self._ui.screen.is_current:
-            dialog = RequestDialog(prepared, form, self._ui.show_in_pager)
-            self._ui.open_dialog(dialog)
+            self._ui.open_dialog(RequestDialog(prepared, form, self._ui.show_in_pager))
 
     # lmchat itself
 
