@@ -402,8 +402,7 @@ class Client:
         is_label: bool = False,
     ) -> Answer:
         """An answer that `is_label` is worth nothing if the prompt was cut."""
-        target = request.target
-        streamed = StreamedAnswer(target, max_tokens=request.sampling.max_tokens)
+        streamed = StreamedAnswer(request.target, max_tokens=request.sampling.max_tokens)
         content = streamed.content
         live = streamed.stats
         failure = None
@@ -411,24 +410,20 @@ class Client:
             async with aclosing(self._events_of(request, streamed, stuck)) as events:
                 async for event in events:
                     show(event)
+            has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
+            stats = with_cut_prompt(live.saved(), request, has_reply=has_reply and not is_label)
         except LMChatError as error:
+            if not may_fail:
+                raise
             failure = error
-        stats = live.saved()
-        has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
-        if failure is None:
-            try:
-                stats = with_cut_prompt(stats, request, has_reply=has_reply and not is_label)
-            except LMChatError as error:
-                failure = error
-        if failure is not None and not may_fail:
-            raise failure
+            stats = live.saved()
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
             refusal=content.text("refusal"),  # also in `text`
             tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
             model=live.model,
-            endpoint=target.endpoint.url,
+            endpoint=request.target.endpoint.url,
             finish_reason=live.finish_reason,
             stats=stats,
             tokens=tuple(streamed.tokens),
@@ -489,15 +484,15 @@ class Client:
         files = options.pop("files", {})
         sampling = Sampling().with_options(checked_options(options))
         target = Target.of(await self._chosen(model))
-        seed = product_named(target.product).drawn_seed(sampling.options)
-        return ChatRequest(
-            target=target,
-            messages=messages,
-            sampling=sampling if seed is None else replace(sampling, seed=seed),
-            has_drawn_seed=seed is not None,
-            output=wanted.output if wanted else AnyText(),
-            files=files,
-            is_batch=is_batch,
+        return product_named(target.product).seeded(
+            ChatRequest(
+                target=target,
+                messages=messages,
+                sampling=sampling,
+                output=wanted.output if wanted else AnyText(),
+                files=files,
+                is_batch=is_batch,
+            )
         )
 
     async def _chosen(self, model: str | ModelInfo) -> ModelInfo:

@@ -216,8 +216,10 @@ class Sessions:
         Raises `WrongUse` for another form.
         """
         if form not in EXPORT_FORMATS:
-            step = f"The forms are {', '.join(EXPORT_FORMATS)}."
-            raise WrongUse(f"A session cannot be exported as {safe_line(form)}.", next_step=step)
+            raise WrongUse(
+                f"A session cannot be exported as {safe_line(form)}.",
+                next_step=f"The forms are {', '.join(EXPORT_FORMATS)}.",
+            )
         export_as = ExportAs(form=form, with_branches=with_branches)
         return await self._library.export_text(await self.read(word), export_as)
 
@@ -504,9 +506,10 @@ class Home:
         if old_id:
             roles = [Role.USER] if ask.has_prompt else [Role.USER, Role.ASSISTANT]
             if old is None or not (is_continuable(old) if ask.continues else old.role in roles):
-                message = "This message cannot be replaced or continued in this way."
-                step = "Pass a prompt of the shown branch, or an answer without a prompt."
-                raise RequestInvalid(message, next_step=step)
+                raise RequestInvalid(
+                    "This message cannot be replaced or continued in this way.",
+                    next_step="Pass a prompt of the shown branch, or an answer without a prompt.",
+                )
         choices = self._chat.turn_options
         start = ask.start.rstrip()
         choices.use_target(Target.of(sending.model))
@@ -521,9 +524,9 @@ class Home:
         if not old_id:
             return choices.prompt_start(prompt, start), settings
         if ask.has_prompt:
-            text = prompt.text
-            files = prompt.files
-            edit = partial(edited, message_id=old_id, text=text, files=files, prefill_text=start)
+            edit = partial(
+                edited, message_id=old_id, text=prompt.text, files=prompt.files, prefill_text=start
+            )
             return edit, settings
         if ask.continues and old is not None and has_text_to_continue(old):
             return partial(continued, answer_id=old_id, prefill=None), settings

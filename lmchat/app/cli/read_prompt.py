@@ -42,13 +42,17 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     options = context.options
     data = await piped_data(context, MAX_READ_BYTES) if has_piped_input() else b""
     if len(data) > MAX_READ_BYTES:
-        message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
-        raise WrongUse(message, next_step="Pipe in the part you need.")
+        raise WrongUse(
+            f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB.",
+            next_step="Pipe in the part you need.",
+        )
     piped_text, found, left_out = await read_piped(_STDIN, data)
     if found is not None:
         if files is None:
-            message = "stdin has an image or a PDF, which only `lmchat ask` takes."
-            raise WrongUse(message, next_step="Pipe in its text.")
+            raise WrongUse(
+                "stdin has an image or a PDF, which only `lmchat ask` takes.",
+                next_step="Pipe in its text.",
+            )
         files.append(found)
     if left_out:
         context.output.note(f"lmchat: {_STDIN}: {left_out}.")
@@ -57,8 +61,9 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
     if not prompt and not {*options.files} - {*_STDIN_NAMES} and not files:
-        next_step = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
-        raise WrongUse("The prompt is empty.", next_step=next_step)
+        raise WrongUse(
+            "The prompt is empty.", next_step='Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
+        )
     return prompt
 
 
@@ -149,8 +154,9 @@ async def wanted_value(context: Context) -> SchemaOutput | None:
         try:
             wanted = SchemaOutput(strict_json(given))
         except ValueError as error:
-            problem = f"The schema is not valid JSON: {error}."
-            raise WrongUse(problem, next_step="Correct it, or name a file.") from error
+            raise WrongUse(
+                f"The schema is not valid JSON: {error}.", next_step="Correct it, or name a file."
+            ) from error
     else:
         path = expanded_path(given)
         wanted = await run_abandonable(lambda: read_schema(path))  # a pipe may have no end

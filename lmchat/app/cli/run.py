@@ -130,8 +130,9 @@ def _require_compatible(options: ParsedOptions) -> None:
         ("--temporary", "--save", options.temporary and options.save),
     ):
         if is_wrong:
-            message = f"{first} and {second} cannot be used together."
-            raise WrongUse(message, next_step="Use only one of them.")
+            raise WrongUse(
+                f"{first} and {second} cannot be used together.", next_step="Use only one of them."
+            )
 
 
 def _run_screen(context: Context) -> int:
@@ -139,9 +140,10 @@ def _run_screen(context: Context) -> int:
     drawn = (sys.stdout, "stdout") if sys.platform == "win32" else (sys.stderr, "stderr")
     for stream, name in ((sys.stdin, "stdin"), drawn):
         if not is_terminal(stream):
-            message = f"The chat screen needs a terminal, but {name} is not one."
-            next_step = 'For one answer without the screen: lmchat ask "PROMPT".'
-            raise WrongUse(message, next_step=next_step)
+            raise WrongUse(
+                f"The chat screen needs a terminal, but {name} is not one.",
+                next_step='For one answer without the screen: lmchat ask "PROMPT".',
+            )
     import asyncio  # noqa: PLC0415 - see `_run_command`
 
     run_chat = import_function("lmchat.app.cli.run_screen:run_chat")

@@ -69,6 +69,8 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):
-        text = "No browser is available: open the address yourself. Ctrl+C stops the wait."
-        note(text, question.url)
+        note(
+            "No browser is available: open the address yourself. Ctrl+C stops the wait.",
+            question.url,
+        )
     return True

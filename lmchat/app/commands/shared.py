@@ -46,8 +46,9 @@ class CodeRing:
 def copy_command(part: str) -> str:
     """Return the command on a message that `/copy` and `/copy code` run; raise `WrongUse`."""
     if part not in ("", "code"):
-        text = f"Unknown argument: {safe_line(part, limit=40)}."
-        raise WrongUse(text, next_step="Use /copy or /copy code.")
+        raise WrongUse(
+            f"Unknown argument: {safe_line(part, limit=40)}.", next_step="Use /copy or /copy code."
+        )
     return "message.copy_code" if part else "message.copy"
 
 
@@ -118,9 +119,11 @@ async def _use_profile(front: Front, name: str) -> None:
     profiles = front.settings.profiles
     if not name:
         rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
-        title = f"Profiles. In use: {choices.layers.profile_name or NO_PROFILE}"
-        nothing = "No profiles: add [profiles.NAME] to config.toml."
-        name = await front.choose(title, rows, nothing)
+        name = await front.choose(
+            f"Profiles. In use: {choices.layers.profile_name or NO_PROFILE}",
+            rows,
+            "No profiles: add [profiles.NAME] to config.toml.",
+        )
     if name:
         profile = choices.use_profile(name, profiles)
         used = safe_line(choices.layers.profile_name or NO_PROFILE, limit=20)
@@ -158,8 +161,10 @@ async def _set_option(front: Front, typed: str) -> None:
     rows = [(name, texts.get(name, "not set")) for name in dict.fromkeys((*texts, *COMMON))]
     name = await front.choose("Sampling", rows, "")
     if name:
-        title = f"Change {name}; default sends none"
-        await front.ask(title, lambda value: _set_option(front, f"{name} {value}"))
+        await front.ask(
+            f"Change {name}; default sends none",
+            lambda value: _set_option(front, f"{name} {value}"),
+        )
 
 
 # Presets: prompts of the configuration that are sent by their names
@@ -171,8 +176,7 @@ async def _use_preset(front: Front, typed: str) -> None:
     name, _, text = typed.partition(" ")
     if not name:
         rows = [(preset, safe_line(presets[preset].text, limit=40)) for preset in presets]
-        nothing = "No presets: add [prompts.NAME] to config.toml."
-        name = await front.choose("Presets", rows, nothing)
+        name = await front.choose("Presets", rows, "No presets: add [prompts.NAME] to config.toml.")
     if name and not text and "input" in _placeholders(preset_named(presets, name)):
         send = partial(_send_preset, front, name)
         await front.ask(f"The preset {name} needs a text.", send)

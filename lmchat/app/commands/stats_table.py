@@ -12,7 +12,6 @@ from lmchat.core.servers.model import name_and_address
 from lmchat.core.sessions.model_stats import ModelStats, Spread
 
 _HEAD = ("MODEL", "ANSWERS", "COMPLETE", "FIRST TOKEN", "TOK/S", "TIME", "LAST")
-_LEGEND = "Of two figures, the first is the median (p50), the second p95."
 _NAME_CHARS = 24  # of a model, where the width is limited
 
 
@@ -40,7 +39,7 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
     for server, of_server in servers.items():
         grouped += table((server,), (), width=width)
         grouped += [next(of_models) for _ in of_server]
-    return [*grouped, _LEGEND]
+    return [*grouped, "Of two figures, the first is the median (p50), the second p95."]
 
 
 def _row(stats: ModelStats, name_chars: int | None) -> tuple[str, ...]:

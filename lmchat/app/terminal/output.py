@@ -370,8 +370,10 @@ async def ask_yes_no(question: str, *above: str) -> bool:
     """Print texts and ask; raises `WrongUse` if the terminal cannot show all of it."""
     rows = question_rows(*above, question)
     if not rows:
-        next_step = "Use a larger terminal, or the chat screen."
-        raise WrongUse("The question does not fit on the screen.", next_step=next_step)
+        raise WrongUse(
+            "The question does not fit on the screen.",
+            next_step="Use a larger terminal, or the chat screen.",
+        )
     sys.stderr.write("".join(f"    {row}\n" for row in rows[:-1]))
     line = await typed_line(f"{rows[-1]} [y/N]")
     return line.strip().lower() in (b"y", b"yes")
@@ -384,8 +386,10 @@ def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
 
 def stdin_unreadable(error: OSError) -> WrongUse:
     """`error` is of a folder, of the terminal of another process, or of a wrong redirection."""
-    message = f"stdin cannot be read: {error.strerror or error}."
-    return WrongUse(message, next_step="Add </dev/null if nothing is piped in.")
+    return WrongUse(
+        f"stdin cannot be read: {error.strerror or error}.",
+        next_step="Add </dev/null if nothing is piped in.",
+    )
 
 
 def open_stdin() -> BufferedReader:

@@ -77,9 +77,9 @@ def _private_copy(
             folders.enter_context(locked(copy))
         copy.write_bytes(data)
     except OSError as error:
-        next_step = f"Check {locked_in or 'the folder for temporary files'}."
         raise FileRefused(
-            f"A copy of {path.name} cannot be written.", next_step=next_step
+            f"A copy of {path.name} cannot be written.",
+            next_step=f"Check {locked_in or 'the folder for temporary files'}.",
         ) from error
     return copy
 
@@ -184,8 +184,10 @@ class Editor:
             self._file = None
             await asyncio.to_thread(folders.close)
         if not is_text:
-            text = "The edited file is not UTF-8 text; some of its letters cannot be read."
-            raise FileRefused(text, next_step="Save it as UTF-8.")
+            raise FileRefused(
+                "The edited file is not UTF-8 text; some of its letters cannot be read.",
+                next_step="Save it as UTF-8.",
+            )
         if exit_code:
             is_changed = self.saved_text != before
             result = "what it had saved was kept" if is_changed else "nothing was changed"
@@ -240,8 +242,9 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
     """The caller has suspended the screen. Raises `WrongUse`."""
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
-        next_step = "Set $PAGER, for example: export PAGER=less"
-        raise WrongUse("No pager is installed.", next_step=next_step)
+        raise WrongUse(
+            "No pager is installed.", next_step="Set $PAGER, for example: export PAGER=less"
+        )
     # that of Windows reads the code page of the terminal
     encoding = "oem" if Path(argv[0]).name.lower() == "more.com" else "utf-8"
     data = safe_text(text).encode(encoding, errors="replace")
@@ -258,8 +261,9 @@ def _command(
             try:
                 return command_words(value)
             except ValueError as error:
-                text = f"${name} is not a command: {safe_line(value, limit=60)}"
-                raise WrongUse(text, next_step=f"{error}.") from error
+                raise WrongUse(
+                    f"${name} is not a command: {safe_line(value, limit=60)}", next_step=f"{error}."
+                ) from error
     for name in usual_programs:
         program = find_program(name, environ.get("PATH", os.defpath))
         if program:

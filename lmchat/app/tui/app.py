@@ -215,8 +215,10 @@ class LMChatApp(PatchedApp):
             self.notify(error.message_with_next_step, severity="warning")
         else:
             error_id = log_bug(error)
-            text = f"lmchat had an internal error (id {error_id}). The log file has the details."
-            self.notify(text, severity="error")
+            self.notify(
+                f"lmchat had an internal error (id {error_id}). The log file has the details.",
+                severity="error",
+            )
 
     def cover_for(self, error: Exception) -> Static:
         """Return a card for the place of the widget."""

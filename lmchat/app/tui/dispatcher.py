@@ -132,8 +132,9 @@ class Dispatcher:
                 await self._stop_and_save()
         self._keep_draft_and_position()
         if not self.workspace.is_temporary:
-            folder = self.workspace.platform.state_folder
-            await self.workspace.library.keep_unsaved(folder, self.chat.unsaved())
+            await self.workspace.library.keep_unsaved(
+                self.workspace.platform.state_folder, self.chat.unsaved()
+            )
 
     async def _stop_and_save(self) -> None:
         await self.chat.close()  # before the drafts: it may return an unsent prompt

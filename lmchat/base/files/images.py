@@ -88,8 +88,10 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     found = image_format(data)
     if find_spec("PIL") is None:
         if found not in _SENT:
-            message = f"{name} must be converted to PNG, which needs Pillow."
-            raise FileRefused(message, next_step=f"Install it: {install_command('images')}")
+            raise FileRefused(
+                f"{name} must be converted to PNG, which needs Pillow.",
+                next_step=f"Install it: {install_command('images')}",
+            )
         has_note = found == "JPEG" and b"Exif\0" in data[:_EXIF_BYTES]
         left_out = "without Pillow, it may lie on its side" if has_note else ""
         # a PNG begins with both as whole numbers
@@ -99,8 +101,10 @@ def fit_image(name: str, data: bytes) -> SizedImage:
         fitted = SizedImage(data, width, height, left_out)
         next_step = f"To scale it down: {install_command('images')}"
     elif found == "HEIF" and find_spec("pillow_heif") is None:
-        message = f"{name} is a HEIC image, which cannot be read without pillow-heif."
-        raise FileRefused(message, next_step=f"Install it: {install_command('heic')}")
+        raise FileRefused(
+            f"{name} is a HEIC image, which cannot be read without pillow-heif.",
+            next_step=f"Install it: {install_command('heic')}",
+        )
     else:
         fitted = _decoded(name, data, found)
         next_step = "Save a smaller copy of it."

@@ -47,9 +47,9 @@ class Paths:
         if home:
             folder = Path(os.path.expanduser(home))  # noqa: PTH111 - it does not raise
             if not folder.is_absolute():
-                message = f"LMCHAT_HOME is not an absolute path: {safe_line(home)}"
                 raise ConfigError(
-                    message, next_step="Write the whole path, or begin it with ~/, without quotes."
+                    f"LMCHAT_HOME is not an absolute path: {safe_line(home)}",
+                    next_step="Write the whole path, or begin it with ~/, without quotes.",
                 )
             paths = cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         else:
@@ -64,17 +64,19 @@ class Paths:
                 found += [folders.user_state_path]
             # older platformdirs return a path that starts with `~`
             if not found or not found[-1].is_absolute():
-                message = "Your home folder is not known."
-                raise ConfigError(message, next_step="Set HOME or LMCHAT_HOME to a folder.")
+                raise ConfigError(
+                    "Your home folder is not known.",
+                    next_step="Set HOME or LMCHAT_HOME to a folder.",
+                )
             paths = cls(config_dir=found[0], cache_dir=found[1], state_dir=found[2])
         try:
             os.lstat(f"{paths.sessions_file}-answer-{'0' * _ID_CHARS}")  # the longest path
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
                 name = safe_line(str(paths.config_dir), limit=_MOST_CHARS)
-                message = f"{name} cannot be used: {error.strerror}."
                 raise ConfigError(
-                    message, next_step="Set LMCHAT_HOME to another folder."
+                    f"{name} cannot be used: {error.strerror}.",
+                    next_step="Set LMCHAT_HOME to another folder.",
                 ) from error
         return paths
 

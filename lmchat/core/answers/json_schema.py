@@ -105,8 +105,10 @@ class SchemaOutput:
         if self._schema is not None:
             if unknown := sorted(self._schema.unknown):
                 names = ", ".join(unknown)
-                text = f"The schema has names at its top level that check nothing: {names}"
-                self.note = safe_line(text, limit=_MAX_ERROR_CHARS)
+                self.note = safe_line(
+                    f"The schema has names at its top level that check nothing: {names}",
+                    limit=_MAX_ERROR_CHARS,
+                )
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(
@@ -152,8 +154,7 @@ def read_schema(path: Path) -> SchemaOutput:
     Raises `FileRefused`, `WrongUse`; `RequestInvalid` for JSON that is no schema.
     """
     try:
-        data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        value = strict_json(data)
+        value = strict_json(read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True))
     except OSError as error:
         raise unreadable(path, error, max_bytes=_MAX_SCHEMA_BYTES) from error
     except ValueError as error:

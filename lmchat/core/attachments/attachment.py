@@ -218,20 +218,25 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
 async def _pdf_attachment(name: str, data: bytes) -> Attachment:
     """Say in a line of the text what it lacks; raises `FileRefused`."""
     if find_spec("pypdf") is None:
-        message = f"{name} is a PDF, which cannot be read without pypdf."
-        raise FileRefused(message, next_step=f"Install it: {install_command('pdf')}")
+        raise FileRefused(
+            f"{name} is a PDF, which cannot be read without pypdf.",
+            next_step=f"Install it: {install_command('pdf')}",
+        )
     pdf = data[data.find(_PDF_HEAD) :]  # places in a PDF are counted from its head
     try:
         reply = await ChildProcess.answer(_PDF_CHILD, pdf, timeout_s=_PDF_S)
     except ChildEndedError:
-        message = f"{name} is too complicated to be turned into text."
-        raise FileRefused(message, next_step="Save the pages you need as a separate PDF.") from None
+        raise FileRefused(
+            f"{name} is too complicated to be turned into text.",
+            next_step="Save the pages you need as a separate PDF.",
+        ) from None
     found = msgspec.json.decode(reply, type=PdfText)
     if found.problem:
         raise FileRefused(f"{name} {found.problem}.", next_step=found.next_step)
     if not found.text:
-        message = f"{name} has no text, as if it were scanned."
-        raise FileRefused(message, next_step="Attach its pages as images.")
+        raise FileRefused(
+            f"{name} has no text, as if it were scanned.", next_step="Attach its pages as images."
+        )
     left_out = safe_line(found.left_out)
     text = f"[{left_out}]\n\n{found.text}\n" if left_out else f"{found.text}\n"
     attachment = text_attachment(name, "application/pdf", text.encode())

@@ -113,18 +113,19 @@ class WebPages:
             consent = (session_id, address.scheme, address.host, address.port)
             is_configured = self._allow_list.has_host(address.host, address.port)
             if not (is_configured or consent in self._consents or await ask(address)):
-                problem = f"Nothing was downloaded from {address.origin}."
                 raise EndpointNotAllowed(
-                    problem, next_step="To attach the page, answer yes next time."
+                    f"Nothing was downloaded from {address.origin}.",
+                    next_step="To attach the page, answer yes next time.",
                 )
             self._consents.add(consent)
             try:
                 async with asyncio.timeout(_FETCH_S):
                     reply = await self._fetch(address)
             except TimeoutError:
-                problem = f"{address.origin} did not send the page within {_FETCH_S:.0f} s."
                 raise ServerUnavailable(
-                    problem, kind="timeout", next_step="Try again later."
+                    f"{address.origin} did not send the page within {_FETCH_S:.0f} s.",
+                    kind="timeout",
+                    next_step="Try again later.",
                 ) from None
             except ServerUnavailable as error:
                 # its next step is about model servers
@@ -134,8 +135,10 @@ class WebPages:
             if not isinstance(reply, PageAddress):
                 return await _attachment(address, *reply)
             address = reply
-        problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
-        raise FileRefused(problem, next_step="Check the address in a browser.")
+        raise FileRefused(
+            f"{address.origin} redirects more than {_MOST_REDIRECTS} times.",
+            next_step="Check the address in a browser.",
+        )
 
     async def _fetch(self, address: PageAddress) -> tuple[bytes, str] | PageAddress:
         """Request an address over a new connection, so that no cookie or connection is left.
@@ -165,8 +168,9 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
     """Raises `WrongUse`. A relative address starts at `base_url`."""
     no_address = WrongUse("This is not the address of a page.", next_step="Check it.")
     if len(text) > _MAX_ADDRESS_CHARS:
-        problem = f"The address has more than {_MAX_ADDRESS_CHARS} characters."
-        raise WrongUse(problem, next_step=_IN_BROWSER)
+        raise WrongUse(
+            f"The address has more than {_MAX_ADDRESS_CHARS} characters.", next_step=_IN_BROWSER
+        )
     try:
         url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
         # `url.host` decodes Punycode, and raises if it is wrong
@@ -174,11 +178,14 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
     except (httpx.InvalidURL, ValueError):  # its text may quote a password
         raise no_address from None
     if url.scheme not in DEFAULT_PORTS or not host:
-        problem = "Only pages with http:// or https:// can be attached."
-        raise WrongUse(problem, next_step="Attach a file by its path.")
+        raise WrongUse(
+            "Only pages with http:// or https:// can be attached.",
+            next_step="Attach a file by its path.",
+        )
     if url.userinfo:
-        problem = "Addresses with a user name or password are not accepted."
-        raise WrongUse(problem, next_step=_IN_BROWSER)
+        raise WrongUse(
+            "Addresses with a user name or password are not accepted.", next_step=_IN_BROWSER
+        )
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
         raise no_address
@@ -198,15 +205,18 @@ async def _read(response: httpx.Response, address: PageAddress) -> tuple[bytes, 
     No more than `MAX_PAGE_BYTES` and one step of decompression are in memory.
     """
     if response.status_code != _OK:
-        problem = f"{address.origin} answered with status {response.status_code}."
-        raise FileRefused(problem, next_step=_IN_BROWSER)
+        raise FileRefused(
+            f"{address.origin} answered with status {response.status_code}.", next_step=_IN_BROWSER
+        )
     content = bytearray()
     try:
         async for chunk in body_chunks(response):
             content += chunk
             if len(content) > MAX_PAGE_BYTES:
-                problem = f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB."
-                raise FileRefused(problem, next_step=_SAVE_PART)
+                raise FileRefused(
+                    f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB.",
+                    next_step=_SAVE_PART,
+                )
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", next_step=_IN_BROWSER) from None
     return bytes(content), response.headers.get("Content-Type", "")
@@ -256,13 +266,16 @@ def _decoded(content: bytes, label: str) -> str:
 async def _text_of_html(html: str) -> str:
     """Raises `FileRefused`."""
     if find_spec("inscriptis") is None:
-        problem = "The page is HTML, which cannot be read without inscriptis."
-        raise FileRefused(problem, next_step=f"Install it: {install_command('web')}")
+        raise FileRefused(
+            "The page is HTML, which cannot be read without inscriptis.",
+            next_step=f"Install it: {install_command('web')}",
+        )
     try:
         text = await ChildProcess.answer(
             _CHILD, html.encode("utf-8", "replace"), timeout_s=_CONVERT_S
         )
     except ChildEndedError:
-        problem = "The page is too complicated to be turned into text."
-        raise FileRefused(problem, next_step=_SAVE_PART) from None
+        raise FileRefused(
+            "The page is too complicated to be turned into text.", next_step=_SAVE_PART
+        ) from None
     return text.decode()

@@ -171,29 +171,25 @@ async def request_of(
     must_call: bool = False,
     message_id: str = "",
 ) -> ChatRequest:
-    """Draw a random seed, which lets the user repeat the answer, where the server takes one.
-
-    Results of tools behind the newest prompt are cut where they do not fit.
-    """
+    """Results of tools behind the newest prompt are cut where they do not fit."""
     target = settings.target
-    sampling = settings.sampling
-    seed = product_named(target.product).drawn_seed(sampling.options)
-    request = ChatRequest(
-        target=target,
-        messages=selection.messages,
-        sampling=sampling if seed is None else replace(sampling, seed=seed),
-        has_drawn_seed=seed is not None,
-        output=settings.output,
-        tools=tuple(tools),
-        files=await _files_of(selection.messages, target, store),
-        must_call=must_call,
-        message_id=message_id,
+    request = product_named(target.product).seeded(
+        ChatRequest(
+            target=target,
+            messages=selection.messages,
+            sampling=settings.sampling,
+            output=settings.output,
+            tools=tuple(tools),
+            files=await _files_of(selection.messages, target, store),
+            must_call=must_call,
+            message_id=message_id,
+        )
     )
     if not settings.is_truncating:
         return request
     if estimator.memory_of(target).has_refused_images:
         request = without_other_images(request)
-    window_room = estimator.window_room(target, sampling.max_tokens)
+    window_room = estimator.window_room(target, settings.sampling.max_tokens)
     return with_fitting_results(request, min(estimator.room(target), window_room))
 
 

@@ -67,7 +67,6 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
     reserve: int  # tokens for the answer
     raw_text: float  # with text files
     raw_thoughts: float  # of the sent thoughts
-    has_images: bool
 
     @property
     def fits(self) -> bool:
@@ -134,7 +133,6 @@ def select_context(
         reserve=reserve,
         raw_text=sum(map(_raw_text_tokens, sent)),
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
-        has_images=has_images(sent),
     )
 
 
@@ -151,11 +149,6 @@ def selection_of(
         sent_thoughts=sent_thoughts_to(request.target),
         is_continued=request.messages[-1].role is Role.ASSISTANT,
     )
-
-
-def sent_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return what is sent if all fit."""
-    return [*_system_prompt(messages), *dialogue_of(messages)]
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -309,7 +302,7 @@ class TokenEstimator:
         """Learn the factor, but not from counts with images or little text."""
         raw = selection.raw_text + selection.raw_thoughts
         # below 0 if the estimate for the tools was too high
-        if selection.has_images or counted <= 0 or raw < _SMALL_TOKENS:
+        if has_images(selection.messages) or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if selection.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
             return  # the template may leave them out
@@ -346,7 +339,7 @@ class TokenEstimator:
         used = messages[:end]
         # a count may include messages that are excluded now
         if any(message.is_excluded for message in used):
-            uncounted = sent_messages(used)
+            uncounted = [*_system_prompt(used), *dialogue_of(used)]  # what is sent if all fit
         else:
             tokens, uncounted = _last_count(used, model_id)
         tokens = tokens or tool_tokens

@@ -87,7 +87,7 @@ def _fitting(request: ChatRequest, room: float) -> ChatRequest:
     Tools stay where the model must call one, or goes on behind a result. `room` is in raw tokens.
     """
     messages = request.messages
-    start = _prompt_index(request)
+    start = request.prompt_index
     has_results = any(one.role is Role.TOOL for one in messages[start:])
     if tools_tokens(request.tools) > room and not (request.must_call or has_results):
         request = replace(request, tools=())
@@ -106,7 +106,7 @@ def with_fitting_results(request: ChatRequest, room: float) -> ChatRequest:
     Those that the model has read keep their beginning; those of the last round share the rest.
     """
     messages = list(request.messages)
-    start = _prompt_index(request)
+    start = request.prompt_index
     sent = [
         index for index, one in enumerate(messages) if index >= start or one.role is Role.SYSTEM
     ]
@@ -201,7 +201,7 @@ def _image_count(request: ChatRequest, messages: Sequence[ChatMessage]) -> int:
 
 def without_other_images(request: ChatRequest) -> ChatRequest:
     """Name all images but those of the newest prompt."""
-    index = _prompt_index(request)
+    index = request.prompt_index
     others = {part.digest for one in request.messages for part in one.files if part.is_image}
     others -= {part.digest for one in request.messages[index : index + 1] for part in one.files}
     return replace(
@@ -211,11 +211,5 @@ def without_other_images(request: ChatRequest) -> ChatRequest:
 
 def _earlier(request: ChatRequest) -> list[ChatMessage]:
     """Return the messages before the newest prompt, but for the system prompt."""
-    before = request.messages[: _prompt_index(request)]
+    before = request.messages[: request.prompt_index]
     return [one for one in before if one.role is not Role.SYSTEM]
-
-
-def _prompt_index(request: ChatRequest) -> int:
-    """Return the place of the newest prompt, or 0."""
-    indexes = (index for index, one in enumerate(request.messages) if one.role is Role.USER)
-    return max(indexes, default=0)

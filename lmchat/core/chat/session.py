@@ -361,8 +361,7 @@ class OpenSession:
             together = messages_together(self.messages, message_id)
             is_excluded = not together[0].is_excluded
             ids = [message.message_id for message in together]
-            store = self._save_queue.store
-            await store.set_excluded(self.session_id, ids, is_excluded=is_excluded)
+            await self._save_queue.store.set_excluded(self.session_id, ids, is_excluded=is_excluded)
             together = [replace(message, is_excluded=is_excluded) for message in together]
             for message in together:
                 self.replace(message)

@@ -205,8 +205,11 @@ class TurnOptions:
                 kind="no_server",
             )
         if self.is_loading:
-            problem = f"{target.server_name} is still loading its model."
-            raise RequestInvalid(problem, next_step="Try again when it is loaded.", kind="loading")
+            raise RequestInvalid(
+                f"{target.server_name} is still loading its model.",
+                next_step="Try again when it is loaded.",
+                kind="loading",
+            )
         if not target.model_id:
             # no full stop: scripts rely on it for LM Studio
             problem = no_model_selected(target.product)

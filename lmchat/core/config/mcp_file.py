@@ -100,11 +100,15 @@ def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: s
                 file.chmod(OWNER_ONLY)  # it may hold keys
             if not is_plain:
                 next_step = f"Delete {without} in it." if without else _to_paste(entries)
-                message = f"{file} has comments or last commas, so that lmchat does not change it."
-                raise ConfigError(message, next_step=next_step)
+                raise ConfigError(
+                    f"{file} has comments or last commas, so that lmchat does not change it.",
+                    next_step=next_step,
+                )
             if taken := entries.keys() & table.keys():  # also one that lmchat cannot use
-                message = f"{file} has a server {', '.join(taken)} already."
-                raise ConfigError(message, next_step="Choose another name.")
+                raise ConfigError(
+                    f"{file} has a server {', '.join(taken)} already.",
+                    next_step="Choose another name.",
+                )
             table |= entries
             if without:
                 table.pop(without, None)

@@ -92,8 +92,9 @@ def _record(message: ChatMessage, positions: Mapping[str, int]) -> Record:
 def from_json(data: Record) -> Session:
     """Raises `FileRefused` for an export of another version, or with changed values."""
     if data["lmchat"] != FORMAT_NUMBER:
-        message = "Another version of lmchat exported this: update lmchat."
-        raise FileRefused(message, next_step="Update lmchat.")
+        raise FileRefused(
+            "Another version of lmchat exported this: update lmchat.", next_step="Update lmchat."
+        )
     try:
         header = msgspec.convert(data["session"], SessionHeader)
         header = replace(
@@ -107,9 +108,11 @@ def from_json(data: Record) -> Session:
         messages = [_message(record) for record in records]
         positions = [int(record.get("place", 0)) for record in records]
     except BAD_VALUE_ERRORS as error:
-        next_step = "Export the session again, or undo the changes to the file."
-        message = "It was changed after the export."
-        raise FileRefused(message, next_step=next_step, details=repr(error)) from error
+        raise FileRefused(
+            "It was changed after the export.",
+            next_step="Export the session again, or undo the changes to the file.",
+            details=repr(error),
+        ) from error
     tree: list[ChatMessage] = []
     if len(messages) > path_length:  # else there are no branches, and no places
         placed = sorted(zip(positions, messages, strict=True), key=itemgetter(0))

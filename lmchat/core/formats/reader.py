@@ -125,26 +125,30 @@ def read_chats(
                     reason = reason or f" ({part.where}: {part.reason})"  # of the first one
                     yield part
             if not has_messages:
-                message = f"It has no readable messages{reason}."
-                next_step = (
-                    "Export the chats again; if you named a program with --from, leave it out."
+                raise FormatUnknown(
+                    f"It has no readable messages{reason}.",
+                    next_step="Export the chats again; if you named a program with --from, "
+                    "leave it out.",
                 )
-                raise FormatUnknown(message, next_step=next_step)
     except FileRefused as error:
         raise error_about(name, error) from error
     except OSError as error:
         raise unreadable(name, error) from error
     # SQLite may quote a damaged name of a column
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        next_step = (
-            "Close the program that uses the file. If that does not help, the file is damaged."
-        )
-        raise FileRefused(f"{name} cannot be read: {error}.", next_step=next_step) from error
+        raise FileRefused(
+            f"{name} cannot be read: {error}.",
+            next_step="Close the program that uses the file. If that does not help, the file is "
+            "damaged.",
+        ) from error
 
 
 def error_about(file: str, error: LMChatError) -> LMChatError:
-    message = f"{'stdin' if file == STDIN else file}: {error.message}"
-    return type(error)(message, next_step=error.next_step, details=error.details)
+    return type(error)(
+        f"{'stdin' if file == STDIN else file}: {error.message}",
+        next_step=error.next_step,
+        details=error.details,
+    )
 
 
 def _chats(
@@ -279,8 +283,10 @@ def _values(text: TextIO, step: str) -> Iterator[tuple[str, Any]]:
     while not unread and (more := text.read(_CHUNK)):
         unread = more.lstrip()
     if unread.startswith("\0"):
-        message = "It is damaged: it begins with NULs, as after a crash."
-        raise FileRefused(message, next_step="Take it from a backup.")
+        raise FileRefused(
+            "It is damaged: it begins with NULs, as after a crash.",
+            next_step="Take it from a backup.",
+        )
     if unread and unread[0] not in "[{":
         # lmchat's own exports start with their title
         is_markdown = unread.startswith("# ")

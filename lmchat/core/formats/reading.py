@@ -189,8 +189,11 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
     try:
         archive = zipfile.ZipFile(file)
     except BROKEN_ZIP as error:  # its list of files is its end
-        message = "It ends too early, as a download that broke off."
-        raise FileRefused(message, next_step="Download it again.", details=repr(error)) from error
+        raise FileRefused(
+            "It ends too early, as a download that broke off.",
+            next_step="Download it again.",
+            details=repr(error),
+        ) from error
     try:
         with archive:
             folders: dict[str, Files] = defaultdict(list)
@@ -206,9 +209,10 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                     with archive.open(member) as text:
                         yield member, Source(member, text, files)
     except BROKEN_ZIP as error:
-        message = "It is an encrypted or damaged zip file."
         raise FileRefused(
-            message, next_step="Unpack it, and import the folder.", details=repr(error)
+            "It is an encrypted or damaged zip file.",
+            next_step="Unpack it, and import the folder.",
+            details=repr(error),
         ) from error
 
 

@@ -211,8 +211,10 @@ async def _chats(
         except OSError as error:
             raise unreadable(file, error) from error
         except StoreUnavailable as error:
-            step = "Export its sessions with the lmchat that wrote it, as JSON."
-            raise FileRefused(f"{file}: {error.message}", next_step=step) from error
+            raise FileRefused(
+                f"{file}: {error.message}",
+                next_step="Export its sessions with the lmchat that wrote it, as JSON.",
+            ) from error
     if not is_own:
         async with aclosing(reader.read(file, content, wanted=source)) as chats:
             async for found in chats:

@@ -318,9 +318,9 @@ class HttpServerClient:
         return model is None or model.state is not LoadState.LOADED
 
     def _admit(self, request: ChatRequest, post: Callable[[StreamEvent], None]) -> PreparedRequest:
-        target = request.target
         endpoint = request.target.endpoint
-        self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
+        # a later probe asks for it first
+        self._scanner.expect_product(endpoint, request.target.product)
         prepared = self._preparer.prepare(request)
         self._checks.admit(prepared)
         _logger.info("chat request to %s", endpoint.origin)
@@ -385,8 +385,7 @@ class HttpServerClient:
             state = AnswerState.FAILED
             try:
                 async with self._loading_reports(prepared, post):
-                    exchange = self._new_exchange(target, post)
-                    finished = await answer(exchange, prepared, events)
+                    finished = await answer(self._new_exchange(target, post), prepared, events)
                 state = AnswerState.COMPLETE
             except asyncio.CancelledError:
                 state = AnswerState.STOPPED

@@ -62,8 +62,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             raise _not_allowed_error("only http:// and https:// are supported")
         port = _port_of(parts)
         if parts.username is not None or parts.password is not None:
-            reason = "addresses with a user name or password are not accepted; use an API key"
-            raise _not_allowed_error(reason)
+            raise _not_allowed_error(
+                "addresses with a user name or password are not accepted; use an API key"
+            )
         has_query = bool(parts.query or parts.fragment)
         if has_query or not _is_host(host) or re.search(_NOT_IN_ADDRESSES, typed):
             raise _not_allowed_error("write it as http://HOST:PORT")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected
@@ -37,23 +38,17 @@ LOOK_AGAIN_S = 0.5
 RECENT_S = 5.0  # an older list is asked for again before a prompt
 
 
-class ServerModels:
+class ServerModels(Struct, eq=False):
     """The `ModelSource` of `protocols.py`."""
 
-    def __init__(
-        self,
-        access: Access,
-        scanner: Scanner,
-        lists: ModelLists,
-        slots: ServerSlots,
-        engine: Engine | None,
-    ) -> None:
-        self._access = access
-        self._scanner = scanner
-        self._lists = lists
-        self._slots = slots
-        self._engine = engine
-        self._renewals: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
+    _access: Access
+    _scanner: Scanner
+    _lists: ModelLists
+    _slots: ServerSlots
+    _engine: Engine | None
+    _renewals: defaultdict[Endpoint, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
 
     def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe these.
@@ -100,8 +95,8 @@ class ServerModels:
         product = product_named(target.product)
         # the models of an unknown provider may be anywhere, and its list is large
         may_change = product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)
-        access = self._access
-        lacks_key = access.memories[endpoint].wants_list and access.keys.why_withheld(endpoint)
+        wants_list = self._access.memories[endpoint].wants_list
+        lacks_key = wants_list and self._access.keys.why_withheld(endpoint)
         if not (lacks_key or may_change):
             return
         with suppress(LMChatError, TimeoutError):
@@ -210,9 +205,12 @@ class ServerModels:
         product = product_named(server.product)
         model = product.unlisted_model(server.endpoint, name)
         api = await self._access.api(Target.of(model))
-        is_here = server.endpoint.is_loopback
         home = home_folder()
-        places = (*product.program.model_folders(os.environ, home), home) if is_here else ()
+        places = (
+            (*product.program.model_folders(os.environ, home), home)
+            if server.endpoint.is_loopback
+            else ()
+        )
         free = await asyncio.to_thread(free_bytes, places)
 
         def report(progress: PullProgress) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.core.servers.model import ModelInfo
 from lmchat.core.servers.target import Target
-from lmchat.core.sessions.message import ChatMessage
+from lmchat.core.sessions.message import ChatMessage, Role
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -133,6 +133,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     must_call: bool = False  # `tool_choice: "required"`
     is_lesser: bool = False  # the server has refused the same prompt with more around it
     message_id: str = ""  # of the answer, in a session
+
+    @property
+    def prompt_index(self) -> int:
+        """Return the place of the newest prompt, or 0."""
+        indexes = (index for index, one in enumerate(self.messages) if one.role is Role.USER)
+        return max(indexes, default=0)
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API

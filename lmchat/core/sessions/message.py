@@ -62,7 +62,6 @@ _FILTERED_ENDS = ("content_filter", "safety", "sensitive")  # the others are of 
 _COMPLETE_ENDS = frozenset((*_WHOLE_ENDS, *_CUT_ENDS, *_CALL_ENDS, *_FILTERED_ENDS))
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
 _MAX_TOOL_NAME_CHARS = 80  # in a note
-_SERVER_LIMIT = "the token limit of the server"
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
 
@@ -528,7 +527,7 @@ def answer_note(message: ChatMessage) -> str:
     if stats.limit is Limit.CONTEXT:
         cause, step = f": {stats.limit}", "load it with a larger context window, or set the effort"
     elif stats.is_cut:
-        cause = f": {stats.limit or _SERVER_LIMIT}"
+        cause = f": {stats.limit or 'the token limit of the server'}"
         step = "set a larger max_tokens, or the effort"
     else:
         cause, step = "", "ask again with the effort"

@@ -122,8 +122,7 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
     query = f"""select {TITLE_WORDS} as words from messages m
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''
         order by m.number"""
-    words = first_text(connection, query, session_id)
-    return title_from(words)
+    return title_from(first_text(connection, query, session_id))
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:

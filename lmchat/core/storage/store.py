@@ -108,7 +108,6 @@ _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # people repeat prompts, and each is returned once
 _READ_PER_RETURNED_PROMPT = 5
-_FORKED = "The session was forked"  # why an answer was interrupted
 _LATEST = "9999"  # after all stored times, which are compared as texts
 
 
@@ -172,7 +171,6 @@ class Store:
         """Check and copy the file, once a day."""
         if self._is_temporary:
             return
-        path = self._path
         moment = self._clock()
         if not await self.database.run(lambda connection: is_due(connection, moment)):
             return
@@ -181,7 +179,7 @@ class Store:
             lambda connection: is_clock_doubtful(connection, moment)
         )
         try:
-            await run_abandonable(lambda: back_up(path, moment, keeps_all=keeps_all))
+            await run_abandonable(lambda: back_up(self._path, moment, keeps_all=keeps_all))
         except sqlite3.Error:
             await self.check()
         await self.database.run(lambda connection: self.files.remove_unnamed(connection, moment))
@@ -206,9 +204,8 @@ class Store:
 
         Raises `StoreUnavailable`, also while another lmchat has the file open.
         """
-        path = self._path
         moment = self._clock()
-        await self.database.replace(lambda: replace_damaged(path, moment, chosen))
+        await self.database.replace(lambda: replace_damaged(self._path, moment, chosen))
 
     async def aclose(self) -> None:
         await self._journal.aclose()
@@ -350,7 +347,7 @@ class Store:
         parent_id: str | None = None
         for message in path:
             is_running = message.state is AnswerState.STREAMING
-            ended = interrupted(message, _FORKED) if is_running else message
+            ended = interrupted(message, "The session was forked") if is_running else message
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             connection.execute(

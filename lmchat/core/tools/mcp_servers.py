@@ -381,8 +381,10 @@ class _McpServer:
             case LMChatError():
                 return LMChatError(self._without_secrets(error.message), next_step=error.next_step)
             case ImportError():
-                next_step = f"Install it: {install_command('tools')}"
-                return LMChatError("The MCP SDK is not installed.", next_step=next_step)
+                return LMChatError(
+                    "The MCP SDK is not installed.",
+                    next_step=f"Install it: {install_command('tools')}",
+                )
             case OSError() if not self.settings.url and self._program is None:
                 return start_failure(name, self.settings.command, error)
             case TimeoutError():

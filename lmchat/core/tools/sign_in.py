@@ -30,7 +30,6 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.tools.calls import SENT_CALL, SentCall
 from lmchat.core.tools.questions import AskUserThen, ServerQuestion
 
-_NEXT_STEP = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
 _WAIT_S = 300.0  # time for the user in the browser
 _HEAD_BYTES = 16 * 1024
 _PORTS = range(20_000, 30_000)  # below those that systems give to other connections
@@ -276,7 +275,11 @@ class SignIn(Auth):
 
 
 def _failure(message: str) -> LMChatError:
-    return LMChatError(message, next_step=_NEXT_STEP, kind="auth")
+    return LMChatError(
+        message,
+        next_step="`/tools`, or `lmchat tools` in a terminal, asks you to sign in.",
+        kind="auth",
+    )
 
 
 async def _receive(

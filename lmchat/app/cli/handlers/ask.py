@@ -39,7 +39,6 @@ from lmchat.base.units import rounded
 
 _SAVED_STEP = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_STEP = "The text so far is not saved. Check the server's log, or ask again."
-_EMPTY_STEP = "No text has arrived. Check the server's log, or ask again."
 
 
 async def ask(context: Context) -> int:
@@ -198,9 +197,10 @@ class _AskFrontEnd:
             self._extract["code"] = code or None
             self._extract_text = code
             if not code and is_complete:
-                next_step = "Ask for code in the prompt, or leave out --code to see the answer."
                 return LMChatError(
-                    "The answer has no code block.", kind="no_code", next_step=next_step
+                    "The answer has no code block.",
+                    kind="no_code",
+                    next_step="Ask for code in the prompt, or leave out --code to see the answer.",
                 )
         return None
 
@@ -258,7 +258,7 @@ class _AskFrontEnd:
                 _SAVED_STEP.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_STEP
             )
             if not answer.parts:
-                error.next_step = _EMPTY_STEP
+                error.next_step = "No text has arrived. Check the server's log, or ask again."
         return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:

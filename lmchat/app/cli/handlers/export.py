@@ -24,8 +24,10 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     if options.all_into == "-":
-        message = "--all writes files, which stdout cannot take."
-        raise WrongUse(message, next_step="Name a folder: lmchat export --all DIR")
+        raise WrongUse(
+            "--all writes files, which stdout cannot take.",
+            next_step="Name a folder: lmchat export --all DIR",
+        )
     form = options.format
     if not form and options.output_file is None:  # with `-o`, the file name decides
         # with `--all`, `--json` asks for a list of the files, and not for files in JSON

@@ -39,8 +39,10 @@ async def import_files(context: Context) -> int:
             raise WrongUse("Nothing is piped in.", next_step=next_step)
         stdin = await piped_data(context, LARGEST_RECORD)
         if len(stdin) > LARGEST_RECORD:
-            message = f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB."
-            raise FileRefused(message, next_step="Split it into smaller files.")
+            raise FileRefused(
+                f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB.",
+                next_step="Split it into smaller files.",
+            )
 
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_saved(context.paths, context.note) as store:
@@ -84,8 +86,9 @@ async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple
         return []
     if options.dry_run:
         return places
-    refusal = "These chats were not imported."
-    return places if await is_confirmed(context, "Import these chats?", refusal) else []
+    if await is_confirmed(context, "Import these chats?", "These chats were not imported."):
+        return places
+    return []
 
 
 def _report(context: Context, outcome: ImportOutcome) -> None:

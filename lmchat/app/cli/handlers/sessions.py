@@ -236,5 +236,6 @@ async def search(context: Context) -> int:
         head = f"{hit.session_id[:SHORT_ID]}  {hit.title}"
         row = f"    {local_time(hit.created_at)}  {place}  {text}"
         lines.setdefault(hit.session_id, [head]).append(row)
-    nothing = "Nothing found; the trash is not searched."
-    return context.output.print_list(documents, [*chain(*lines.values())], nothing)
+    return context.output.print_list(
+        documents, [*chain(*lines.values())], "Nothing found; the trash is not searched."
+    )

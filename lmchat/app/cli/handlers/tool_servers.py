@@ -37,15 +37,13 @@ from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.tools.calls import ToolServer, ToolServerState
 from lmchat.core.tools.server_program import start_of
 
-_NO_TERMINAL = "This starts programs or connects to hosts, after a question that needs a terminal."
 _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 
 async def add(context: Context) -> int:
     """Start servers and add those that work to the configuration; return 1 if one is refused."""
-    options = context.options
     file = servers_file(context)
-    read = _servers_of_file if options.from_file else _typed_server
+    read = _servers_of_file if context.options.from_file else _typed_server
     found = await asyncio.to_thread(read, context)
     refused = dict(found.refused)
     used_names = {server.name for server in context.loaded.servers}
@@ -93,8 +91,9 @@ async def remove(context: Context) -> int:
     with suppress(FileNotFoundError):
         found = await asyncio.to_thread(read_servers, file, name)
     if not (found.servers or found.refused):  # one that cannot be used is removed, too
-        next_step = "`lmchat tools` lists the servers."
-        raise WrongUse(f"There is no server {name} in {file}.", next_step=next_step)
+        raise WrongUse(
+            f"There is no server {name} in {file}.", next_step="`lmchat tools` lists the servers."
+        )
     await asyncio.to_thread(write_servers, file, without=name)
     lines = [f"Removed {name} from {file}"]
     url = urls.pop(name, "")
@@ -132,15 +131,17 @@ def _typed_server(context: Context) -> ServersFile:
     words = list(context.options.words)
     variables = context.options.variables
     if not all(re.fullmatch(r"\w+", variable) for variable in variables):
-        next_step = "Set it in your shell, and write its name alone: --env WIKI_KEY"
-        raise WrongUse("--env takes the name of a variable.", next_step=next_step)
+        raise WrongUse(
+            "--env takes the name of a variable.",
+            next_step="Set it in your shell, and write its name alone: --env WIKI_KEY",
+        )
     if not words:
         name = name or "NAME"
-        next_step = (
-            f"Write: lmchat tools add {name} -- COMMAND, such as uvx mcp-server-time, "
-            f"or lmchat tools add {name} http://…, or lmchat tools add --from FILE"
+        raise WrongUse(
+            f"The server {name} needs a command or an address.",
+            next_step=f"Write: lmchat tools add {name} -- COMMAND, such as uvx mcp-server-time, "
+            f"or lmchat tools add {name} http://…, or lmchat tools add --from FILE",
         )
-        raise WrongUse(f"The server {name} needs a command or an address.", next_step=next_step)
     if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
         words[0] = f"http://{words[0]}"
     if os.path.dirname(words[0]) and "://" not in words[0]:  # noqa: PTH120 - pathlib drops the `./` of a path
@@ -165,12 +166,16 @@ async def _start(
             return {}
         rows = _question_about(context, servers, hosts)
         if not rows:
-            next_step = "Name one of them before --from."
             raise LMChatError(
-                "The servers are too many to show in one question.", next_step=next_step
+                "The servers are too many to show in one question.",
+                next_step="Name one of them before --from.",
             )
         context.output.note(*(f"    {row}" for row in rows[:-1]))
-        if not await is_confirmed(context, rows[-1], _NO_TERMINAL):
+        if not await is_confirmed(
+            context,
+            rows[-1],
+            "This starts programs or connects to hosts, after a question that needs a terminal.",
+        ):
             raise LMChatError("Nothing was added.", next_step="Answer y to add it.")
     async with open_toolbox(context, servers, hosts.values()) as toolbox:
         return {server.name: server for server in toolbox.host.servers}

@@ -102,8 +102,10 @@ async def call(context: Context) -> int:
     json_text = context.options.arguments
     arguments = parse_arguments(json_text)
     if arguments is None:
-        next_step = """Write them as one JSON object, for example '{"path": "a.md"}'."""
-        raise WrongUse("The arguments are not a JSON object.", next_step=next_step)
+        raise WrongUse(
+            "The arguments are not a JSON object.",
+            next_step="""Write them as one JSON object, for example '{"path": "a.md"}'.""",
+        )
     server_name = name.partition("/")[0]
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
     servers = [server for server in context.loaded.servers if server.name == server_name]

@@ -30,8 +30,9 @@ async def start_tools(context: Context, toolbox: Toolbox, model: ModelInfo) -> N
         if server.error:
             note(f"lmchat: {server.error}", server.next_step)
     if not is_any_ready(servers):
-        next_step = "To ask without tools, omit --tools."
-        raise LMChatError("No tool server works.", kind="tools", next_step=next_step)
+        raise LMChatError(
+            "No tool server works.", kind="tools", next_step="To ask without tools, omit --tools."
+        )
 
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:

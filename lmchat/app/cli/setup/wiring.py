@@ -17,8 +17,9 @@ from lmchat.core.chat.service import ChatService
 @cache
 def setup_of(context: Context) -> Setup:
     """Return one object for a run, as it remembers typed keys."""
-    is_temporary = context.options.temporary
-    return Setup.of(context.paths, context.loaded, context.environ, is_temporary=is_temporary)
+    return Setup.of(
+        context.paths, context.loaded, context.environ, is_temporary=context.options.temporary
+    )
 
 
 def open_runtime(
@@ -44,8 +45,9 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None
     if context.has_tools:
-        servers = context.loaded.servers
-        toolbox = setup_of(context).make_toolbox(runtime.settings, servers, runtime.state)
+        toolbox = setup_of(context).make_toolbox(
+            runtime.settings, context.loaded.servers, runtime.state
+        )
     return ChatService(
         chat=chat_settings,
         backend=runtime.backend,

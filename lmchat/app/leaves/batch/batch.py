@@ -56,8 +56,10 @@ async def batch(context: Context) -> int:
     target_path = expanded_path(options.output_file) if options.output_file else None
     source = expanded_path(options.file) if options.file not in ("", "-") else None
     if source is None and not has_piped_input():
-        next_step = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
-        raise WrongUse("There are no prompts.", next_step=next_step)
+        raise WrongUse(
+            "There are no prompts.",
+            next_step="Name a file: lmchat batch prompts.jsonl, or pipe lines in.",
+        )
 
     async with open_home(context) as (home, (model,)):
         lines = _Lines(

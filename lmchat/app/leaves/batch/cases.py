@@ -139,17 +139,18 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
         name = table.get("name") or f"case {number}"
         for key in table.keys() - {*_Entry.__struct_fields__}:
             ending = did_you_mean(key, _Entry.__struct_fields__)
-            message = (
-                f"{path}: {name} cannot be used: {safe_line(key)} is no part of a case{ending}"
+            raise WrongUse(
+                f"{path}: {name} cannot be used: {safe_line(key)} is no part of a case{ending}",
+                next_step="Correct the file.",
             )
-            raise WrongUse(message, next_step="Correct the file.")
         try:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
             text = str(error) if isinstance(error, LMChatError) else f"{fault_of(error)}."
-            message = f"{path}: {name} cannot be used: {text}"
-            raise WrongUse(message, next_step="Correct the file.") from error
+            raise WrongUse(
+                f"{path}: {name} cannot be used: {text}", next_step="Correct the file."
+            ) from error
     return cases
 
 

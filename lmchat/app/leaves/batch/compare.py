@@ -39,8 +39,9 @@ async def compare(context: Context) -> int:
     options = context.options
     output = context.output
     if len(options.models) < _MIN_MODELS:
-        next_step = 'Example: lmchat compare -m A -m B "PROMPT".'
-        raise WrongUse("Name at least two models.", next_step=next_step)
+        raise WrongUse(
+            "Name at least two models.", next_step='Example: lmchat compare -m A -m B "PROMPT".'
+        )
     layers = sampling_layers(context)
     prompt = await prompt_of(context)
 

@@ -107,8 +107,10 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     lacks_labels = len(labels) < len(options)  # options of one letter may leave too few
     has_equal_ones = len(set(options)) < len(options)
     if has_wrong_number or lacks_labels or has_equal_ones or "" in options:
-        text = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options."
-        raise WrongUse(text, next_step="Use words, and not many single letters: --options yes,no")
+        raise WrongUse(
+            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options.",
+            next_step="Use words, and not many single letters: --options yes,no",
+        )
     return labels
 
 
@@ -138,5 +140,8 @@ def _label_probabilities(answer: Answer, labels: Sequence[str]) -> dict[str, flo
 
 
 def _undecided_error(reason: str) -> AnswerUnfit:
-    next_step = "Ask a clearer question, name other --options, or use another model with -m."
-    return AnswerUnfit(f"No decision: {reason}.", next_step=next_step, kind="undecided")
+    return AnswerUnfit(
+        f"No decision: {reason}.",
+        next_step="Ask a clearer question, name other --options, or use another model with -m.",
+        kind="undecided",
+    )

@@ -55,12 +55,16 @@ async def evaluate(context: Context) -> int:
     options = context.options
     output = context.output
     if options.output and options.output_file is None:
-        message = "eval prints its report on stdout, so its answers cannot go there, too."
-        raise WrongUse(message, next_step="Use --json for both, or name a file with -o.")
+        raise WrongUse(
+            "eval prints its report on stdout, so its answers cannot go there, too.",
+            next_step="Use --json for both, or name a file with -o.",
+        )
     names = tuple(dict.fromkeys(options.models))
     if context.is_local and len(names) > 1:
-        message = "The built-in engine runs one model at a time."
-        raise WrongUse(message, next_step="Name one with -m, and repeat the command for others.")
+        raise WrongUse(
+            "The built-in engine runs one model at a time.",
+            next_step="Name one with -m, and repeat the command for others.",
+        )
     layers = sampling_layers(context)
     source = expanded_path(options.file)
     cases = await read_cases(source, context.settings.chat.system_prompt)

@@ -85,8 +85,10 @@ def read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
     """Raises `FileRefused` for a line that may have no end, as a device or a sparse file has."""
     while line := file.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
-            message = f"{name} has a line of more than {_LONGEST_LINE // 1_000_000} MB."
-            raise FileRefused(message, next_step="Check that it is the right file.")
+            raise FileRefused(
+                f"{name} has a line of more than {_LONGEST_LINE // 1_000_000} MB.",
+                next_step="Check that it is the right file.",
+            )
         yield line
 
 
@@ -107,9 +109,10 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
         reason = f"it is not valid JSON: {error}."
     else:
         return line
-    next_step = "Correct the line, then run it again."
     line.error = LMChatError(
-        f"Line {number} cannot be used: {reason}", kind="bad_line", next_step=next_step
+        f"Line {number} cannot be used: {reason}",
+        kind="bad_line",
+        next_step="Correct the line, then run it again.",
     )
     return line
 

@@ -67,8 +67,9 @@ class RecordFile:
             status = os.fstat(0) if source is None else source.stat()
             is_same = os.path.samestat(status, os.fstat(self._file.fileno()))
             if is_same and not is_stream(self._path):
-                next_step = "Name another file with -o."
-                raise WrongUse("The output file is the input file.", next_step=next_step)
+                raise WrongUse(
+                    "The output file is the input file.", next_step="Name another file with -o."
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -166,8 +167,10 @@ class RecordFile:
                         yield text.removesuffix(b"\n") + b"\n", record
                 case _:
                     reason = f"line {number} is not a row."
-                    message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
-                    raise WrongUse(message, next_step=_REPLACE_STEP)
+                    raise WrongUse(
+                        f"{self._path} is no output of `lmchat batch` or `eval`: {reason}",
+                        next_step=_REPLACE_STEP,
+                    )
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -219,8 +222,10 @@ class RecordFile:
                 is_locked = try_lock(file.fileno())
             if not is_locked:
                 file.close()
-                message = f"Another `lmchat batch` or `eval` writes {self._path}."
-                raise WrongUse(message, next_step="Wait for its end, or name another file with -o.")
+                raise WrongUse(
+                    f"Another `lmchat batch` or `eval` writes {self._path}.",
+                    next_step="Wait for its end, or name another file with -o.",
+                )
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
                     return file

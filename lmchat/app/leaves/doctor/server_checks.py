@@ -17,7 +17,6 @@ Rows of the functions below have other names.
 """
 
 _ANSWERS_BUT_REFUSES = (ServerState.NEEDS_KEY, ServerState.REFUSES)
-_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
 _NAMES_CHARS = 200  # for the names of models in a row
 
 
@@ -101,7 +100,11 @@ def chat_finding(
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.reason == "server_off"
         ]
-        steps += [engine_step, *how_to_start.values(), _NAME_A_SERVER]
+        steps += [
+            engine_step,
+            *how_to_start.values(),
+            "Start a model server, or name one with --endpoint URL",
+        ]
     return row(grade, cause, next(filter(None, steps)))  # some are ""
 
 

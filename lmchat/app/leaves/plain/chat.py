@@ -153,8 +153,10 @@ async def _start(front: PlainFront) -> None:
 
 
 async def _refuse_cut_line() -> None:
-    message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
-    raise WrongUse(message, next_step="Save the text as a file, and attach it: /file PATH.")
+    raise WrongUse(
+        f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing.",
+        next_step="Save the text as a file, and attach it: /file PATH.",
+    )
 
 
 async def _handle_line(front: PlainFront, line: str) -> None:

@@ -139,10 +139,11 @@ class PlainFront(TurnListener):
         if handler is None:
             options = self.context.options
             cause = "--inline" if options.inline else "--plain" if options.plain else "TERM=dumb"
-            next_step = (
-                f"Start lmchat without {cause}, or see what the shell can do: lmchat --help."
+            raise WrongUse(
+                f"{command.name} needs the screen.",
+                next_step=f"Start lmchat without {cause}, or see what the shell can do: "
+                "lmchat --help.",
             )
-            raise WrongUse(f"{command.name} needs the screen.", next_step=next_step)
         if command.needs_argument and not slash.argument:
             raise WrongUse(f"{command.name} needs a value.", next_step="/help shows its form.")
         await handler(slash.argument)
@@ -180,9 +181,9 @@ class PlainFront(TurnListener):
             done = f"Copied: {place.lower()}." if place else done
         if not await self._clipboard.copy(text):
             if not self.reader.can_redraw:
-                next_step = "lmchat export ID writes the session; /sessions lists the ids."
                 raise WrongUse(
-                    "No program here can copy, nor can this terminal.", next_step=next_step
+                    "No program here can copy, nor can this terminal.",
+                    next_step="lmchat export ID writes the session; /sessions lists the ids.",
                 )
             self.output.print_exactly(terminal_copy(text, self.context.environ_of_programs))
         self.notify(done)
@@ -356,8 +357,10 @@ class PlainFront(TurnListener):
         if self._lacks_files:
             self._lacks_files = False
             self._files = []
-            problem = "A prompt was not sent, as the file before it could not be attached."
-            raise FileRefused(problem, next_step="Correct or remove the line that names the file.")
+            raise FileRefused(
+                "A prompt was not sent, as the file before it could not be attached.",
+                next_step="Correct or remove the line that names the file.",
+            )
         await self._attach_mentioned(text)
         await self.connect()
         chat = self.chat
@@ -438,9 +441,10 @@ class PlainFront(TurnListener):
         """A person may not listen to the whole of a long answer."""
         is_long = ended.seconds > _LONG_TURN_S
         if is_long and ended.state is not AnswerState.STOPPED and self.reader.can_redraw:
-            environ = self.context.environ_of_programs
             kind = "none" if self._inline else self.settings.ui.notify
-            self.output.print_exactly(notification(kind, "The answer has ended.", environ))
+            self.output.print_exactly(
+                notification(kind, "The answer has ended.", self.context.environ_of_programs)
+            )
 
     def _tell_stage(self, text: str) -> None:
         self._stage = text

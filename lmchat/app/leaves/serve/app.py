@@ -67,7 +67,6 @@ _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """`Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
@@ -262,8 +261,7 @@ class ServeApp(Struct, kw_only=True):
         return self.finder.choice(among=servers)
 
     async def _metrics(self, _: Request) -> Response:
-        counted = self.client.metrics().since(self._metrics_at_reset)
-        return JSONResponse(metrics_json(counted))
+        return JSONResponse(metrics_json(self.client.metrics().since(self._metrics_at_reset)))
 
     async def _reset_metrics(self, _: Request) -> Response:
         """Leave the counters of all runs on the disk."""
@@ -345,14 +343,19 @@ class ServeApp(Struct, kw_only=True):
         forwarded = ForwardedRequest(model=model, path=path, body=body, is_parallel=is_parallel)
         async with self.client.forward(forwarded, report.keep_end) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
-                message = f"The server refused the request with status {reply.status}."
-                raise ServerRejected(message, kind="server_error", status=reply.status)
+                raise ServerRejected(
+                    f"The server refused the request with status {reply.status}.",
+                    kind="server_error",
+                    status=reply.status,
+                )
             has_words = "json" in reply.headers.get("content-type", "")
             if reply.status in _NO_PATH and not has_words:
                 subject = product_named(model.product).subject
-                message = f"{subject} has no path {API}{path}."
-                next_step = "A newer version may have it."
-                raise LMChatError(message, kind="wrong_path", next_step=next_step)
+                raise LMChatError(
+                    f"{subject} has no path {API}{path}.",
+                    kind="wrong_path",
+                    next_step="A newer version may have it.",
+                )
             headers = [
                 (header.encode(), reply.headers[header].encode())
                 for header in _PASSED_HEADERS
@@ -366,8 +369,9 @@ class ServeApp(Struct, kw_only=True):
                     async with asyncio.timeout(self.pause_s):
                         await send(part)
                 except TimeoutError:
-                    message = f"Streaming failed: the program took nothing for {self.pause_s:g} s."
-                    raise StreamInterrupted(message) from None
+                    raise StreamInterrupted(
+                        f"Streaming failed: the program took nothing for {self.pause_s:g} s."
+                    ) from None
             await send({"type": "http.response.body", "body": b""})
 
 
@@ -440,7 +444,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         if is_chat:
-            document = {"error": _STREAMING_FAILED, "message": error.message}
+            document = {"error": "Streaming failed", "message": error.message}
     return JSONResponse(document, status, _headers_of(error))
 
 

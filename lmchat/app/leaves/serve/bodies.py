@@ -143,6 +143,7 @@ def _object(body: bytes) -> tuple[list[str], JsonObject]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        problem = "The body of the request is not a JSON object in UTF-8, or nested too deeply."
-        raise RequestInvalid(problem)
+        raise RequestInvalid(
+            "The body of the request is not a JSON object in UTF-8, or nested too deeply."
+        )
     return names, value

@@ -52,8 +52,9 @@ async def serve(context: Context) -> int:
     try:
         key = header_value(key)  # "" for a key of blanks
     except ValueError as error:
-        message = f"The value of --key or {_KEY_VARIABLE} {error}."
-        raise WrongUse(message, next_step="Choose another key.") from None
+        raise WrongUse(
+            f"The value of --key or {_KEY_VARIABLE} {error}.", next_step="Choose another key."
+        ) from None
     if not is_loopback_host(options.host) and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",

@@ -488,8 +488,7 @@ class ChatLog(ScrollView, can_focus=True):
         if event.button != _LEFT_BUTTON or not self.document.total:
             return
         self.on_mouse_up()  # an earlier press may have ended outside
-        cell = self.painter.cell_after_bar(event.x)
-        self.selection.press(cell, event.y, event.time)
+        self.selection.press(self.painter.cell_after_bar(event.x), event.y, event.time)
         self.capture_mouse()
         self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
         self._repaint()

@@ -141,8 +141,7 @@ def _shown_text(block: Block, span: Range) -> str:
     has_tabs = "\n\t" in f"\n{block.source}"
     if block.kind is Kind.FENCE and has_tabs:
         text = re.sub(_INDENT, lambda indent: "\t" * (len(indent[0]) // TAB_CELLS), text)
-    lines = text.split("\n")
-    return "\n".join(map(str.rstrip, lines)).rstrip("\n")
+    return "\n".join(map(str.rstrip, text.split("\n"))).rstrip("\n")
 
 
 def code_number(document: Document, position: LogPosition) -> int:

@@ -104,25 +104,18 @@ class Look(Struct, frozen=True):
     background: Color
 
 
-class Painter:
+class Painter(Struct, eq=False):
     """Paints rows of the viewport's document. `Line.painted` keeps those without marks."""
 
-    def __init__(
-        self,
-        viewport: Viewport,
-        finder: Finder,
-        selection: TextSelection,
-        user_keys: Mapping[str, str],
-    ) -> None:
-        self.page: Page | None = None  # None until `fit` is called first
-        self.greeting = LOOKING  # what an empty log says
-        self.left = 0  # cells to the left of the page
-        self._selected_style = _NULL
-        self._viewport = viewport
-        self._finder = finder
-        self._selection = selection
-        self._user_keys = user_keys
-        self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
+    _viewport: Viewport
+    _finder: Finder
+    _selection: TextSelection
+    _user_keys: Mapping[str, str]
+    page: Page | None = None  # None until `fit` is called first
+    greeting: tuple[StyledWords, ...] = LOOKING  # what an empty log says
+    left: int = 0  # cells to the left of the page
+    _selected_style: Style = _NULL
+    _look: Look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
     def fit(self, log: Widget, *, today: date | None, colours: Colours) -> Page | None:
         """Make the page for the width and theme of the log; None if it is the same."""

@@ -327,8 +327,7 @@ class Viewport:
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
-        message_id = self.document.entries[index].message.message_id
-        return str(Bookmark(message_id, number, row))
+        return str(Bookmark(self.document.entries[index].message.message_id, number, row))
 
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
         index = self.document.index_of(bookmark.message_id)

@@ -33,8 +33,9 @@ class Appearance:
             return
         full_name = theme_named(name, app.available_themes)
         if not full_name:
-            text = f"Unknown theme: {safe_line(name, limit=40)}."
-            raise WrongUse(text, next_step="/theme lists all themes.")
+            raise WrongUse(
+                f"Unknown theme: {safe_line(name, limit=40)}.", next_step="/theme lists all themes."
+            )
         self._use(full_name)
 
     def _use(self, theme: str | None) -> None:

@@ -23,11 +23,6 @@ from lmchat.core.sessions.prompts import PendingPrompt, Prompt
 from lmchat.core.sessions.session import Session
 from lmchat.core.sessions.tokens import AnswerTokens
 
-_NO_PROBABILITIES = (
-    "This answer has no probabilities. "
-    "Type /set logprobs 5, and the next answers have those of each word."
-)
-
 
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
@@ -104,7 +99,10 @@ class Branches:
         """
         tokens = await self._store.token_probabilities(message.message_id)
         if not tokens:
-            self._ui.notify(_NO_PROBABILITIES)
+            self._ui.notify(
+                "This answer has no probabilities. "
+                "Type /set logprobs 5, and the next answers have those of each word."
+            )
             return
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
@@ -201,6 +199,8 @@ class Branches:
 def _without_files(text: str) -> str:
     typed = Prompt.of(text)
     if typed.files:
-        problem = "Files go with prompts, not with answers."
-        raise RequestInvalid(problem, next_step="Remove their lines, then press Enter.")
+        raise RequestInvalid(
+            "Files go with prompts, not with answers.",
+            next_step="Remove their lines, then press Enter.",
+        )
     return typed.text

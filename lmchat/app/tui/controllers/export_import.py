@@ -87,9 +87,10 @@ class ExportImport:
         """Import the chats of a file, or with the name `all` those of all other programs."""
         importer = self._ui.workspace.importer
         if importer is None:
-            next_step = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse(
-                "A temporary chat saves nothing, so it cannot import.", next_step=next_step
+                "A temporary chat saves nothing, so it cannot import.",
+                next_step="Start lmchat without --temporary, or import in a shell: "
+                "lmchat import FILE",
             )
 
         if name:

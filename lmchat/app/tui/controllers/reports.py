@@ -68,16 +68,17 @@ class Reports:
         """Show the next request in the typed form, or else as JSON; raises `WrongUse`."""
         form = typed_form.strip().lower()
         if form not in ("", "json", "curl"):
-            problem = f"Unknown form of a request: {safe_line(typed_form, limit=20)}."
-            raise WrongUse(problem, next_step="The forms are json and curl.")
+            raise WrongUse(
+                f"Unknown form of a request: {safe_line(typed_form, limit=20)}.",
+                next_step="The forms are json and curl.",
+            )
         session = self._chat.active
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         request = await self._chat.next_request(session, prompt)
         prepared = await self._ui.workspace.backend.prepare(request)
         # tools may have taken long to start: another session, or a dialog, may be shown by now
         if session is self._chat.active and self._ui.screen.is_current:
-            dialog = RequestDialog(prepared, form, self._ui.show_in_pager)
-            self._ui.open_dialog(dialog)
+            self._ui.open_dialog(RequestDialog(prepared, form, self._ui.show_in_pager))
 
     # lmchat itself
 

@@ -47,7 +47,6 @@ from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo, unknown_mo
 from lmchat.core.servers.target import Target
 
 _LOADING_PAUSE_S = 1.0  # between checks of a server that loads its model
-_NO_MODELS = "No model was found yet. Choose one of the rows."
 
 
 class ServerSearch:
@@ -165,8 +164,12 @@ class ServerSearch:
                 if found.is_complete:
                     self._use_or_show_page(found)
                 elif server.action is Next.NAME:
-                    text = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
-                    dialog = AskDialog("Name of the model", text=text, verb="use it")
+                    dialog = AskDialog(
+                        "Name of the model",
+                        text=f"{server.endpoint.netloc} lists no model. "
+                        "Type the name of one it has.",
+                        verb="use it",
+                    )
                     self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
                 else:  # no model is chosen: the user picks one
                     self._model_switch.aim_at(found.target)
@@ -250,7 +253,7 @@ class ServerSearch:
             case "files":
                 self._ui.open_dialog(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.chat_state in LACKS_SERVER:
-                self._ui.notify(_NO_MODELS)
+                self._ui.notify("No model was found yet. Choose one of the rows.")
             case "models":
                 self._model_switch.open_picker(then=self._use_model)
             case "install":
@@ -263,10 +266,9 @@ class ServerSearch:
                 self._ask_address(typed)
 
     def _ask_address(self, typed: str) -> None:
-        text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
         dialog = AskDialog(
             "Server address",
-            text=text,
+            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
             value=typed,
             verb="check it",
             attempt=lambda address: self._try_server(Endpoint.parse(address)),

@@ -114,8 +114,7 @@ class SessionView:
         messages = () if selection is None else selection.messages
         # at the first message behind them: never the system prompt, which is always sent
         sent_ids = (message.message_id for message in messages if message.role is not Role.SYSTEM)
-        first_sent_id = next(sent_ids, None)
-        self._log.mark_left_out(count, first_sent_id)
+        self._log.mark_left_out(count, next(sent_ids, None))
 
     def mark_left_out_soon(self) -> None:
         """In `_MARK_AFTER_S`, once for all keys until then, show what the draft changes."""

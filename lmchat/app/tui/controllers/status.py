@@ -135,12 +135,10 @@ class StatusDisplay:
         now_s = self._workspace.clock()
         session = self._chat.active
         turn_options = self._chat.turn_options
-        window = self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
         draft = self._draft
         is_edit = bool(self._ui.widgets.prompt_input.prompt.edited_id)
-        stats = session.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return PanelFacts(
@@ -158,8 +156,8 @@ class StatusDisplay:
             is_estimated=use is not None and use.is_estimated,
             left_out=self._ui.widgets.log.left_out,
             # an edited text may leave out what fills the window
-            can_compact=not is_edit and window.can_compact(session, draft),
-            stats=stats,
+            can_compact=not is_edit and self._chat.context_window.can_compact(session, draft),
+            stats=session.stats,
             speeds=self._speeds(now_s),
             is_asking=session.question is not None,
             is_summarising=session.aside is not None,
@@ -284,7 +282,6 @@ class StatusDisplay:
         """Say in an empty chat whether it can start, and else the next step."""
         target = self._chat.turn_options.target
         state = self._workspace.chat_state
-        servers = self._workspace.finder.servers
         keys = self._workspace.settings.keys
         model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))
         if self.health.is_down or state is ServerState.AWAY:
@@ -305,7 +302,7 @@ class StatusDisplay:
             return ((f"No model is loaded. {model_key} chooses one.", ""),)
         listed = {
             known.model_id
-            for server in servers
+            for server in self._workspace.finder.servers
             if server.endpoint == target.endpoint
             for known in server.models
         }

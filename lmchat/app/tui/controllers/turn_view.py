@@ -266,9 +266,12 @@ class TurnView(TurnListener):
     async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
         if choice is ApprovalScope.NO:
-            title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
-            text = "The model gets your reason. Leave it empty to give none."
-            dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
+            dialog = AskDialog(
+                f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?",
+                text="The model gets your reason. Leave it empty to give none.",
+                verb="refuse",
+                may_be_empty=True,
+            )
             reason = await self._ui.ask(dialog)
         # a turn stopped while the dialog was open does not wait any more
         waiting = self._decisions.get(question.message.message_id)

@@ -86,8 +86,12 @@ class CommandsDialog(ListDialog):
         if rows:
             rows[0] = replace(rows[0], right=heads)
         first = next((row.key for row in rows if row.key is not None), None)
-        nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."
-        self.show_rows(rows, figures, choose=first, nothing=nothing)
+        self.show_rows(
+            rows,
+            figures,
+            choose=first,
+            nothing=f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all.",
+        )
 
     def hints_now(self) -> Sequence[Hint]:
         item = self.list.key

@@ -234,8 +234,11 @@ class TerminalDriver(LinuxDriver):
             self._guard.watch()
         except Exception as error:  # noqa: BLE001 - as when no thread can start
             self.suspend_application_mode()
-            problem = f"The terminal cannot be used: {error}."
-            self._ask_to_end(LMChatError(problem, next_step="Start lmchat again."))
+            self._ask_to_end(
+                LMChatError(
+                    f"The terminal cannot be used: {error}.", next_step="Start lmchat again."
+                )
+            )
 
     def _resized(self, _number: int, _frame: object) -> None:
         """Let the event loop read the new size.

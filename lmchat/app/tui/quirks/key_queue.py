@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
@@ -30,16 +31,15 @@ _MOST_PASSES = 20  # for a key: while an answer streams, a queue may never be em
 Typed = events.Key | Paste
 
 
-class _Delivered:
+class _Delivered(Struct, eq=False):
     """The key or paste that has still to have its effect."""
 
-    def __init__(self, event: Typed, time_limit: asyncio.TimerHandle) -> None:
-        self.event = event
-        self.time_limit = time_limit  # of the wait for its effect
-        self.field: Widget | None = None  # input that got it as text
-        self.way: list[MessagePump] = []  # the receiver, and the widgets around it without the app
-        self.is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
-        self.passes = _MOST_PASSES  # how often queues may still be passed
+    event: Typed
+    time_limit: asyncio.TimerHandle  # of the wait for its effect
+    field: Widget | None = None  # input that got it as text
+    way: list[MessagePump] = []  # the receiver, and the widgets around it without the app
+    is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
+    passes: int = _MOST_PASSES  # how often queues may still be passed
 
 
 class KeyQueue:

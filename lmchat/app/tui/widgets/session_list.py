@@ -39,7 +39,6 @@ from lmchat.base.safe_text import safe_line
 from lmchat.base.units import SIGNS
 from lmchat.core.sessions.session import ListFilter, SessionGroup, SessionHeader
 
-_EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _GAP = 2  # cells between a title and its time
 _COUNTED_FROM = 10  # headings show a count from so many sessions
@@ -200,7 +199,7 @@ class SessionList(Vertical, can_focus=True):
                 )
                 rows += [row, replace(row, number=1)] if has_two else [row]
         if not rows:
-            text = problem or _EMPTY
+            text = problem or "No sessions. Your next message starts one."
             if typed:
                 text = f"No title has “{typed}”. Enter searches messages."
             width = self._rows.size.width - 2  # without the scrollbar, and one column free

@@ -309,8 +309,10 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
         return NoServerFound(message, next_step=f"{step} {_OTHER_WAYS}")
     places = [server.endpoint.netloc for server in servers if server.reason == "far_offline"]
     where = " or at ".join(["on this machine", *places])
-    message = f"{NOTHING_FOUND}: no model server answers {where}."
-    return NoServerFound(message, next_step=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
+    return NoServerFound(
+        f"{NOTHING_FOUND}: no model server answers {where}.",
+        next_step=f"{_NAME_A_SERVER} {_OTHER_WAYS}",
+    )
 
 
 def no_model_error(server: ServerStatus | None) -> RequestInvalid:

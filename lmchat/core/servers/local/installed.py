@@ -180,9 +180,11 @@ async def start_server(
                 output=log,
             )
     except OSError as error:
-        message = f"{name} cannot be started: {error.strerror or error}."
-        next_step = f"Start it yourself with: {start.command}"
-        raise LMChatError(message, next_step=next_step, kind="program") from error
+        raise LMChatError(
+            f"{name} cannot be started: {error.strerror or error}.",
+            next_step=f"Start it yourself with: {start.command}",
+            kind="program",
+        ) from error
     _started.append(process)  # without a reference to it, Python warns that it still runs
 
     async def ask() -> ServerStatus | None:
@@ -197,5 +199,6 @@ async def start_server(
                 return server
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"
-    next_step = f"Its output: {safe_line(str(log_file))}"
-    raise LMChatError(f"{name} {problem}.", next_step=next_step, kind="program")
+    raise LMChatError(
+        f"{name} {problem}.", next_step=f"Its output: {safe_line(str(log_file))}", kind="program"
+    )

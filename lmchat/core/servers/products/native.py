@@ -80,10 +80,6 @@ class PullSum:
 # Facts in the records of the list
 
 
-def vllm_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
-    return _with_window(model, record.get("max_model_len"))
-
-
 def _with_window(model: ModelInfo, tokens: object) -> ModelInfo:
     """For a server that cannot load the model with another window: this is also its largest one."""
     window = count_or_none(tokens)

@@ -24,7 +24,7 @@ from lmchat.core.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.core.servers.products.options import TakenOptions
 from lmchat.core.servers.products.place import LocalProgram, Place
 from lmchat.core.servers.products.server_api import OnProgress, OnPull, ServerApi
-from lmchat.core.servers.request import Sampling
+from lmchat.core.servers.request import ChatRequest, Sampling
 from lmchat.core.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS
 from lmchat.core.servers.wire.refusals import RefusalContext, not_an_llm_error
 from lmchat.core.servers.wire.request_format import RequestFormat
@@ -214,16 +214,18 @@ class Product(Struct, frozen=True, kw_only=True):
                     next_step=f"It takes {', '.join(taken)}; extra.{option} sends it all the same.",
                 )
 
-    def drawn_seed(self, options: Mapping[str, object]) -> int | None:
-        """Return a seed, so that the request can be repeated.
+    def seeded(self, request: ChatRequest) -> ChatRequest:
+        """Draw a random seed, which lets the user repeat the answer.
 
-        None if the user has set one, if the product takes none, and for a gateway, as a model
+        Not if the user has set a seed, if the product takes none, and for a gateway, as a model
         behind it may take none.
         """
+        options = request.sampling.options
         is_set = "seed" in options or f"{EXTRA}seed" in options
         if is_set or self.is_gateway or not self.options.takes_option("seed"):
-            return None
-        return int.from_bytes(os.urandom(8)) % _SEEDS
+            return request
+        seed = int.from_bytes(os.urandom(8)) % _SEEDS
+        return replace(request, sampling=replace(request.sampling, seed=seed), has_drawn_seed=True)
 
     def window_step(self, model_id: str, model: ModelInfo | None, context: object) -> str:
         """Return how the user gets a window of `context` tokens; "" if that is not known."""

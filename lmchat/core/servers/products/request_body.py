@@ -43,7 +43,6 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # of a schema
 _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
 _SHORT_ID_CHARS = 9  # no more and no fewer, for templates of Mistral
-_NO_ANSWER = "(no answer)"
 _MODE_WORDS = {
     JsonMode.SCHEMA: "by a JSON schema",
     JsonMode.OBJECT: "as a JSON object",
@@ -282,7 +281,7 @@ def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
         if encoded and _is_empty_answer(encoded[-1]):
             encoded.pop()
         if encoded and encoded[-1]["role"] == Role.TOOL:
-            encoded.append({"role": Role.ASSISTANT.value, "content": _NO_ANSWER})
+            encoded.append({"role": Role.ASSISTANT.value, "content": "(no answer)"})
     last = encoded[-1] if encoded else {}
     if message["role"] == Role.SYSTEM or message["role"] != last.get("role"):
         encoded.append(message)

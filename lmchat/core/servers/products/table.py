@@ -305,7 +305,7 @@ _VLLM = Product(
     },
     lists=Lists(
         state=LoadState.LOADED,
-        record_facts=native.vllm_record,
+        record_facts=native.common_record,
         health_path="/health",
     ),
     acts=Acts(count_path="/tokenize"),

@@ -46,8 +46,7 @@ async def answer(
         return True
 
     async def send(idle_timeout: IdleTimeout) -> StreamFinished:
-        options = prepared.sent_options()
-        exchange.post(RequestSent(sampling=options))
+        exchange.post(RequestSent(sampling=prepared.sent_options()))
         if prepared.is_known_to_load or exchange.is_loading:
             exchange.post(ModelLoading(is_asleep=prepared.is_asleep))
         body = prepared.body
@@ -71,7 +70,6 @@ async def answer(
                 _, error = await exchange.read_refusal(response, context)
                 prepared.name_cause(error, exchange.key)
                 raise error
-            has_think_tags = exchange.access.settings.chat.think_tags
             model = prepared.model
             chunks = ChunkParser(
                 refused,
@@ -80,7 +78,7 @@ async def answer(
                     exchange.timeouts, needs_reason=prepared.product.chat.names_finish_reason
                 ),
                 thought_filter=ThoughtFilter(
-                    FAMILIES if has_think_tags else (),
+                    FAMILIES if exchange.access.settings.chat.think_tags else (),
                     may_close_alone=model is None or model.opens_thoughts is not False,
                 ),
                 tools=context.tools,

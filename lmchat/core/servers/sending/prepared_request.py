@@ -43,9 +43,6 @@ STREAM_HEADERS = {
 _REPEATED_KINDS = ("bad_request", "template", "server_error")
 """Behind the result of a tool, which may be wrong or the next call."""
 _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
-_NO_SYSTEM_STEP = (
-    'Leave the system prompt out: /system "" in a session, --system "" with a command.'
-)
 
 
 class PreparedRequest(Struct, kw_only=True):
@@ -229,7 +226,9 @@ class PreparedRequest(Struct, kw_only=True):
         if roles[0] is Role.SYSTEM and roles[-1] is Role.USER and Role.TOOL not in roles:
             model = safe_line(self.request.target.model_id, limit=80)
             error.message = f"{model} takes no system prompt. {error.message}"
-            error.next_step = _NO_SYSTEM_STEP
+            error.next_step = (
+                'Leave the system prompt out: /system "" in a session, --system "" with a command.'
+            )
 
 
 class RequestPreparer(Struct, eq=False):

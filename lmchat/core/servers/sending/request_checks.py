@@ -116,8 +116,7 @@ def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
     schemas = [encode(tool_in_request(tool)).decode() for tool in request.tools]
     sizes: defaultdict[tuple[str, str], float] = defaultdict(float)
     sizes[tools, "Use fewer tools: /tools switches them off"] = sum(map(raw_tokens, schemas))
-    roles = [message.role for message in request.messages]
-    start = max((index for index, role in enumerate(roles) if role is Role.USER), default=0)
+    start = request.prompt_index
     for index, message in enumerate(request.messages):
         is_earlier = index < start and message.role is not Role.SYSTEM
         part = _EARLIER if is_earlier else _PARTS[message.role]

@@ -49,7 +49,6 @@ USAGE_EVERY_S = 1.0
 _AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-_PART_MISSING = "A part of the answer may be missing."
 _CALL_REASONS = ("tool_calls", "function_call")
 
 
@@ -217,7 +216,9 @@ class ChunkParser:
         if report := self._usage.report():
             self._post(report)
         if self._has_unread and self.has_posted_token:
-            self._post(RequestAdapted(note=_PART_MISSING, is_part_missing=True))
+            self._post(
+                RequestAdapted(note="A part of the answer may be missing.", is_part_missing=True)
+            )
         self.post_held()
 
     def conclude(self, network_error: str, *, broken: str) -> StreamFinished:

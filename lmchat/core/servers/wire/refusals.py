@@ -29,9 +29,6 @@ from lmchat.core.servers.wire.refusal_rules import (
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
-_NO_REDIRECTS = (
-    "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself."
-)
 _PAGE = "This is not a model server: a web page answered."
 _IN_STREAMS = tuple(rule for rule in REFUSAL_RULES if rule.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
@@ -111,7 +108,8 @@ def refusal(
             f"{context.subject} redirects to {place or 'another address'}.",
             kind="wrong_path",
             status=status,
-            next_step=_NO_REDIRECTS,
+            next_step="lmchat follows no redirects, such as to a sign-in page; use the address of "
+            "the server itself.",
             details=f"HTTP {status}",
         )
     error_body = read_body(
