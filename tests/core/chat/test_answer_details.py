@@ -116,54 +116,6 @@ async def test_each_cause_of_a_long_wait_is_named(store):
         assert await why_slow(store, usual) == ""
 
 
-async def test_details_have_all_that_was_measured_and_are_the_same_after_a_restart(store):
-    usage = {
-        "cached_tokens": 5,
-        "prompt_tokens_per_second": 900.0,
-        "draft_tokens": 8,
-        "accepted_tokens": 6,
-    }
-    sampling = {"temperature": 0.5, "seed": 7, "stop": ("\x1b[31m",)}
-    events = [
-        (0, RequestSent(sampling=sampling)),
-        (0, ModelNamed(model="/models/qwen3.gguf", build="b11669-Debian")),
-        (0.2, ReasoningDelta(text="Hm.")),
-    ]
-    chat = start(store, TimedBackend(script(*events, **usage)))
-    await chat.session.set_sampling({"seed": 7})
-    answer = await ask(chat)
-    lines = shown(answer)
-    assert lines[: lines.index("", lines.index("Sampling"))] == [
-        "Time                  0.60 s",
-        "reading the prompt    0.20 s  ━━━───────",
-        "thinking              0.30 s  ───━━━━━──",
-        "answering             0.10 s  ────────━━",
-        "",
-        "Speed",
-        "reading            900 tok/s",
-        "writing           40.0 tok/s",
-        "first token           0.20 s",
-        "drafts accepted       6 of 8",
-        "",
-        "Tokens",
-        "prompt                    20",
-        "from the cache             5",
-        "thought                   ~1",
-        "answer                    ~1",
-        "window                 8 192",
-        "",
-        "Sampling",
-        "seed                       7",
-        'stop          ["\\u001b[31m"]',
-        "temperature              0.5",
-    ]
-    facts = " · ".join(lines[lines.index("", lines.index("Sampling")) + 1 :]).split(" · ")
-    names = ["served as /models/qwen3.gguf", "build b11669-Debian", "complete"]
-    assert facts[:-1] == ["localhost:1234", *names]
-    saved = await store.open_session(chat.session.session_id)
-    assert shown(saved.messages[-1]) == lines
-
-
 async def test_an_interrupted_answer_says_why(store):
     broken = StreamInterrupted("The \x1b[31mserver went away.")
     lines = shown(await ask(ChatTurns(store, [TextDelta(text="Pe"), broken])))

@@ -188,21 +188,6 @@ async def test_the_meter_and_the_list_of_context_count_the_tools_alike(store):
     assert with_tools.tokens - window.context_use(chat.session).tokens == tools > 0
 
 
-async def test_what_was_read_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
-    chat = ChatTurns(store, counted(4096), product="Ollama", window=None, box=toolbox())
-    await chat.send("letters " * 6000)
-    (note,) = chat.notes
-    assert ", of which 4096 were read: " in note
-
-
-async def test_what_ollama_kept_of_a_cut_prompt_is_not_called_the_window(store):
-    """Ollama 0.33 keeps the half of its window: 258 tokens of 512."""
-    chat = ChatTurns(store, counted(1026), product="Ollama", window=2048)
-    await chat.send("bed " * 1800)
-    (note,) = chat.notes
-    assert note.startswith("The prompt has about 1804 tokens, of which 1026 were read: ")
-
-
 async def test_the_step_to_a_larger_window_follows_what_has_set_it(store):
     smol = replace(model("smol:latest", context_loaded=400, has_own_window=True), product="Ollama")
     chat = ChatTurns(store, counted(399), target=Target.of(smol))

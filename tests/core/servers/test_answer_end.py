@@ -303,15 +303,6 @@ def test_a_whole_call_before_the_end_mark_needs_no_reason():
         assert isinstance(found.error, StreamInterrupted), parts
 
 
-def test_an_error_beside_an_answer_that_is_not_whole_is_told():
-    for behind in ((), (" more",), (DONE,), (BREAK,), (usage(),), (b": ping\n\n", 2.0) * 1000):
-        for part in ({"error": BOOM}, beside("in ", BOOM)):
-            found = read("Sow ", part, *behind)
-            assert found.error is not None, (part, behind)
-            assert found.error.message == "The server says: boom"
-            assert found.text.startswith("Sow ")
-
-
 def test_words_that_stop_an_answer_are_shown_and_then_end_it():
     for words, told in (
         (b"Backend gave up after 3 tries.\n", "Backend gave up after 3 tries."),

@@ -866,6 +866,10 @@ RECORDED = {
         },
         asked=(LIST,),
     ),
+    # known by its proof alone
+    "Jan without a model, recorded": Case(
+        recorded("jan", "models-none"), "Jan", NO_MODEL, step="in Jan: Hub", port=1337
+    ),
     "Jan without a key, recorded": Case(
         recorded("jan", "models-badkey"), "Jan", NEEDS_KEY, step="Local API Server"
     ),

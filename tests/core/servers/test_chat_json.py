@@ -48,24 +48,6 @@ async def test_a_schema_with_unknown_names_is_a_warning_and_one_that_checks_noth
         await client.chat_json("Who?", {"name": "Emma"})
 
 
-async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server, client):
-    text = '{"name": "Ada", "age": "36"}'
-    misfit = 'at $.age: "36" is not of type "integer"'
-    server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))
-    found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
-    assert found.value == ADA
-    assert found.first_misfit == f"The answer does not match the schema: {misfit}."
-    *before, repair = sent_messages(server)
-    assert before == [*sent_messages(server, 0), {"role": "assistant", "content": text}]
-    assert repair["role"] == "user"
-    asked = f"Your answer does not match: {misfit}. Answer again with one JSON value"
-    assert repair["content"].startswith(asked)
-    assert repair["content"].endswith(json.dumps(PERSON))
-    server.on(CHAT, sse(delta(reasoning_content=text), finish(), DONE), chat_reply(ADA_TEXT))
-    assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert [one["role"] for one in sent_messages(server)] == ["user"]
-
-
 async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, client):
     thought = delta(reasoning_content=ADA_TEXT)
     cut = "The answer was cut short, so it does not match: what looks like JSON in it"

@@ -6,7 +6,6 @@ from contextlib import aclosing, nullcontext
 
 import pytest
 
-from lmchat.api import Client
 from lmchat.base.errors import ServerUnavailable
 from lmchat.core.config.settings import LimitSettings, TimeoutSettings
 from lmchat.core.servers.events import (
@@ -66,15 +65,6 @@ async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client, 
             if event == TextDelta(text="one"):
                 gate.open()
     assert event == StreamFinished(reason="stop")
-
-
-async def test_no_request_is_sent_on_the_connection_of_an_earlier_answer(server, client):
-    """llama.cpp's router closes such a connection without saying so."""
-    server.on(CHAT, chat_reply("hi"))
-    for _ in range(2):
-        assert text_of(await answered(client, ask(server))) == "hi"
-    first, second = server.requests
-    assert first.connection != second.connection
 
 
 @pytest.mark.rule("R-7", "R-31", "R-34")
@@ -344,11 +334,3 @@ async def test_words_of_a_server_reach_the_error_without_escapes(server, client)
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert len(error.message) < 400
-
-
-@pytest.mark.rule("R-8")
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    async with Client(plain(server).url) as client:
-        assert (await client.chat("Hi")).text == "Hello there."

@@ -50,6 +50,7 @@ def test_entries_of_no_proxy_exclude_what_they_name_and_no_more(monkeypatch, nam
             assert proxy_for(Endpoint.parse(url)) == "http://proxy:3128", (url, entry)
 
 
+@pytest.mark.rule("R-8")
 def test_the_variable_of_the_scheme_comes_before_that_of_all_and_none_is_for_near_servers(
     monkeypatch,
 ):

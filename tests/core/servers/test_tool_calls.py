@@ -99,13 +99,6 @@ ORDERS = {
         ],
         {0: ["", "weigh", FORTY], 1: ["", "weigh", FIFTY]},
     ),
-    "the calls of two tools once more, without ids, and at new indices": (
-        [
-            [fragment(0, None, "weigh", FORTY), fragment(1, None, "cut", FIFTY)],
-            [fragment(2, None, "weigh", FORTY), fragment(3, None, "cut", FIFTY)],
-        ],
-        {0: ["", "weigh", FORTY], 1: ["", "cut", FIFTY]},
-    ),
     "one id for two tools": (
         [
             [fragment(0, "a", "weigh", "")],
@@ -125,21 +118,8 @@ ORDERS = {
         ],
         TWO,
     ),
-    "SGLang: index 0 for each call, the id in each fragment, InternLM/lmdeploy#3412": (
-        [
-            [fragment(0, "a", "weigh", "")],
-            [fragment(0, "a", None, FORTY)],
-            [fragment(0, "b", "weigh", "")],
-            [fragment(0, "b", None, FIFTY)],
-        ],
-        TWO,
-    ),
     "Ollama: index 0 for each call, each in one fragment, ollama/ollama#15457": (
         [[fragment(0, "a", "weigh", FORTY)], [fragment(0, "b", "weigh", FIFTY)]],
-        TWO,
-    ),
-    "Ollama: no index, ollama/ollama#7881": (
-        [[fragment(None, "a", "weigh", FORTY), fragment(None, "b", "weigh", FIFTY)]],
         TWO,
     ),
     "two equal calls with an id each": (
@@ -155,10 +135,6 @@ ORDERS = {
         ],
         {0: ["", "weigh", FORTY], 1: ["", "cut", FIFTY]},
     ),
-    "Gemini: index 0 and no id, su-kaka/gcli2api#406": (
-        [[fragment(0, "", "weigh", FORTY)], [fragment(0, "", "weigh", FIFTY)]],
-        {0: ["", "weigh", FORTY], 1: ["", "weigh", FIFTY]},
-    ),
     "Nebius, Cerebras: an index for each fragment, dirac-run/dirac#215": (
         [
             [fragment(0, "a", "weigh", FORTY[:3])],
@@ -168,14 +144,6 @@ ORDERS = {
             [fragment(4, None, None, FIFTY[7:])],
         ],
         TWO,
-    ),
-    "an index and the name for each fragment": (
-        [
-            [fragment(0, None, "weigh", FORTY[:3])],
-            [fragment(1, None, "weigh", FORTY[3:7])],
-            [fragment(2, None, "weigh", FORTY[7:])],
-        ],
-        {0: ["", "weigh", FORTY]},
     ),
     "a call begins at the index of the one before and ends at its own, agno-agi/agno#8879": (
         [
@@ -198,14 +166,6 @@ ORDERS = {
             [fragment(0, "a", "weigh", "")],
             [fragment(0, "b", None, FORTY[:7])],
             [fragment(0, "b", None, FORTY[7:])],
-        ],
-        ONE,
-    ),
-    "Fireworks: id and name in each fragment, SillyTavern/SillyTavern#5948": (
-        [
-            [fragment(0, "a", "weigh", "")],
-            [fragment(0, "a", "weigh", FORTY[:7])],
-            [fragment(0, "a", "weigh", FORTY[7:])],
         ],
         ONE,
     ),
@@ -343,17 +303,13 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
 
     call = delta(tool_calls=[weigh])
     for chunks, found in (
-        ((delta(tool_calls=[fragment(0, "a", "weigh", "")]), last(weigh)), [FORTY]),
         ((call, last(no_id)), [FORTY]),
         ((call, last(weigh, other)), [FORTY, FIFTY]),
-        ((call, last(again[0])), [FORTY]),
         ((call, last(fragment(None, "c", "weigh", '{"grams": 4e1}'))), [FORTY]),
         ((call, last(*reversed(again))), [FORTY, FIFTY]),
         ((call, twin, last(again[0], again[0])), [FORTY, FORTY]),
-        ((named[0], last(again[1])), [FIFTY]),
         ((*named, last(no_id, again[1])), ['{"grams":40}', FIFTY]),
         ([{"choices": [one]} for one in both], [FORTY]),
-        ((last(weigh, other),), [FORTY, FIFTY]),
     ):
         server.on(CHAT, sse(*chunks, DONE))
         events = await answered(make_client(), ask(server))

@@ -8,13 +8,11 @@ import pytest
 
 from lmchat.base.errors import ServerRejected
 from lmchat.core.config.settings import TimeoutSettings
-from lmchat.core.servers.endpoint import Endpoint
-from tests.support.client_calls import PortMap, endpoint_of, replay
+from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
     Cut,
     Hold,
-    ScriptedServer,
     error_reply,
     html_reply,
     json_reply,
@@ -81,23 +79,6 @@ async def test_a_product_is_looked_for_again_if_the_user_asks(server, client):
     client.models.forget_lists()
     (model,) = (await client.models.check(endpoint_of(server))).models
     assert model.context_loaded == 4096
-
-
-async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(make_client):
-    """Jan without a running model is known only by its proof."""
-    with ScriptedServer() as server:
-        here = ("localhost", 1337)
-        client = make_client(transport=PortMap({here: server}))
-        jan = Endpoint.parse("http://localhost:1337")
-        server.on(LIST, UNKNOWN[LIST])
-        assert (await client.models.check(jan)).product == "OpenAI-compatible"
-        server.stop()
-        await client.models.check(jan)
-        server.start()
-        server.on(LIST, replay("jan/models-none"))
-        server.on("GET /openapi.json", replay("jan/openapi"))
-        probed = await client.models.check(jan)
-        assert (probed.product, probed.next_step) == ("Jan", "Download a model in Jan: Hub")
 
 
 async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make_client):
