@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import aclosing
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +16,8 @@ from lmchat.core.servers.events import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
+    RequestSent,
+    TextDelta,
     UsageReported,
 )
 from lmchat.core.sessions.message import ReasoningPart, Role, TextPart, text_message
@@ -55,6 +59,51 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard_and_
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // BATCH
     usage = [one.prompt_tokens for one in events if isinstance(one, UsageReported)]
     assert [*filter(None, usage)][-1] == counted
+
+
+async def slot_of(server, *, is_processing) -> dict:
+    """Return the slot of a server as soon as it is at work, or is not."""
+    async with httpx.AsyncClient() as http:
+        while True:
+            slot = (await http.get(f"{server.url}/slots")).json()[0]
+            if slot["is_processing"] == is_processing:
+                return slot
+            await asyncio.sleep(0.01)
+
+
+async def started(client, request, kind):
+    """Ask until the first event of a kind, then close the connection, and return that event."""
+    async with aclosing(client.stream(request)) as stream:
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    return None
+
+
+@pytest.mark.rule("R-28")
+async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt_is_read(
+    client, real_server
+):
+    """No time is measured: the server has read and written less than all of it."""
+    await client.models.check(Endpoint.parse(real_server.url))
+    endless = request_to(
+        real_server, f"{time.time()} Write the numbers from 1 to 500.", max_tokens=2000
+    )
+    assert await started(client, endless, TextDelta)
+    slot = await slot_of(real_server, is_processing=False)
+    assert slot["n_prompt_tokens"] < 2000, "the prompt, and the answer as far as it has come"
+
+    for moment in (PromptProgress, RequestSent):  # between two batches, and before any event
+        long = request_to(real_server, f"{time.time()} {LONG * 5}", max_tokens=2)
+        async with aclosing(client.stream(long)) as stream:
+            async for event in stream:
+                if isinstance(event, moment):
+                    break
+            await slot_of(real_server, is_processing=True)
+        await slot_of(real_server, is_processing=False)
+        progress = await started(client, long, PromptProgress)
+        assert progress.total_tokens > 10 * BATCH
+        assert progress.processed_tokens < progress.total_tokens / 2, "the rest was never read"
 
 
 async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_the_thought(

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 
 from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.endpoint import Endpoint
-from lmchat.core.servers.request import ChatRequest
+from lmchat.core.servers.events import StreamFinished, ToolCallDelta
+from lmchat.core.servers.request import ChatRequest, Tool
 from tests.support.client_calls import (
+    answered,
     ask,
     body_of,
     failure_of,
@@ -24,6 +26,7 @@ from tests.support.scripted_server import Reply, json_reply, raw_reply
 
 LIST = "/v1/models"
 CHAT = "/v1/chat/completions"
+ADD = Tool(server="sums", name="add", wire_name="add", schema={"type": "object"})
 LONG = "word " * LONG_CHARS
 HELLO = "Hello, welcome to my little corner of the world!"
 
@@ -135,6 +138,14 @@ def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expec
     assert [seen.json["model"] for seen in server.seen() if seen.path.endswith(CHAT)] == [model]
 
 
+@pytest.mark.parametrize("name", ["ollama", "koboldcpp"], indirect=True)
+async def test_a_recorded_call_of_a_tool_is_one(endpoint, expected, client):
+    probed = await client.models.check(endpoint)
+    events = await answered(client, request_to(probed, expected.uses, tools=(ADD,)))
+    assert [one.name for one in events if isinstance(one, ToolCallDelta) and one.name] == ["add"]
+    assert events[-1] == StreamFinished(reason="tool_calls")
+
+
 @pytest.mark.parametrize("name", CUT_PROMPTS, indirect=True)
 def test_a_prompt_that_a_recorded_server_cuts_is_told_with_the_window(name, cli, expected):
     done = cli("ask", "-m", expected.uses, stdin=LONG)
@@ -170,6 +181,14 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
     assert [seen.json["stream"] for seen in server.seen(f"POST {CHAT}")] == [True, False]
 
 
+def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):
+    """Ollama keeps half of a window of 512 tokens; the model then has nothing to say."""
+    with RecordedServer("ollama", "error-overflow-512") as server:
+        cli = Inside(home=tmp_path, url=server.url)
+        value = cli.json("ask", "-m", "smol-512", "--json", stdin=LONG, code=1)
+    assert value["detail"]["error"] == "context_overflow"
+
+
 @pytest.mark.parametrize("name", ["jan"], indirect=True)
 def test_jan_is_not_said_to_have_loaded_a_model_and_is_asked_for_no_other_path(server, cli):
     value = cli.json("health")
@@ -185,11 +204,20 @@ def test_jan_is_not_said_to_have_loaded_a_model_and_is_asked_for_no_other_path(s
 
 
 @pytest.mark.parametrize("name", ["jan"], indirect=True)
-def test_jan_without_a_provider_is_asked_once(server, cli):
-    server.on(f"POST {CHAT}", replay("jan/stream-provider-off"))
-    done = cli("ask", "-m", "gpt-5.1", "Hi")
-    assert "Jan says: Proxy request" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("The provider does not answer.")
+@pytest.mark.parametrize(
+    ("recording", "model", "words", "step"),
+    [
+        ("stream-no-engine", "smol-small", "No models are available", "Start its engine"),
+        ("stream-provider-off", "gpt-5.1", "Proxy request", "The provider does not answer."),
+    ],
+)
+def test_jan_without_an_engine_or_a_provider_is_asked_once(
+    recording, model, words, step, server, cli
+):
+    server.on(f"POST {CHAT}", replay(f"jan/{recording}"))
+    done = cli("ask", "-m", model, "Hi")
+    assert f"Jan says: {words}" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(step)
     assert (done.returncode, len(server.seen(f"POST {CHAT}"))) == (1, 1)
 
 
