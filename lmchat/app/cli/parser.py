@@ -43,30 +43,34 @@ COMMANDS_INSTEAD = {
     "lmchat stop": "lmchat models unload MODEL",
     "lmchat keys": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
     "lmchat login": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
-    "lmchat profiles": "lmchat config path",
-    "lmchat prompts": "lmchat config path",
+    "lmchat profiles": "lmchat config path, and edit that file",
+    "lmchat prompts": "lmchat config path, and edit that file",
     "lmchat themes": "/theme in the chat",
-    "lmchat templates": "lmchat config path",
-    "lmchat config set": "lmchat config path",
-    "lmchat config edit": "lmchat config path",
+    "lmchat templates": "lmchat config path, and edit that file",
+    "lmchat presets": "lmchat config path, and edit that file",
+    "lmchat config set": "lmchat config path, and edit that file",
+    "lmchat config edit": "lmchat config path, and edit that file",
+    "lmchat config get": "lmchat config show",
+    "lmchat config list": "lmchat config show",
     "lmchat resume": "lmchat -r last",
     "lmchat continue": "lmchat -r last",
     "lmchat chat": "lmchat",
     "lmchat start": "lmchat",
     "lmchat prompt": 'lmchat ask "PROMPT"',
-    "lmchat logs": "lmchat sessions",
+    "lmchat logs": "lmchat sessions, or lmchat doctor, which names the log file",
     "lmchat history": "lmchat sessions",
-    "lmchat log": "lmchat sessions",
+    "lmchat log": "lmchat sessions, or lmchat doctor, which names the log file",
     "lmchat chats": "lmchat sessions",
-    "lmchat show": "lmchat sessions show ID",
+    "lmchat show": "lmchat sessions show ID, or lmchat models --json",
     "lmchat status": "lmchat doctor",
     "lmchat servers": "lmchat detect",
     "lmchat endpoints": "lmchat detect",
     "lmchat settings": "lmchat config show",
-    "lmchat mcp": "lmchat tools",
+    "lmchat mcp": "lmchat tools, or lmchat tools add NAME -- COMMAND",
     "lmchat models list": "lmchat models",
     "lmchat models ps": "lmchat models",
     "lmchat models show": "lmchat models --json",
+    "lmchat models info": "lmchat models --json",
     "lmchat models default": "lmchat -m MODEL",
     "lmchat models ls": "lmchat models",
     "lmchat models remove": "lmchat models rm MODEL",
@@ -74,6 +78,7 @@ COMMANDS_INSTEAD = {
     "lmchat sessions list": "lmchat sessions",
     "lmchat sessions ls": "lmchat sessions",
     "lmchat sessions rm": "lmchat sessions delete ID",
+    "lmchat sessions clear": "lmchat sessions delete ID",
     "lmchat sessions remove": "lmchat sessions delete ID",
     "lmchat sessions pin": "Ctrl+B on the chat screen, then p",
     "lmchat sessions tag": "Ctrl+B on the chat screen, then g",
@@ -87,7 +92,7 @@ COMMANDS_INSTEAD = {
 }
 # The same for options; those of sampling are in `_option_instead`.
 OPTIONS_INSTEAD = {
-    "-c": "-r last",
+    "-c": "-r last, or for a window context = TOKENS below [local] in config.toml",
     "--continue": "-r last",
     "--last": "-r last",
     "--models": "lmchat models",
@@ -110,6 +115,8 @@ OPTIONS_INSTEAD = {
     "--url": "--endpoint URL",
     "--base-url": "--endpoint URL",
     "--host": "--endpoint URL",
+    "--port": "--endpoint localhost:PORT",
+    "--role": "--profile NAME",
     "--think": "--effort low",
     "--thinking": "--effort low",
     "--no-think": "--effort none",
@@ -137,6 +144,13 @@ _MISSING = "the following arguments are required"  # of argparse
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
 _OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
+_OF_ASK = {
+    name
+    for command in PROGRAM.commands
+    if command.name == "ask"
+    for one in (*command.all_arguments, *command.common_arguments)
+    for name in one.names
+}
 _LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 
@@ -188,6 +202,10 @@ class _Parser(argparse.ArgumentParser):
             instead = _option_instead(word, option, value or following)
             if instead and (instead[0] != "-" or instead.partition(" ")[0] in taken):
                 next_step = f"Use {instead}."
+            elif self._command is PROGRAM and option in _OF_ASK:
+                next_step = f'Use lmchat ask {option} "PROMPT".'
+            elif any(action.metavar == "COMMAND" for action in self.arguments):
+                next_step = f"Write -- before COMMAND. {next_step}"
             elif similar := closest_word(option, taken, _LIKENESS):
                 raise WrongUse(f"{message}; did you mean {similar}?", next_step=next_step)
             raise WrongUse(f"{message}.", next_step=next_step)
@@ -284,6 +302,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         next_step = f"Use: lmchat ask {shell_word(word)}" if is_whole else _ASK
     elif {"--local", "-hf"} & {*line.options}:  # as llama.cpp has it
         next_step = f"Use: lmchat --local -m {shell_word(typed)}"
+    elif word.startswith("@"):
+        next_step = 'Use: lmchat ask -f FILE "PROMPT"'
     elif may_have_password:
         message = "Unknown command. To connect to a server: lmchat --endpoint URL."
     elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):

@@ -94,7 +94,7 @@ COMMANDS: tuple[Command, ...] = (
         "model",
         "Choose the model",
         slash="/model [N]",
-        words="/models switch llm load unload download pull list show",
+        words="/models switch llm load unload download pull list show info",
     ),
     _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="/clear reset chat"),
     _key(
@@ -225,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
         "profile",
         "Use a profile from the configuration",
         "/profile [NAME]",
-        words="settings persona",
+        words="persona",
     ),
     _slash("effort", "Set the reasoning effort", "/effort [LEVEL]", words="reasoning thinking"),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", words="prefill"),
@@ -287,7 +287,7 @@ COMMANDS: tuple[Command, ...] = (
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        words="config settings preferences version status info diagnose",
+        words="config settings preferences version status diagnose",
     ),
     Command(
         Scope.APP,

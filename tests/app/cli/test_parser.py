@@ -73,7 +73,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         with pytest.raises(WrongUse, match="Unknown command") as caught:
             parse([*typed.split()[1:], "x"])
         assert caught.value.next_step == f"Use: {line}"
-        program, *words = shlex.split(line)
+        program, *words = shlex.split(line.partition(",")[0])
         if program == "lmchat":  # else it is a recipe
             with suppress(SystemExit):  # --version
                 parse(words)
@@ -88,9 +88,15 @@ def test_words_of_other_programs_lead_to_lines_that_run():
     for line, hint in (
         ("ask --temperature 0.3 hi", "Use --set temperature=0.3."),
         ("compare --top-p=0.4 hi", "Use --set top_p=0.4."),
-        ("-c", "Use -r last."),
+        ("-c 4096", "Use -r last, or for a window context = TOKENS below [local] in config.toml."),
         ("stats --plot", "Use --json."),
         ("-p hi", 'Use lmchat ask "PROMPT".'),
+        ("--schema x hi", 'Use lmchat ask --schema "PROMPT".'),
+        ("@note.txt", 'Use: lmchat ask -f FILE "PROMPT"'),
+        (
+            "tools add fs npx -y x",
+            "Write -- before COMMAND. `lmchat tools add --help` lists what it takes.",
+        ),
         ("-hf org/plant", "Use: lmchat --local -m org/plant"),
         ("rename", "Use: lmchat sessions rename"),
         ("models download x", "Use: lmchat models pull NAME"),
@@ -190,7 +196,6 @@ _WRONG = [
     (["--modle", "x"], "`lmchat` does not take --modle; did you mean --model?"),
     (["sessions", "--trahs=1"], "`lmchat sessions` does not take --trahs; did you mean --trash?"),
     (["ask", "--json", "--xyzzy"], "`lmchat ask` does not take --xyzzy."),
-    (["--schema", "x", "ask", "x"], "`lmchat` does not take --schema."),
     (["ask", "--dry-run=yaml"], "--dry-run/--dry-run=json: does not take 'yaml'."),
     (["--log-level", "loud"], "--log-level: invalid choice: 'loud'"),
     (["completion", "cmd"], "SHELL: invalid choice: 'cmd'"),
