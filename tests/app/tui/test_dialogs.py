@@ -195,7 +195,7 @@ async def test_a_command_is_found_by_the_words_of_other_programs_but_not_by_scat
     dialog = partial(CommandsDialog, "Commands", {"Chat": items})
     async with drawn(Host(screen=dialog)) as (app, pilot):
         for typed, slash in (
-            *(("temperature", "/set"), ("settings", "/profile"), ("config", "/doctor")),
+            *(("temperature", "/set"), ("settings", "/set"), ("config", "/doctor")),
             *(("regenerate", "/retry"), ("history", "/sessions"), ("shortcut", "/help")),
             *(("speed", ""), ("clear", "/new"), ("exit", "/quit"), ("dark", "/theme")),
             *(("/clear", "/new"), ("set", "/set"), ("a theme", "/theme"), ("thm", None)),

@@ -139,9 +139,12 @@ async def test_models_are_told_apart_by_the_addresses_of_their_servers():
     models = [model("gemma3:4b", "OpenAI-compatible", endpoint=unknown)]
     servers = ["localhost:8001", "localhost:8002"]
     models += [model("same", "vLLM", endpoint=Endpoint.parse(server)) for server in servers]
-    async with drawn(host([ModelRecord(model=one) for one in models]), WIDE) as (app, _):
+    models.append(model("same", "built-in", endpoint=Endpoint.parse("localhost:39347")))
+    rows = model_records(models, State(), speeds={}, server_names={})
+    async with drawn(host(rows), WIDE) as (app, _):
         assert " localhost:8000" in screen_text(app)
         assert "OpenAI-compatible" not in screen_text(app)
+        servers.append("built-in")
         assert [server for server in servers if f"same  {server}" in screen_text(app)] == servers
 
 

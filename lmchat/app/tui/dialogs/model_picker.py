@@ -50,7 +50,7 @@ from lmchat.base.safe_text import SafeText, safe_line
 from lmchat.base.units import SIGNS
 from lmchat.core.config.state import State
 from lmchat.core.servers.local.gguf import ModelFile
-from lmchat.core.servers.model import LoadState, ModelInfo, server_name_of
+from lmchat.core.servers.model import BUILT_IN, LoadState, ModelInfo, server_name_of
 from lmchat.core.servers.products import product_named
 
 VISION = "vision"  # capability of models that see images; also a filter
@@ -107,11 +107,12 @@ def model_records(
     records: list[ModelRecord] = []
     for model in models:
         key = (model.server_id, model.model_id)
+        is_built_in = model.product == BUILT_IN  # its port changes with each start
         record = ModelRecord(
             model=model,
             tokens_per_second=speeds.get(key),
             recent_index=None if model.is_remote else recent_indexes.get(key),
-            server_name=server_names.get(model.endpoint.origin, ""),
+            server_name=BUILT_IN if is_built_in else server_names.get(model.endpoint.origin, ""),
         )
         records.append(record)
     behind_recent = len(state.recent)
