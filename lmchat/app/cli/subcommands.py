@@ -486,7 +486,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
 )
 _METRICS = Subcommand(
     "metrics",
-    "print the counters of all runs, as JSON",
+    "print the counters of all runs that have ended, as JSON",
     "lmchat metrics\nlmchat metrics reset",
     commands=(
         Subcommand(
