@@ -123,7 +123,7 @@ OPTIONS_INSTEAD = {
     "--format": "--json",
     "--plot": "--json",
     "-T": "--tools",
-    "-p": 'lmchat ask "PROMPT"',
+    "-p": 'lmchat ask "PROMPT", or lmchat ask -p NAME "PROMPT" for a preset',
     "--key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
     "--api-key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
     "--verbose": "--log-level debug",
@@ -144,8 +144,8 @@ _MISSING = "the following arguments are required"  # of argparse
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
 _OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
-_OF_ASK = {
-    name
+_OF_ASK = {  # with what is behind it
+    name: f"{name} {one.value}".strip()
     for command in PROGRAM.commands
     if command.name == "ask"
     for one in (*command.all_arguments, *command.common_arguments)
@@ -203,7 +203,7 @@ class _Parser(argparse.ArgumentParser):
             if instead and (instead[0] != "-" or instead.partition(" ")[0] in taken):
                 next_step = f"Use {instead}."
             elif self._command is PROGRAM and option in _OF_ASK:
-                next_step = f'Use lmchat ask {option} "PROMPT".'
+                next_step = f'Use lmchat ask {_OF_ASK[option]} "PROMPT".'
             elif any(action.metavar == "COMMAND" for action in self.arguments):
                 next_step = f"Write -- before COMMAND. {next_step}"
             elif similar := closest_word(option, taken, _LIKENESS):

@@ -149,7 +149,7 @@ COMMANDS: tuple[Command, ...] = (
         "answer now",
         "End the thought; the model answers at once",
         slash="/now",
-        words="skip thinking",
+        words="skip",
     ),
     _key(
         "editor",
@@ -227,7 +227,12 @@ COMMANDS: tuple[Command, ...] = (
         "/profile [NAME]",
         words="persona",
     ),
-    _slash("effort", "Set the reasoning effort", "/effort [LEVEL]", words="reasoning thinking"),
+    _slash(
+        "effort",
+        "Set the reasoning effort",
+        "/effort [LEVEL]",
+        words="reasoning thinking think nothink",
+    ),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", words="prefill"),
     _slash(
         "set",

@@ -90,8 +90,8 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ("compare --top-p=0.4 hi", "Use --set top_p=0.4."),
         ("-c 4096", "Use -r last, or for a window context = TOKENS below [local] in config.toml."),
         ("stats --plot", "Use --json."),
-        ("-p hi", 'Use lmchat ask "PROMPT".'),
-        ("--schema x hi", 'Use lmchat ask --schema "PROMPT".'),
+        ("-p hi", 'Use lmchat ask "PROMPT", or lmchat ask -p NAME "PROMPT" for a preset.'),
+        ("--schema x hi", 'Use lmchat ask --schema FILE "PROMPT".'),
         ("@note.txt", 'Use: lmchat ask -f FILE "PROMPT"'),
         (
             "tools add fs npx -y x",

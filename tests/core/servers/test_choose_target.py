@@ -44,6 +44,12 @@ APPROVAL_SCOPES = {
     "the ready one": ([COLD, WARM], "", NEW, "c"),
     "the last used": ([WARM, READY], "", replace(LAST, model="b"), "b"),
     "the last used, though unloaded": ([COLD], "", replace(LAST, model="qwen3-8b"), "qwen3-8b"),
+    "the last used there": (
+        [READY],
+        "",
+        NEW.with_model(READY.server_id, "b").with_model(BUILT_IN, "d"),
+        "b",
+    ),
     "the last used server": ([other("", model("b")), READY], "", LAST, "a"),
     "the user's own": ([READY, OWN], "", LAST, "own"),
 }

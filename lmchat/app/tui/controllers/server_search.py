@@ -268,7 +268,8 @@ class ServerSearch:
     def _ask_address(self, typed: str) -> None:
         dialog = AskDialog(
             "Server address",
-            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
+            text="Host and port, for example localhost:9931; http:// and /v1 are optional. "
+            "The next run knows it once you have used a model of it.",
             value=typed,
             verb="check it",
             attempt=lambda address: self._try_server(Endpoint.parse(address)),

@@ -168,7 +168,7 @@ def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
 
 
 def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the last used model, else one in memory.
+    """Return the last used model, else one in memory: the one used last, if it has several.
 
     Without states, it is the first one, but not of a provider: its models may cost money. A remote
     model is returned only if the user has used it last.
@@ -183,10 +183,12 @@ def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
         # also unloaded, as Ollama leaves it: the first prompt loads it
         if last is not None and (state.is_remote or not last.is_remote):
             return last
+    recent = [used.model for used in state.recent if used.endpoint == server.server_id]
+    by_use = sorted(models, key=lambda one: [*recent, one.model_id].index(one.model_id))
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _may_be_provider(server):
             return None
-        for candidate in models:
+        for candidate in by_use:
             if candidate.state is load_state:
                 return candidate
     return None
