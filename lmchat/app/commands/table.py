@@ -231,7 +231,7 @@ COMMANDS: tuple[Command, ...] = (
         "effort",
         "Set the reasoning effort",
         "/effort [LEVEL]",
-        words="reasoning thinking think nothink",
+        words="reasoning thinking think",
     ),
     _slash("start", "Begin the next answer with a text", "/start [TEXT]", words="prefill"),
     _slash(
