@@ -254,7 +254,7 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
     write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("lmchat: python/add is not what you always allowed: ", 50)
+        program.wait_for(re.compile("(?s)python/add is not what you always allowed: .*n no:"), 50)
         program.type("\x04", sees="Done.")  # Ctrl+D is a no
         assert program.wait_exit() == 0
 
