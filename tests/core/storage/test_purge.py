@@ -1,7 +1,7 @@
 """What is deleted permanently is in no file: neither rows, index, files, drafts nor copies.
 
-The texts that have to go are written in letters that nothing else uses, so that even one letter
-that is left in any byte is found.
+The texts that have to go are written in letters that nothing else uses, so that even two letters
+that are left are found.
 """
 
 from __future__ import annotations
