@@ -116,8 +116,7 @@ async def test_a_model_of_the_hub_is_downloaded_after_a_question(tmp_path):
     async with local(tmp_path, engine, backend, local_model=name) as desk:
         await desk.on(ConfirmDialog)
         await shown(desk, "Download a model?", "big.gguf of org/big-GGUF:Q8_0")
-        assert (backend.pulled, engine.started) == ([], [])
-        await desk.press("escape", leads_to=ChatScreen)
+        await desk.press("escape", leads_to=WelcomeScreen)
         assert (backend.pulled, engine.started) == ([], [])
     async with local(tmp_path, engine, backend, local_model=name) as desk:
         await desk.on(ConfirmDialog)
@@ -190,10 +189,10 @@ async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_
 async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.failures["big"] = EngineUnavailable(FULL, next_step="Make room there.")
-    backend = ScriptedBackend(results=[probed("offline")])
-    async with local(tmp_path, engine, backend, search_pause_s=600) as desk:
+    async with local(tmp_path, engine, answering("other"), search_pause_s=600) as desk:
         await desk.on(WelcomeScreen)
-        await shown(desk, "No space left")
+        await shown(desk, "No space left", "other")
+        assert desk.target is None  # no other server is used unasked
         engine.ready.clear()
         await desk.press("2")
         await desk.until(lambda: engine.is_loading, "another start")

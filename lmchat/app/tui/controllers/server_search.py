@@ -112,14 +112,16 @@ class ServerSearch:
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
-        """Probe all addresses, and decide what to use; with a model, only show them."""
+        """Probe all addresses, and use the best; with a model or `--local`, only show them."""
         finder = self._workspace.finder
         await finder.search()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
             self._draw_page()
-            return
-        self._use_or_show_page(finder.choice())
+        elif self._workspace.is_local:  # the engine could not start: the user chooses what else
+            self._show_page()
+        else:
+            self._use_or_show_page(finder.choice())
 
     # The decision
 
