@@ -81,7 +81,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
         self,
         model: ModelInfo,
         *,
-        context: int | None = None,
+        context: int | None,
         show: Callable[[float | None], object],
     ) -> float | None:
         """Load a model that its server reports as not loaded; return the seconds.
@@ -147,7 +147,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         state, _ = await run_abandonable(partial(read_state, self.paths.state_file))
         return state
 
-    def make_engine(self, settings: Settings, last_file: str = "") -> Engine:
+    def make_engine(self, settings: Settings, last_file: str) -> Engine:
         return Engine(
             settings.local,
             folder=self.paths.demo_dir,

@@ -118,7 +118,7 @@ async def run_in_terminal(
     argv: Sequence[str],
     *,
     environ: Mapping[str, str],
-    data: bytes | None = None,
+    data: bytes | None,
 ) -> int:
     """Run a program in the terminal, or with `data` as its input; return its exit code.
 

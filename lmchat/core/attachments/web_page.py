@@ -88,7 +88,7 @@ def is_page_address(text: str) -> bool:
 class WebPages:
     """Pages as text; remembers which hosts the user has allowed."""
 
-    def __init__(self, allowed_hosts: Iterable[str], ca_file: str = "") -> None:
+    def __init__(self, allowed_hosts: Iterable[str], ca_file: str) -> None:
         """Raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file

@@ -88,7 +88,7 @@ class ContextWindow:
             self._counted_tools = tools, tools_tokens(tools)
         return self._counted_tools[1]
 
-    def can_compact(self, session: OpenSession, draft: str = "") -> bool:
+    def can_compact(self, session: OpenSession, draft: str) -> bool:
         """Whether the window is nearly full, and a summary would make room.
 
         Only messages in memory are counted.

@@ -20,7 +20,7 @@ class Stores(NamedTuple):
 
 @asynccontextmanager
 async def open_stores(
-    paths: Paths, *, is_saved: bool = True, note: Callable[[str], object] | None = None
+    paths: Paths, *, is_saved: bool = True, note: Callable[[str], object] | None
 ) -> AsyncIterator[Stores]:
     """Make the stores for the block; their first use opens the file.
 

@@ -438,7 +438,7 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 def prompt_message(
-    text: str, files: Sequence[FilePart] = (), parent_id: str | None = None
+    text: str, files: Sequence[FilePart], parent_id: str | None = None
 ) -> ChatMessage:
     """Leave out an empty text beside files."""
     message = text_message(Role.USER, text, parent_id=parent_id)

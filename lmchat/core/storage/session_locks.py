@@ -22,7 +22,7 @@ class SessionLocks:
     A lock ends with its process. Without `has_others`, as in a temporary chat, no file is written.
     """
 
-    def __init__(self, database_path: Path, *, has_others: bool = True) -> None:
+    def __init__(self, database_path: Path, *, has_others: bool) -> None:
         self._database_path = database_path
         self._has_others = has_others
         self._ids: frozenset[str] = frozenset()  # in the last line

@@ -46,16 +46,18 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
 
 async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_path):
     backend = ScriptedBackend(results=[off()])
-    async with desktop(tmp_path, backend) as desk:
+    async with desktop(tmp_path, backend, settings=calm(endpoint="localhost:1234")) as desk:
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+o", sees="No model was found yet.")
         assert isinstance(desk.app.screen, WelcomeScreen)
         names = [model(name, state=LoadState.NOT_LOADED) for name in ("qwen3-8b", "gemma3-4b")]
-        backend.results = (probed("", *names),)
+        address = Endpoint.parse("localhost:1235")
+        other = probed("", model("other-1b", endpoint=address), endpoint=address)
+        backend.results = (other, probed("", *names, is_configured=True))
         await desk.press("f5")
         await desk.until(lambda: desk.target is not None, "a server without a chosen model")
-        await desk.press("ctrl+o", leads_to=ModelPicker, sees="gemma3-4b")
-        await desk.press(*"gemma", "enter", leads_to=ChatScreen, sees="gemma3-4b")
+        await desk.press("ctrl+o", leads_to=ModelPicker, sees="other-1b")
+        await desk.press("enter", leads_to=ChatScreen, sees="qwen3-8b")  # a model of that server
 
 
 async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(

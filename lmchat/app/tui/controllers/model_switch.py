@@ -174,8 +174,12 @@ class ModelSwitch:
         can_download = any(map(can_pull, self._workspace.finder.servers))
         target = self._chat.turn_options.target
         listed = self._workspace.backend.models.cached()
+        rows = self._rows(listed.models)
+        in_use = (target.server_id, target.model_id) if target else None
+        # of a server without a chosen model, the first one
+        shown = (row.key for row in rows if in_use in (row.key, (row.key[0], "")))
         picker = ModelPicker(
-            self._rows(listed.models),
+            rows,
             age_s=listed.age_s,
             actions=ModelActions(
                 load_or_unload=self._load_or_unload,
@@ -185,7 +189,7 @@ class ModelSwitch:
                 refresh=self._refresh_anew,
             ),
             unlisted=self._workspace.finder.unlisted,
-            current=(target.server_id, target.model_id) if target else None,
+            current=next(shown, None),
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
 

@@ -224,7 +224,7 @@ class ModelPicker(ListDialog):
         age_s: float,
         actions: ModelActions,
         unlisted: Callable[[str], ModelInfo | None] = lambda _: None,
-        current: tuple[str, str] | None = None,
+        current: tuple[str, str] | None,
         typed: str = "",
     ) -> None:
         """`age_s` is that of the oldest list of a server; `typed` is the filter at first.
@@ -254,7 +254,7 @@ class ModelPicker(ListDialog):
         # waits for the refresh, as the dialog has no size yet.
         self.call_after_refresh(self.redraw, choose=self._current)
 
-    def update_rows(self, rows: Sequence[ModelRecord], *, age_s: float, note: str = "") -> None:
+    def update_rows(self, rows: Sequence[ModelRecord], *, age_s: float, note: str) -> None:
         """Show newer lists, while filter and choice stay.
 
         `note` says why the lists could not be refreshed.

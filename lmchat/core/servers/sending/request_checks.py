@@ -106,7 +106,7 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
         )
 
 
-def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
+def largest_part(request: ChatRequest, *, otherwise: str) -> str:
     """Say which part of a request is the largest, and how to make it smaller.
 
     `otherwise` is another way, but not for the limit of the answer.

@@ -125,7 +125,7 @@ class Calls:
     sequence of JSON objects, of which equal ones are one call, as no call may run twice.
     """
 
-    def __init__(self, offered: Collection[str] = ()) -> None:
+    def __init__(self, offered: Collection[str]) -> None:
         """`offered` are the names of tools: any other may come in pieces."""
         self._offered = offered
         self._calls: list[_Call] = []
