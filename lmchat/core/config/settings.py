@@ -43,6 +43,14 @@ _PATH: dict[str, Any] = {
     "expected": r"a path; write one with \ in single quotes: 'C:\new'",
 }
 _PATH_IN_JSON = _PATH | {"expected": "a path without control characters; write \\\\ for \\"}
+_HEADERS = {"expected": "values in quotes by names of HTTP headers, but for Content-Length"}
+_Headers = Mapping[  # RFC 9110, 5.1
+    Annotated[
+        str,
+        Meta(pattern=r"(?i)^(?!(content-length|transfer-encoding)\Z)[!#$%&'*+.^_|~0-9a-z-]+\Z"),
+    ],
+    str,
+]
 _DAY_S = 86_400
 
 
@@ -510,8 +518,8 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     ] = ""
     headers: (
         Annotated[
-            Mapping[str, str],
-            setting("headers to send", example={"Authorization": "Bearer ${WIKI_KEY}"}),
+            _Headers,
+            setting("headers to send", example={"Authorization": "Bearer ${WIKI_KEY}"}, **_HEADERS),
         ]
         | None
     ) = None
@@ -555,10 +563,11 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     ] = ""
     headers: (
         Annotated[
-            Mapping[str, str],
+            _Headers,
             setting(
                 "headers to send; `${NAME}` is an environment variable",
                 example={"X-App-Id": "${APP_ID}"},
+                **_HEADERS,
             ),
         ]
         | None

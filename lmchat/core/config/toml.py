@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _MAX_BYTES = 1024 * 1024
 # A name of 100 parts: the parser's memory grows with the square of their number.
 _ENDLESS_NAME = r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}"""
-_PLACE = r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z"  # at the end of what msgspec says
+_PLACE = r" - at (?:`key` in )?`\$((?:\.\w+|\[[\d.]+\])*)`\Z"  # at the end of what msgspec says
 _MOST_CHARS = 200  # of what the parser says
 _TYPES = r"`([^`]*)`"  # or the name of a field
 _SENTENCES = {  # of msgspec, as people say them
