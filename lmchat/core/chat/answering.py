@@ -315,8 +315,8 @@ class Asking(Struct):
                 )
                 if less is None or not settings.is_truncating:
                     raise
-                note = f"{error.message.rstrip('.')}. {left_out_note(whole, less)}"
-                yield RequestAdapted(note=note)
+                lost = left_out_note(whole, less, selection.left_out)
+                yield RequestAdapted(note=f"{error.message.rstrip('.')}. {lost}")
                 sent.append(less)
 
     def _notes(self, selection: ContextSelection, request: ChatRequest) -> Iterator[str]:

@@ -160,12 +160,15 @@ def learn_taken(
         memory.room = min(memory.room, (refused_tokens + tokens) / 2)
 
 
-def left_out_note(before: ChatRequest, after: ChatRequest) -> str:
-    """Return what `after` lacks, such as "Sent without 12 oldest messages, 1 image."."""
+def left_out_note(before: ChatRequest, after: ChatRequest, left_out: int) -> str:
+    """Return what `after` lacks, such as "Sent without 12 oldest messages, 1 image.".
+
+    `left_out` is how many messages `before` lacks.
+    """
     kept = {one.message_id: one for one in after.messages}
     lasting = [one for one in before.messages if one.message_id in kept]
     lost = {
-        "oldest message": len(before.messages) - len(lasting),
+        "oldest message": left_out + len(before.messages) - len(lasting),
         "image": _image_count(before, lasting) - _image_count(after, lasting),
         "tool": len(before.tools) - len(after.tools),
     }
