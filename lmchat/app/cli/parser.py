@@ -26,7 +26,7 @@ from lmchat.core.config.settings import SamplingSettings
 
 # in a help text
 _FILES = ("FILE", "DIR")
-_NAMES = (*_FILES, "ID", "MODEL", "NAME", "QUERY", "SERVER/TOOL", "URL")
+_NAMES = (*_FILES, "ID", "KEY", "MODEL", "NAME", "QUERY", "SERVER/TOOL", "URL")
 # Behind each word that ends with `--`, but for the first `--`: before Python 3.13, argparse may
 # remove it, and a value as in `--model=--`. No argument can have a NUL.
 _MARK = "\0"

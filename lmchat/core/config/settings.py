@@ -213,7 +213,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
     logit_bias: (
         Annotated[
             Mapping[str, float],
-            setting("bias of tokens by their numbers, -100 to 100", example={"15043": 5}),
+            setting("bias of tokens by their numbers", example={"15043": 5}),
         ]
         | None
     ) = None

@@ -563,7 +563,7 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
     cli = Inside(home=tmp_path, url="http://127.0.0.1:1")
     for words, text in (
         (("--host", "10.0.0.1"), "needs --key"),
-        (("--host", "192.0.2.1", "--key", " \r"), "needs --key"),
+        (("--key", " \r"), "KEY is empty."),
         (("--key", "schlüssel"), "The value of --key"),
         (("--host", "no such host", "--key", "x"), "port 8642: Name or service not known."),
         (("--host", "2001:db8::1", "--key", "x"), "port 8642: Cannot assign requested address."),
