@@ -39,7 +39,7 @@ COMMANDS_INSTEAD = {
     "lmchat get": "lmchat models pull NAME",
     "lmchat download": "lmchat models pull NAME",
     "lmchat models download": "lmchat models pull NAME",
-    "lmchat run": "lmchat -m MODEL",
+    "lmchat run": 'lmchat -m MODEL, or lmchat ask -m MODEL "PROMPT"',
     "lmchat stop": "lmchat models unload MODEL",
     "lmchat keys": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
     "lmchat login": "lmchat, which asks for the key of a server, or the variable LMCHAT_API_KEY",
@@ -55,8 +55,11 @@ COMMANDS_INSTEAD = {
     "lmchat resume": "lmchat -r last",
     "lmchat continue": "lmchat -r last",
     "lmchat chat": "lmchat",
+    "lmchat new": "lmchat",
     "lmchat start": "lmchat",
     "lmchat prompt": 'lmchat ask "PROMPT"',
+    "lmchat exec": 'lmchat ask "PROMPT"',
+    "lmchat grep": "lmchat search WORDS",
     "lmchat logs": "lmchat sessions, or lmchat doctor, which names the log file",
     "lmchat history": "lmchat sessions",
     "lmchat log": "lmchat sessions, or lmchat doctor, which names the log file",
@@ -83,6 +86,7 @@ COMMANDS_INSTEAD = {
     "lmchat sessions pin": "Ctrl+B on the chat screen, then p",
     "lmchat sessions tag": "Ctrl+B on the chat screen, then g",
     "lmchat sessions archive": "Ctrl+B on the chat screen, then a",
+    "lmchat sessions undo": "lmchat sessions restore ID",
     "lmchat sessions export": "lmchat export ID",
     "lmchat sessions search": "lmchat search WORDS",
     "lmchat tools rm": "lmchat tools remove NAME",
@@ -114,13 +118,17 @@ OPTIONS_INSTEAD = {
     "--extract": "--code",
     "--url": "--endpoint URL",
     "--base-url": "--endpoint URL",
+    "--api-base": "--endpoint URL",
+    "--server": "--endpoint URL",
     "--host": "--endpoint URL",
     "--port": "--endpoint localhost:PORT",
     "--role": "--profile NAME",
-    "--think": "--effort low",
-    "--thinking": "--effort low",
+    "--think": "--effort low, or --effort none",
+    "--thinking": "--effort low, or --effort none",
     "--no-think": "--effort none",
     "--format": "--json",
+    "--output-format": "--json",
+    "--json-schema": "--schema FILE",
     "--plot": "--json",
     "-T": "--tools",
     "-p": 'lmchat ask "PROMPT", or lmchat ask -p NAME "PROMPT" for a preset',
@@ -298,8 +306,9 @@ def _unknown_command(line: CommandLine) -> WrongUse:
     next_step = f"Run `{prog} --help` for usage."
     if line.command is PROGRAM and " " in word:
         message = "A prompt needs a command."
-        is_whole = typed == word and not may_have_password
-        next_step = f"Use: lmchat ask {shell_word(word)}" if is_whole else _ASK
+        options = "".join(f"{shell_word(option)} " for option in line.options)
+        is_whole = typed == word and not may_have_password and "@" not in options
+        next_step = f"Use: lmchat {options}ask {shell_word(word)}" if is_whole else _ASK
     elif {"--local", "-hf"} & {*line.options}:  # as llama.cpp has it
         next_step = f"Use: lmchat --local -m {shell_word(typed)}"
     elif word.startswith("@"):

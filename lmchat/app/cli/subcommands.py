@@ -620,7 +620,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
     notes="An export of lmchat, or a list of {role, content}, is imported, too.\n"
     "A chat that is there gets the messages that it lacks.\n"
     "The last line on stdout lists the session ids.\n"
-    "Exit codes: 0 everything was imported,\n1 a file was rejected.",
+    "Exit codes: 0 all that can be read was imported,\n1 a file was rejected.",
     group="Your chats",
     handler="import_:import_files",
 )

@@ -123,7 +123,7 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
-        words="history chats trash deleted archive pin rename",
+        words="history chats trash deleted archive pin rename resume ls",
     ),
     _key(
         "telemetry",
@@ -257,7 +257,7 @@ COMMANDS: tuple[Command, ...] = (
         "Add the image or text of the clipboard as a file",
         "/paste",
     ),
-    _slash("title", "Change the title of this session", "/title [TEXT]", words="/rename"),
+    _slash("title", "Change the title of this session", "/title [TEXT]", words="/rename name"),
     _slash("tag", "Add or remove a tag", "/tag [WORD]", words="label"),
     # the palette lists these two with the commands on the last answer
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", is_offered=False),
@@ -286,7 +286,12 @@ COMMANDS: tuple[Command, ...] = (
         "Show where the log file is",
         "/log",
     ),
-    _slash("tools", "List the tools, and switch them on or off", "/tools", words="mcp functions"),
+    _slash(
+        "tools",
+        "List the tools, and switch them on or off",
+        "/tools",
+        words="mcp functions permissions",
+    ),
     _slash("theme", "Change the theme", "/theme [NAME]", words="dark light mode colors colours"),
     _slash(
         "doctor",
@@ -318,7 +323,7 @@ COMMANDS: tuple[Command, ...] = (
         "help",
         "Keys and commands",
         slash="/help",
-        words="/keys shortcuts hotkeys",
+        words="/? /keys shortcuts hotkeys",
     ),
     Command(
         Scope.APP,
@@ -370,7 +375,7 @@ COMMANDS: tuple[Command, ...] = (
         "save",
         "Save a code block as a file; again: the next",
     ),
-    _message("edit", "e", "edit prompt", "Edit and resend", slash="/edit", words="change"),
+    _message("edit", "e", "edit prompt", "Edit and resend", slash="/edit", words="change rewind"),
     _message(
         "rewrite",
         "E",
@@ -487,6 +492,7 @@ COMMANDS: tuple[Command, ...] = (
         "undo",
         "Undo the last deletion",
         slash="/undo",
+        words="rewind",
     ),
     _session("open", "enter", "open", "Open it"),
     _session("rename", "n", "rename", "Change its title"),

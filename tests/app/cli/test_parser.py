@@ -115,7 +115,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             parse(line.split())
         assert caught.value.next_step.endswith(hint), line
     for words, hint in (
-        (["What is new?"], "Use: lmchat ask 'What is new?'"),
+        (["-m", "a b", "What is new?"], "Use: lmchat -m 'a b' ask 'What is new?'"),
         (["What has a@b.example written?"], 'To send a prompt: lmchat ask "PROMPT".'),
     ):
         with pytest.raises(WrongUse) as caught:

@@ -95,6 +95,7 @@ def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_folder():
         "/nothing",
         "/modle x",
         "/q",
+        "/?",
         "/set temperature 0.2",
         "/sessions",
         "/s what?",

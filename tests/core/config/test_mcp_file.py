@@ -237,7 +237,10 @@ WRONG = {
     "python": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "older Zed": ({"command": {"path": "a"}}, "command: expected text, got a table."),
     "path": ({"command": "C:\new"}, "command: expected a path without control characters; write"),
-    "headers": ({"url": "http://a", "headers": {"Content-Length": "5"}}, "headers: expected values"),
+    "headers": (
+        {"url": "http://a", "headers": {"Content-Length": "5"}},
+        "headers: expected values",
+    ),
 }
 
 
