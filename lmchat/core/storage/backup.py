@@ -163,26 +163,33 @@ _WRITE_AHEAD = b"\2\2"
 _INDEX_LOCK = 128
 
 
-def set_aside_logs(path: Path, moment: datetime) -> str:
-    """Move logs away that belong to another file, or to another state of it; return a sentence.
+def foreign_logs(path: Path) -> list[Path]:
+    """Return logs that belong to another file, or to another state of it. Raises `OSError`.
 
-    SQLite would write their pages into the file. A copy of the file goes with them. The caller
-    keeps other processes out. Raises `OSError`.
+    SQLite would write their pages into the file as soon as it opens it.
     """
     file = real_file(path)
-    content = b""
-    index = companion(file, "-shm")  # of a write-ahead log; each of its users locks a byte
-    if status_of(index) and not is_byte_locked(index, _INDEX_LOCK):
-        index.unlink()
+    head = b""
     if status_of(file):
         with open_plain(file) as opened:
-            content = opened.read(_HEAD_BYTES)
+            head = opened.read(_HEAD_BYTES)
     logs = (companion(file, ending) for ending in ("-wal", "-journal"))
-    foreign = [log for log in logs if status_of(log) and not _is_own(log, file, content)]
+    return [log for log in logs if status_of(log) and not _is_own(log, file, head)]
+
+
+def set_aside_logs(path: Path, moment: datetime) -> str:
+    """Move foreign logs away; return a sentence.
+
+    A copy of the file goes with them. The caller keeps other processes out. Raises `OSError`.
+    """
+    file = real_file(path)
+    if not _is_index_used(file):
+        companion(file, "-shm").unlink(missing_ok=True)
+    foreign = foreign_logs(path)
     if not foreign:
         return ""
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
-    if content:
+    if status_of(file):
         with open_plain(file) as opened:
             write_atomically(aside, opened)
     for log in foreign:
@@ -207,13 +214,19 @@ def _is_own(log: Path, file: Path, head: bytes) -> bool:
         changes = int.from_bytes(head[_CHANGES]) - int.from_bytes(before[_CHANGES])
         is_same = changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
         return is_same or int.from_bytes(number) != 1
-    if status_of(companion(file, "-shm")):  # an older lmchat runs
+    if _is_index_used(file):  # an older lmchat runs
         return True
     if head[_MODE] != _WRITE_AHEAD:
         return False
     status = file.stat()
     is_older = max(status.st_mtime, status.st_ctime) <= log.stat().st_mtime
     return is_older or sessions_in(file) is None
+
+
+def _is_index_used(file: Path) -> bool:
+    """Each user of the index of a write-ahead log locks a byte of it."""
+    index = companion(file, "-shm")
+    return status_of(index) is not None and is_byte_locked(index, _INDEX_LOCK)
 
 
 # Damage

@@ -35,6 +35,7 @@ from lmchat.core.config.load import LoadedSettings
 from lmchat.core.servers.discovery.finder import ServerFinder
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.protocols import ServerClient
+from lmchat.core.storage.backup import foreign_logs
 from lmchat.core.storage.opening import check_file
 from lmchat.core.tools.calls import ToolServer, ToolServerState
 
@@ -190,6 +191,9 @@ def store_findings(path: Path) -> list[Finding]:
     """
     if status_of(path) is None:
         return [STORE.row(Grade.OK, "No session is saved yet.")]
+    if foreign_logs(path):
+        step = "lmchat sessions opens the file without it, and keeps both"
+        return [STORE.row(Grade.WARNING, "A log beside the file is of another file.", step)]
     file_format, fault = check_file(path)
     if fault:
         step = "lmchat sessions recover keeps it, and puts a daily backup in its place"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from lmchat.app.leaves.doctor.checks import STORE, kept_prompt_findings, store_findings
 from lmchat.app.leaves.doctor.finding import Finding, Grade, run_checks
 from lmchat.base.processes.background import in_thread
-from lmchat.core.storage.opening import connect
+from lmchat.core.storage.opening import connect, transaction
 from lmchat.core.storage.schema import newest_version
 from lmchat.core.storage.store import Store
 from tests.support.chats import fill
@@ -62,6 +63,19 @@ async def test_damage_in_the_middle_and_what_is_no_database_are_found_and_left_a
         path.write_bytes(data)
         assert (await checked(path)).grade is Grade.FAULT
         assert path.read_bytes() == data
+
+
+async def test_a_log_of_another_file_is_named_and_not_played_into_the_file(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    other = await filled(tmp_path / "other.db")
+    with closing(connect(other)) as writer:
+        writer.execute("pragma cache_size = 2")  # pages: the others are written at once
+        with transaction(writer):
+            writer.execute("update parts set text = hex(randomblob(900))")
+            shutil.copy(f"{other}-journal", f"{path}-journal")
+    before = path.read_bytes()
+    row = await checked(path)
+    assert (row.grade, path.read_bytes()) == (Grade.WARNING, before)
 
 
 async def test_a_file_of_another_version_names_both_versions(tmp_path):
