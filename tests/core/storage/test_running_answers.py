@@ -266,8 +266,12 @@ async def test_a_damaged_answer_of_a_killed_process_holds_up_no_start(tmp_path, 
     as_killed(tmp_path, said)
     with closing(sqlite3.connect(store_path(tmp_path), isolation_level=None)) as raw:
         raw.execute("update messages set role = 'nobody' where state = 'streaming'")
+    headless = path_of(tmp_path, said).with_name("sessions.db-answer-zz")
+    headless.write_text('x\n[["text", "hours of an answer"]]')
     async with aclosing(store_at(tmp_path)) as other:
         assert (await other.open_session(session.session_id)).messages == (asked,)
+    [kept] = headless.parent.glob("sessions.db.damaged-*")
+    assert "hours of an answer" in kept.read_text()
 
 
 @pytest.mark.rule("R-20")
