@@ -307,6 +307,7 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
         ((call, last(weigh, other)), [FORTY, FIFTY]),
         ((call, last(fragment(None, "c", "weigh", '{"grams": 4e1}'))), [FORTY]),
         ((call, last(*reversed(again))), [FORTY, FIFTY]),
+        ((call, last(fragment(None, "a", "weigh", FIFTY))), [FORTY]),
         ((call, twin, last(again[0], again[0])), [FORTY, FORTY]),
         ((*named, last(no_id, again[1])), ['{"grams":40}', FIFTY]),
         ([{"choices": [one]} for one in both], [FORTY]),
