@@ -30,6 +30,8 @@ async def test_pastes_and_letters_without_a_command_go_to_the_prompt_in_order(tm
         await desk.press("d")
         await desk.until(lambda: not desk.chat_screen.has_class("-sessions-over"), "no list")
         desk.prompt_input.put("")
+        await desk.press("ctrl+b", "question_mark", "escape", leads_to=ChatScreen)
+        assert not desk.chat_screen.has_class("-sessions-over"), "it has no focus, so it is gone"
         await desk.press("ctrl+b", "slash", *"on", sees="Enter open")  # its own field
         await desk.paste("e")
         assert desk.prompt_input.text == ""

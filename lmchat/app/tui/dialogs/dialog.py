@@ -140,7 +140,9 @@ class Dialog(ModalScreen[Any]):
 
     def action_leave(self) -> None:
         """Leave without a result, and end the letters of the list of sessions behind it."""
-        self.app.screen_stack[0].set_focus(None)  # its prompt gets the focus as it is shown
+        chat_screen = self.app.screen_stack[0]
+        chat_screen.set_focus(None)  # its prompt gets the focus as it is shown
+        chat_screen.remove_class("-sessions-over")
         self.dismiss(None)
 
 
