@@ -94,13 +94,13 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
     lines = tmp_path / "lines.jsonl"
     cases = tmp_path / "cases.toml"
     cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n", encoding="utf-8")
+    rows = [{"prompt": PROMPT}, *({"prompt": PROMPT, "model": part} for part in parts_of(remote))]
+    lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    cli("batch", str(lines))
     for part in ["", *parts_of(remote)]:
         named = ("-m", part) if part else ()
-        row = {"prompt": PROMPT} | ({"model": part} if part else {})
-        lines.write_text(json.dumps(row), encoding="utf-8")
         cli.configure(f'[profiles.p]\nmodel = "{part}"\n')
         cli("ask", *named, PROMPT)
-        cli("batch", str(lines))
         typed = f"{PROMPT}\n/model {part}\n{PROMPT}\n/profile p\n{PROMPT}\n/model 7\n{PROMPT}\n"
         cli("--plain", *named, stdin=typed)
         if part in ("", parts_of(remote)[0]):  # these ask for the model in the same way
