@@ -46,6 +46,7 @@ collect_ignore_glob = (
 
 pytest_plugins = [
     *(["tests.support.e2e"] if os.name != "nt" and find_spec("lmchat.app") else []),
+    "tests.support.fixtures",
     "tests.support.network_guard",
     "tests.support.hanging",
     "tests.support.real_server.fixtures",

@@ -52,7 +52,6 @@ from tests.support.scripted_products import (
     jan,
     llama_cpp,
     ollama_with_remote,
-    plain,
     router,
 )
 from tests.support.scripted_server import (
@@ -60,7 +59,6 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
-    ScriptedServer,
     error_reply,
     finish,
     sse,
@@ -83,12 +81,6 @@ def configure(tmp_path, monkeypatch):
         return folder
 
     return write
-
-
-@pytest.fixture
-def server():
-    with ScriptedServer() as one:
-        yield plain(one, "tiny")
 
 
 def _ask(prompt, session_id="", **given):

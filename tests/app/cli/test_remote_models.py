@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.support.scripted_products import (
 from tests.support.scripted_server import ScriptedServer, Seen, json_reply
 from tests.support.serving import serving
 
+Cli = Inside
 PROMPT = "The seeds are under the stone."
 Script = Callable[..., ScriptedServer]
 JAN = "Acme/Garden-large"
@@ -47,17 +47,6 @@ LISTS = [
 
 def is_remote(name: str) -> bool:
     return name in NOTES
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def cli(tmp_path: Path, server: ScriptedServer) -> Inside:
-    return Inside(home=tmp_path, url=server.url)
 
 
 def play(script: Script, server: ScriptedServer, names: Sequence[str]) -> str:
