@@ -83,23 +83,27 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
     lines = tmp_path / "lines.jsonl"
     cases = tmp_path / "cases.toml"
     cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n", encoding="utf-8")
-    rows = [{"prompt": PROMPT}, *({"prompt": PROMPT, "model": part} for part in parts_of(remote))]
+    parts = ["", *parts_of(remote)]
+    rows = [{"prompt": PROMPT} | ({"model": part} if part else {}) for part in parts]
     lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     cli("batch", str(lines))
-    for part in ["", *parts_of(remote)]:
+    cli("--plain", stdin="".join(f"/model {part}\n{PROMPT}\n" for part in (*parts, 7)))
+    with SyncClient(server.url) as client:
+        for part in parts:
+            cli("ask", *(("-m", part) if part else ()), PROMPT)
+            with suppress(LMChatError):
+                client.chat(PROMPT, model=part)
+    for part in parts[:2]:  # these ask for the model in the same way
         named = ("-m", part) if part else ()
         cli.configure(f'[profiles.p]\nmodel = "{part}"\n')
-        cli("ask", *named, PROMPT)
-        typed = f"{PROMPT}\n/model {part}\n{PROMPT}\n/profile p\n{PROMPT}\n/model 7\n{PROMPT}\n"
-        cli("--plain", *named, stdin=typed)
-        if part in ("", parts_of(remote)[0]):  # these ask for the model in the same way
-            cli("batch", *named, str(lines))
-            cli("eval", *named, str(cases))
-            cli("compare", *named, "-m", "garden", PROMPT)
-            cli("decide", *named, PROMPT, "--options", "yes,no")
-            cli("ask", PROMPT, LMCHAT_MODEL=part)
-            cli("ask", PROMPT, LLM_MODEL=part)
-            cli("ask", "--profile", "p", PROMPT)
+        cli("--plain", *named, stdin=f"{PROMPT}\n/profile p\n{PROMPT}\n")
+        cli("batch", *named, str(lines))
+        cli("eval", *named, str(cases))
+        cli("compare", *named, "-m", "garden", PROMPT)
+        cli("decide", *named, PROMPT, "--options", "yes,no")
+        cli("ask", PROMPT, LMCHAT_MODEL=part)
+        cli("ask", PROMPT, LLM_MODEL=part)
+        cli("ask", "--profile", "p", PROMPT)
         with SyncClient(server.url, model=part) as client:
             for ask in (client.chat, client.chat_json):
                 with suppress(LMChatError):
