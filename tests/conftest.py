@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,12 @@ os.environ["COLORTERM"] = "truecolor"  # else the screen may have the theme of 1
 os.environ["TZ"] = "UTC"  # pictures hold times of day
 if hasattr(time, "tzset"):  # Windows reads the variable itself
     time.tzset()
+# Each message that a test saves would wait for a disk. Containers have little memory, and run nothing there.
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes its own folder in it
+if os.access(MEMORY, os.W_OK):
+    there = os.statvfs(MEMORY)
+    if there.f_bavail * there.f_frsize > 4 << 30 and not there.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # Files that need a terminal, a fork or limits of POSIX already where they are imported.
 collect_ignore_glob = (
@@ -39,6 +46,7 @@ collect_ignore_glob = (
 
 pytest_plugins = [
     *(["tests.support.e2e"] if os.name != "nt" and find_spec("lmchat.app") else []),
+    "tests.support.fixtures",
     "tests.support.network_guard",
     "tests.support.hanging",
     "tests.support.real_server.fixtures",

@@ -52,7 +52,6 @@ from tests.support.scripted_products import (
     jan,
     llama_cpp,
     ollama_with_remote,
-    plain,
     router,
 )
 from tests.support.scripted_server import (
@@ -60,13 +59,13 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
-    ScriptedServer,
     error_reply,
     finish,
     sse,
 )
 
 REMOTE = "garden:120b-cloud"
+FILES = McpSettings(name="files", command=sys.executable, args=(mcp_server.__file__,))
 
 
 @pytest.fixture
@@ -82,12 +81,6 @@ def configure(tmp_path, monkeypatch):
         return folder
 
     return write
-
-
-@pytest.fixture
-def server():
-    with ScriptedServer() as one:
-        yield plain(one, "tiny")
 
 
 def _ask(prompt, session_id="", **given):
@@ -215,10 +208,12 @@ async def test_a_turn_with_a_tool_asks_first_and_without_a_yes_no_tool_runs(
         assert (failed.is_error, "no" in failed.text) == (True, True)
         with pytest.raises(WrongUse, match="There is no tool python/ad"):
             await home.tools.call("python/ad", {})
-    configure(server.url, '[tools.approval]\n"python/add" = "never"\n')
+    (folder / "tools.py").unlink()
+    write_servers(folder / "mcp.json", [FILES])
+    configure(server.url, '[tools.approval]\n"files/echo" = "never"\n')
     async with Home(folder) as home:
         with pytest.raises(WrongUse, match="may never run"):
-            await home.tools.call("python/add", {"a": 4})
+            await home.tools.call("files/echo", {"text": "a"})
 
 
 async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure, tmp_path, server):
@@ -374,10 +369,9 @@ async def test_a_home_that_closes_lets_no_turn_wait(configure, server):
 
 async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, server):
     folder = configure(server.url)
-    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
-    server.on(CHAT, *[calling(("python__add", '{"a": 3}'))] * 3, chat_reply("Done."))
-
-    slow = McpSettings(name="files", command=sys.executable, args=(mcp_server.__file__,))
+    write_servers(folder / "mcp.json", [FILES])
+    asks = calling(("files__echo", '{"text": "a"}'))
+    server.on(CHAT, *[asks] * 3, chat_reply("Done."))
 
     def fail(words):
         raise ValueError(words)
@@ -386,14 +380,14 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
         fail(question.name)
 
     async with Home(folder) as home:
-        with pytest.raises(ValueError, match="python/add"):
-            await _turn(home, "Add 3.", approve=approve)
+        with pytest.raises(ValueError, match="files/echo"):
+            await _turn(home, "Say a.", approve=approve)
         read = await home.sessions.read("last")
         assert read.messages[-1].tool_result == ""
         closed = asyncio.Future()
         closed.cancel()  # as a view that its user has closed
         with pytest.raises(asyncio.CancelledError):
-            await _turn(home, "Add 3.", approve=lambda _: closed)
+            await _turn(home, "Say a.", approve=lambda _: closed)
 
     def leave(_):
         raise KeyboardInterrupt
@@ -402,21 +396,19 @@ async def test_what_a_front_end_raises_comes_out_and_stops_the_turn(configure, s
         raise SystemExit
 
     with SyncHome(folder) as home, pytest.raises(KeyboardInterrupt):
-        list(home.turn(Ask(prompt="Add 3.", approve=leave)))
+        list(home.turn(Ask(prompt="Say a.", approve=leave)))
     with SyncHome(folder) as home, pytest.raises(SystemExit):
         home.client.chat("Hi", show=end)
-    write_servers(folder / "mcp.json", [slow])
     with SyncHome(folder) as home, pytest.raises(SystemExit):
         home.tools.call("files/work", {"steps": 4}, tell=end)
     async with Home(folder) as home:
         with pytest.raises(ValueError, match="step 0"):
             await home.tools.call("files/work", {"steps": 4}, tell=fail)
         assert (await home.tools.call("files/echo", {"text": "again"})).text == "again"
-    write_servers(folder / "mcp.json", without="files")
     answers = iter(())
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    server.on(CHAT, asks, chat_reply("Done."))
     with SyncHome(folder) as home, pytest.raises(RuntimeError):
-        list(home.turn(Ask(prompt="Add 3.", approve=lambda _: next(answers))))
+        list(home.turn(Ask(prompt="Say a.", approve=lambda _: next(answers))))
     with SyncHome(folder) as home:
         assert home.client.chat("Hi").text == "Done."
 
@@ -684,8 +676,9 @@ async def test_a_wrong_address_in_the_configuration_costs_no_other_server(config
 
 def test_the_blocking_face_does_the_same(configure, server):
     folder = configure(server.url)
-    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Five."), chat_reply("Hello."))
+    write_servers(folder / "mcp.json", [FILES])
+    asks = calling(("files__echo", '{"text": "a"}'))
+    server.on(CHAT, asks, chat_reply("Five."), chat_reply("Hello."))
     asked = []
 
     def approve(question):
@@ -693,17 +686,17 @@ def test_the_blocking_face_does_the_same(configure, server):
         return Decision(choice=ApprovalScope.ONCE)
 
     with SyncHome(folder) as home:
-        added, *events, ended = home.turn(Ask(prompt="Add 3.", approve=approve))
+        added, *events, ended = home.turn(Ask(prompt="Say a.", approve=approve))
         assert (_text(events), ended.state) == ("Let me see.Five.", AnswerState.COMPLETE)
-        assert asked == ["python/add"]
+        assert asked == ["files/echo"]
         assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."
         server.on(CHAT, chat_reply("None."))
-        turn = home.run(Ask(prompt="Add 3."))
+        turn = home.run(Ask(prompt="Say a."))
         [*_, ended] = turn.events
         assert turn.answer == ended.answer
         assert (ended.state, len(asked)) == (AnswerState.COMPLETE, 1)
         assert "tools" not in server.seen(CHAT)[-1].json
-        assert home.tools.call("python/add", {"a": 4}).text == "6"
+        assert home.tools.call("files/echo", {"text": "6"}).text == "6"
         assert len(home.sessions.read(added.session_id).messages) == 4
     with pytest.raises(WrongUse, match="closed"):
         home.model()

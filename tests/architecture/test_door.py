@@ -7,6 +7,7 @@ of `core` is work that belongs below, or words that belong above.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ DOOR = Path(__file__).with_name("door.txt")
 BELOW = ("lmchat.core.", "lmchat.api")
 
 
+@cache
 def imports_of(file: Path) -> list[tuple[str, str, str]]:
     """Return the module, the name and the name here of each `from … import` of a file."""
     return [

@@ -15,7 +15,18 @@ from tests.support.programs import ROOT
 LIMITS = {"lmchat": 424_900, "tests": 508_100}  # nodes of the syntax tree
 
 
+def node_count(tree: ast.AST) -> int:
+    """Return what `ast.walk` would count, which takes three times as long."""
+    count, left = 0, [tree]
+    while left:
+        count += len(left)
+        values = [value for node in left for value in vars(node).values()]
+        listed = [one for value in values if type(value) is list for one in value]
+        left = [one for one in (*values, *listed) if isinstance(one, ast.AST)]
+    return count
+
+
 @pytest.mark.parametrize("folder", LIMITS)
 def test_program_and_tests_are_no_larger_than_was_decided(folder):
     texts = (path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py"))
-    assert sum(1 for text in texts for _ in ast.walk(ast.parse(text))) <= LIMITS[folder]
+    assert sum(node_count(ast.parse(text)) for text in texts) <= LIMITS[folder]

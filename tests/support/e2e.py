@@ -7,9 +7,7 @@ import re
 import pytest
 
 from tests.support.lmchat_screen import STEADY, LMChatScreen, PlainChat, configure
-from tests.support.programs import ROOT, Cli
-from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer
+from tests.support.programs import ROOT
 
 _QUICK = {"test_documents.py", "test_examples.py"}
 _READY = "/help lists the commands.\nYou:"
@@ -38,30 +36,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def kind(request):
-    """How the module runs commands: each as a program, unless its `Cli` is `Inside`."""
-    return getattr(request.module, "Cli", Cli)
-
-
-@pytest.fixture
 def real(tmp_path, real_server, kind):
     """The command line against the real server; its answers are the same every time, and short."""
     configure(tmp_path, STEADY)
     return kind(home=tmp_path, url=real_server.url)
-
-
-@pytest.fixture
-def server(request):
-    """A server that plays what the test says; at first the module's `PRODUCT`, else a plain good one."""
-    product = getattr(request.module, "PRODUCT", lambda scripted: plain(scripted, "tiny"))
-    with ScriptedServer() as scripted:
-        yield product(scripted)
-
-
-@pytest.fixture
-def cli(tmp_path, server, kind):
-    """The command line against the scripted server."""
-    return kind(home=tmp_path, url=server.url)
 
 
 @pytest.fixture
@@ -70,12 +48,6 @@ def screen(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as program:
         program.wait_ready()
         yield program
-
-
-@pytest.fixture
-def alone(tmp_path, kind):
-    """The command line without any server; port 1 of this machine refuses."""
-    return kind(home=tmp_path, url="http://127.0.0.1:1")
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,6 +25,7 @@ from tests.support.scripted_server import (
 )
 from tests.support.serving import HI, serving
 
+Cli = Inside
 LIST = "GET /v1/models"
 # Replies of servers that have no list of models, or hide it: the first is that of FastAPI without
 # the path, as mlx-vlm sends it; the empty list is that of `transformers serve` 5.19.
@@ -43,17 +42,6 @@ WITHOUT_LIST = [
     json_reply({"object": "list", "data": []}),
     json_reply({"object": "list", "data": None}),
 ]
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def cli(tmp_path: Path, server: ScriptedServer) -> Inside:
-    return Inside(home=tmp_path, url=server.url)
 
 
 def lists(server: ScriptedServer, *rows: str | dict, served: str = "") -> None:

@@ -45,6 +45,7 @@ def _typed(argument):
 def test_each_option_is_taken_by_the_commands_that_name_it_and_refused_by_the_others():
     commands = [*_all(SUBCOMMANDS)]
     own = [one for _, command in commands for one in command.all_arguments if one.is_option]
+    options = {one.names[-1]: one for one in (*own, *COMMON_ARGUMENTS)}
     for words, command in commands:
         line = list(words)
         for one in command.arguments:
@@ -52,8 +53,7 @@ def test_each_option_is_taken_by_the_commands_that_name_it_and_refused_by_the_ot
                 line += _typed(one)
         taken = (*command.all_arguments, *command.common_arguments)
         takes = {name: one for one in taken for name in one.names}
-        for option in (*COMMON_ARGUMENTS, *own):
-            name = option.names[-1]
+        for name, option in options.items():
             typed = _typed(takes.get(name, option))
             places = [[*line, *typed]]
             if option in COMMON_ARGUMENTS:

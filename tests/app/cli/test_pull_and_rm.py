@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from tests.support import scripted_products as products
 from tests.support.programs import Inside
 from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, sse
 
+Cli = Inside
 NAME = "llama3.2:3b"
 DELETE = "DELETE /api/delete"
 
@@ -22,11 +22,6 @@ def server() -> Iterator[ScriptedServer]:
         products.ollama(scripted, NAME)
         scripted.on(DELETE, body_reply(b""))
         yield scripted
-
-
-@pytest.fixture
-def cli(tmp_path: Path, server: ScriptedServer) -> Inside:
-    return Inside(home=tmp_path, url=server.url)
 
 
 def test_a_model_is_downloaded_and_printed(cli, server):

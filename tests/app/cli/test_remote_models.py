@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.support.scripted_products import (
 from tests.support.scripted_server import ScriptedServer, Seen, json_reply
 from tests.support.serving import serving
 
+Cli = Inside
 PROMPT = "The seeds are under the stone."
 Script = Callable[..., ScriptedServer]
 JAN = "Acme/Garden-large"
@@ -47,17 +47,6 @@ LISTS = [
 
 def is_remote(name: str) -> bool:
     return name in NOTES
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def cli(tmp_path: Path, server: ScriptedServer) -> Inside:
-    return Inside(home=tmp_path, url=server.url)
 
 
 def play(script: Script, server: ScriptedServer, names: Sequence[str]) -> str:
@@ -94,23 +83,27 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
     lines = tmp_path / "lines.jsonl"
     cases = tmp_path / "cases.toml"
     cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n", encoding="utf-8")
-    for part in ["", *parts_of(remote)]:
+    parts = ["", *parts_of(remote)]
+    rows = [{"prompt": PROMPT} | ({"model": part} if part else {}) for part in parts]
+    lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    cli("batch", str(lines))
+    cli("--plain", stdin="".join(f"/model {part}\n{PROMPT}\n" for part in (*parts, 7)))
+    with SyncClient(server.url) as client:
+        for part in parts:
+            cli("ask", *(("-m", part) if part else ()), PROMPT)
+            with suppress(LMChatError):
+                client.chat(PROMPT, model=part)
+    for part in parts[:2]:  # these ask for the model in the same way
         named = ("-m", part) if part else ()
-        row = {"prompt": PROMPT} | ({"model": part} if part else {})
-        lines.write_text(json.dumps(row), encoding="utf-8")
         cli.configure(f'[profiles.p]\nmodel = "{part}"\n')
-        cli("ask", *named, PROMPT)
-        cli("batch", str(lines))
-        typed = f"{PROMPT}\n/model {part}\n{PROMPT}\n/profile p\n{PROMPT}\n/model 7\n{PROMPT}\n"
-        cli("--plain", *named, stdin=typed)
-        if part in ("", parts_of(remote)[0]):  # these ask for the model in the same way
-            cli("batch", *named, str(lines))
-            cli("eval", *named, str(cases))
-            cli("compare", *named, "-m", "garden", PROMPT)
-            cli("decide", *named, PROMPT, "--options", "yes,no")
-            cli("ask", PROMPT, LMCHAT_MODEL=part)
-            cli("ask", PROMPT, LLM_MODEL=part)
-            cli("ask", "--profile", "p", PROMPT)
+        cli("--plain", *named, stdin=f"{PROMPT}\n/profile p\n{PROMPT}\n")
+        cli("batch", *named, str(lines))
+        cli("eval", *named, str(cases))
+        cli("compare", *named, "-m", "garden", PROMPT)
+        cli("decide", *named, PROMPT, "--options", "yes,no")
+        cli("ask", PROMPT, LMCHAT_MODEL=part)
+        cli("ask", PROMPT, LLM_MODEL=part)
+        cli("ask", "--profile", "p", PROMPT)
         with SyncClient(server.url, model=part) as client:
             for ask in (client.chat, client.chat_json):
                 with suppress(LMChatError):

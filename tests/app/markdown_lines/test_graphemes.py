@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from lmchat.app.cells import graphemes, split_at_cell, widen_cells
 from lmchat.app.markdown_lines.wrap import wrap_points
-from tests.base.test_safe_text import INVISIBLE
+from tests.base.test_safe_text import invisible
 
 BREAKS = Path(__file__).parent / "data" / "grapheme_break_test.txt"
 JOINER = "\u200d"
@@ -85,5 +85,5 @@ def test_marks_and_flags_stay_together():
 
 def test_invisible_characters_take_no_cell():
     widen_cells()
-    for char in INVISIBLE:
+    for char in invisible():
         assert cell_len(f"a{char}b") == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.core.chat.events import TurnStarted
@@ -21,7 +20,6 @@ from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
     Gate,
-    ScriptedServer,
     delta,
     finish,
     json_reply,
@@ -32,12 +30,6 @@ from tests.support.scripted_server import (
 CHAT = "POST /v1/chat/completions"
 CONTROL = "POST /v1/chat/completions/control"
 END = StreamFinished(reason="stop")
-
-
-@pytest.fixture
-def server():
-    with ScriptedServer() as scripted:
-        yield scripted
 
 
 class Pressing(ChatTurns):

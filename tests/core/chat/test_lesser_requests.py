@@ -26,7 +26,7 @@ from tests.support.scripted_tools import ScriptedHost, toolbox
 
 SENTENCE = "The lettuce grows between the beans, and the shed is full of pots. "  # 15 tokens
 ROOF = FilePart(name="roof.png", media_type="image/png", digest="", size=9, tokens=300)
-WINDOWS = (1000, 2000, 8000)
+WINDOWS = (*(1000, 2000) * 4, 8000)
 Refuse = Callable[[], httpx.Response]
 
 
@@ -344,18 +344,19 @@ async def test_a_turn_that_failed_for_its_results_does_not_end_the_session(store
 
 
 async def test_if_nothing_is_left_to_leave_out_the_largest_part_is_named(store):
-    for more, words, step in (
+    parts = (
         ({"system_prompt": "word " * 5000}, "the system prompt, about 5000", "system prompt, or"),
         ({"max_tokens": 50_000}, "max_tokens, about 50000 tokens", "Lower max_tokens."),
-    ):
-        for refuse in (one for name, one in OVERFLOWS.items() if not name.startswith("a ")):
-            chat = Chat(store, Server(40, refuse), **more)
-            await chat.ask(SENTENCE * 4)
-            state, message = chat.end
-            assert (state, len(chat.bodies)) == (AnswerState.FAILED, 1)
-            assert f" The largest part is {words}" in message
-            assert message.count("horten the prompt") <= ("horten the prompt" in message)
-            assert step in message
+    )
+    in_words = [one for name, one in OVERFLOWS.items() if not name.startswith("a ")]
+    for refuse, (more, words, step) in zip(in_words, cycle(parts), strict=False):
+        chat = Chat(store, Server(40, refuse), **more)
+        await chat.ask(SENTENCE * 4)
+        state, message = chat.end
+        assert (state, len(chat.bodies)) == (AnswerState.FAILED, 1)
+        assert f" The largest part is {words}" in message
+        assert message.count("horten the prompt") <= ("horten the prompt" in message)
+        assert step in message
 
 
 async def test_an_answer_that_is_continued_keeps_the_prompt_that_it_belongs_to(store):

@@ -9,7 +9,6 @@ import pytest
 
 from lmchat.core.imports import PROGRAMS
 from lmchat.core.library.importer import Importer, ImportOutcome
-from lmchat.core.storage.store import Store
 from tests.support.chats import say
 
 
@@ -86,13 +85,6 @@ def jan(rows, others):
 
 def message_list(rows, _others):
     return {"id": "c", "messages": [{"role": row.role, "content": row.text} for row in rows]}
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = Store(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.mark.parametrize("form", [chatgpt, claude, lm_studio, jan, message_list])

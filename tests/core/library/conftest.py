@@ -1,21 +1,13 @@
-"""What most tests of saved sessions need: a real store in a folder of the test's."""
+"""A session with versions, for tests of saved sessions."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from lmchat.core.storage.store import Store
 from tests.support.chats import header, reply, say
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "sessions.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

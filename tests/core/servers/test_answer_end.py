@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -48,7 +48,7 @@ class Read:
         return self.text, self.thought, self.calls, self.reason, end
 
 
-def client_of(parts: Sequence[Part], content_type: str = "text/event-stream") -> HttpServerClient:
+def client_of(parts: Iterable[Part], content_type: str = "text/event-stream") -> HttpServerClient:
     async def body() -> AsyncIterator[bytes]:
         for part in parts:
             if isinstance(part, Exception):

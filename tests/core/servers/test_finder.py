@@ -17,6 +17,7 @@ from lmchat.core.config.settings import EndpointSettings, Settings, TimeoutSetti
 from lmchat.core.config.state import State
 from lmchat.core.servers.discovery.choose import no_server_error
 from lmchat.core.servers.discovery.finder import ServerFinder
+from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed
@@ -171,11 +172,14 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
     assert error.kind == "auth"
 
 
-async def test_a_named_server_is_the_only_one_looked_at():
-    backend = _ScriptedBackend((probed(""),), (probed("offline"),))
-    settings = Settings(endpoint="http://localhost:1234")
-    assert len(await ServerFinder(backend, settings, State).look()) == 1
+async def test_a_named_server_is_the_only_one_looked_at_and_used_also_after_a_search():
+    away = probed("offline", is_configured=True)
+    backend = _ScriptedBackend((away,), (away, probed("", *OTHERS)))
+    finder = ServerFinder(backend, Settings(endpoint=ENDPOINT.url), State)
+    assert len(await finder.look()) == 1
     assert backend.named is None
+    await finder.search()
+    assert finder.choice().state is ServerState.AWAY
 
 
 async def test_configured_servers_are_looked_at_first():

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import pytest
-
-from lmchat.base.errors import ServerRejected
 from lmchat.core.servers.model import LoadState
 from lmchat.core.servers.target import Target
 from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import lm_studio, ollama
+from tests.support.scripted_products import ollama
 from tests.support.scripted_server import json_reply
 
 SHOW = "POST /api/show"
@@ -100,16 +97,3 @@ async def test_a_document_that_was_cut_when_the_product_was_looked_for_is_read_w
     server.on("GET /system", json_reply(facts))
     alder, birch = await client.models.listed(endpoint_of(server))
     assert (alder.product, birch.state) == ("LocalAI", LoadState.LOADED)
-
-
-async def test_lm_studio_0_3_says_that_it_cannot_load(server, client):
-    """It answers unknown paths with status 200 and an error (bug-tracker #1323, #618)."""
-    lm_studio(server)
-    for route in ("GET /api/v1/models", "POST /api/v1/models/load"):
-        server.on(route, server.unknown)
-    rows = [{"id": "alder-4b", "state": "not-loaded"}]
-    server.on("GET /api/v0/models", json_reply({"object": "list", "data": rows}))
-    (alder,) = (await client.models.check(endpoint_of(server))).models
-    with pytest.raises(ServerRejected, match="LM Studio cannot load models on request") as failed:
-        await client.models.load(alder)
-    assert failed.value.kind == "unsupported"

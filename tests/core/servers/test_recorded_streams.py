@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from itertools import accumulate, cycle, pairwise, takewhile
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.core.config.settings import Settings
-from lmchat.core.servers.client import HttpServerClient
-from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.events import ModelNamed, StreamFinished
+from tests.core.servers.test_answer_end import HERE, client_of
 from tests.support.client_calls import (
     ask,
     events_of,
@@ -26,7 +23,6 @@ from tests.support.client_calls import (
 from tests.support.scripted_products import CHAT
 
 MODEL = "smollm2-135m-instruct"
-HERE = Endpoint.parse("http://localhost:9")
 
 
 async def play(server, client, name, *, every=None):
@@ -55,14 +51,7 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client):
 async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, ...]:
     """Return what an answer is made of: texts, thoughts, calls, counts, and how it ends."""
 
-    async def body() -> AsyncIterator[bytes]:
-        for piece in pieces:
-            yield piece
-
-    def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": content_type}, content=body())
-
-    client = HttpServerClient(Settings(), transport=httpx.MockTransport(answer))
+    client = client_of(pieces, content_type)
     events, error = await events_of(client, ask(HERE))
     await client.aclose()
     end = events[-1] if error is None else (type(error), error.kind, error.message)

@@ -99,12 +99,12 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
 
 async def test_llama_swap_says_ok_in_plain_text(server, client):
     """Recorded with v250."""
-    row = {"id": "oak", "owned_by": "llama-swap", "status": {"value": "loaded"}}
+    row = {"id": "oak#2", "owned_by": "llama-swap", "status": {"value": "loaded"}}
     server.on(LIST, json_reply({"data": [row]}))
-    server.on("POST /api/models/unload/oak", text_reply("OK"))
+    server.on("POST /api/models/unload/oak%232", text_reply("OK"))
     (model,) = (await client.models.check(endpoint_of(server))).models
     await client.models.unload(model)
-    server.on("POST /api/models/unload/oak", html_reply())
+    server.on("POST /api/models/unload/oak%232", html_reply())
     with pytest.raises(ServerRejected):
         await client.models.unload(model)
 

@@ -1,3 +1,5 @@
+"""What a function of `tools.py` becomes: a tool with a schema, and how it is called."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +12,14 @@ from typing import Any, Literal
 import pytest
 
 from lmchat.base.errors import RequestInvalid
-from lmchat.core.tools.function_server import FunctionTool
+
+
+@pytest.fixture(scope="module")
+def make_tool():
+    """Import the SDK where a tool is made, not in each process that collects tests."""
+    from lmchat.core.tools.function_server import FunctionTool  # noqa: PLC0415
+
+    return FunctionTool
 
 
 @dataclasses.dataclass
@@ -29,8 +38,8 @@ def search(
     return {"words": words, "at": at, "kind": kind, "since": since}
 
 
-def test_a_signature_becomes_a_schema():
-    tool = FunctionTool(search).tool
+def test_a_signature_becomes_a_schema(make_tool):
+    tool = make_tool(search).tool
     assert (tool.name, tool.description) == ("search", "Search everything.")
     assert tool.input_schema["required"] == ["words"]
     assert tool.input_schema["properties"] == {
@@ -45,17 +54,17 @@ def test_a_signature_becomes_a_schema():
     assert tool.input_schema["$defs"]["Point"]["properties"] == {"x": {"type": "integer"}}
 
 
-async def test_arguments_are_converted_and_the_result_is_json():
+async def test_arguments_are_converted_and_the_result_is_json(make_tool):
     given = {"words": "a", "at": [{"x": 2}, {"x": "3"}], "since": "2026-01-02"}
-    assert await FunctionTool(search).call(given) == (
+    assert await make_tool(search).call(given) == (
         '{"words":"a","at":[{"x":2},{"x":3}],"kind":"file","since":"2026-01-02"}'
     )
 
 
-async def test_arguments_that_do_not_fit_are_refused():
+async def test_arguments_that_do_not_fit_are_refused(make_tool):
     for given in ({}, {"words": 1}, {"words": "a", "other": 1}, {"words": "a", "kind": "x"}):
         with pytest.raises(RequestInvalid, match="The arguments of search do not fit"):
-            await FunctionTool(search).call(given)
+            await make_tool(search).call(given)
 
 
 def thread() -> str:
@@ -68,12 +77,12 @@ async def thread_of_async() -> str:
     return thread()
 
 
-async def test_a_sync_function_runs_in_a_thread_and_an_async_one_on_the_loop():
-    assert await FunctionTool(thread).call({}) != thread()
-    assert await FunctionTool(thread_of_async).call({}) == thread()
+async def test_a_sync_function_runs_in_a_thread_and_an_async_one_on_the_loop(make_tool):
+    assert await make_tool(thread).call({}) != thread()
+    assert await make_tool(thread_of_async).call({}) == thread()
 
 
-def test_a_function_that_cannot_be_described_is_refused_with_its_name():
+def test_a_function_that_cannot_be_described_is_refused_with_its_name(make_tool):
     for signature, words in (
         ("(a): 'Do.'", "the parameter a has no type hint."),
         ("(*names: str): 'Do.'", "the parameter names cannot be given by name."),
@@ -86,4 +95,4 @@ def test_a_function_that_cannot_be_described_is_refused_with_its_name():
         with pytest.raises(
             RequestInvalid, match=re.escape(f"The function one cannot be a tool: {words}")
         ):
-            FunctionTool(found["one"])
+            make_tool(found["one"])

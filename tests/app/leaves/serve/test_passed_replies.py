@@ -17,15 +17,9 @@ from lmchat.core.servers.discovery.finder import ServerFinder
 from lmchat.core.servers.stream import end as answer_end
 from tests.support.chats import stats_store_at
 from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import CHAT, chat_reply, plain
-from tests.support.scripted_server import DONE, Hold, Pause, ScriptedServer, finish, sse
+from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_server import DONE, Hold, Pause, finish, sse
 from tests.support.serving import CHAT_PATH, HI
-
-
-@pytest.fixture
-def server():
-    with ScriptedServer() as one:
-        yield plain(one, "tiny")
 
 
 @pytest.fixture
