@@ -26,7 +26,7 @@ from tests.support.scripted_tools import ScriptedHost, toolbox
 
 SENTENCE = "The lettuce grows between the beans, and the shed is full of pots. "  # 15 tokens
 ROOF = FilePart(name="roof.png", media_type="image/png", digest="", size=9, tokens=300)
-WINDOWS = (*(1000, 2000) * 4, 8000)
+WINDOWS = (1000, 2000, 8000)
 Refuse = Callable[[], httpx.Response]
 
 
@@ -49,15 +49,16 @@ def as_recorded(record: dict[str, Any]) -> Refuse:
     return lambda: reply(record["status"], raw_body(record))
 
 
-OVERFLOWS = {
-    **{
-        one["source"]: as_recorded(one)
-        for one in RECORDS
-        if one["kind"] == "context_overflow" and "code" not in one["body"]
-    },
+RECORDED = [
+    one for one in RECORDS if one["kind"] == "context_overflow" and "code" not in one["body"]
+]
+OTHERS = {
     "a size": said(413),
     "a page": lambda: reply(413, b"<html><title>Request Entity Too Large</title>", "text/html"),
 }
+OVERFLOWS = {**{one["source"]: as_recorded(one) for one in RECORDED}, **OTHERS}
+# that each has the same kind in its words is seen where refusals are read
+FORMS = {(one["where"], one["status"], type(one["body"])): as_recorded(one) for one in RECORDED}
 UNCLEAR = {
     "no words": lambda: reply(400, b""),
     "no JSON": lambda: reply(422, b"nope", "text/plain"),
@@ -146,8 +147,9 @@ def texts(body: dict[str, Any]) -> list[str]:
 DONE_WELL = (AnswerState.COMPLETE, "")
 
 
-async def test_a_session_goes_on_after_an_overflow_in_any_words(store):
-    for (name, refuse), window in zip(OVERFLOWS.items(), cycle(WINDOWS), strict=False):
+async def test_a_session_goes_on_after_an_overflow_in_any_form(store):
+    forms = {**FORMS, **OTHERS}
+    for (name, refuse), window in zip(forms.items(), cycle(WINDOWS), strict=False):
         chat = Chat(store, Server(window, refuse), max_tokens=2 * window)
         await chat.open_import(*talk(window // 60))
         requests = await chat.ask("And now?")
