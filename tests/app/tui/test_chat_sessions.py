@@ -75,7 +75,9 @@ async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_w
         await desk.press("ctrl+n", sees="New session")
 
 
-async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
+async def test_a_title_is_changed_by_command_and_key_and_the_list_says_how_a_deletion_is_undone(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id
         await desk.say("/title The garden", sees="The garden")
@@ -94,9 +96,6 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.rests()
         assert (await desk.store.open_session(first)).header.title == "Given elsewhere"
 
-
-async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
-    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.go_to_list()
         await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
         assert "u undo" not in desk.text

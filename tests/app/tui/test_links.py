@@ -31,7 +31,7 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
         await desk.until(lambda: desk.copied == ["https://guide.example/a"] * 2)
 
 
-async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
+async def test_what_is_no_page_of_the_web_is_never_opened_and_a_click_on_a_page_asks_too(tmp_path):
     text = "HTTP and https. [a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
     async with ready_desktop(tmp_path, answer_steps(text), asked=["hello"]) as desk:
         await desk.press("alt+up", "l", sees="This message has no links.")
@@ -41,6 +41,13 @@ async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
         desk.backend.scripts = [answer_steps("`https://code.example` [b](file:///etc/passwd)")]
         await desk.ask("hello", 2)
         await desk.press("alt+up", "l", sees="This message has no links.")
+        await desk.press("escape")
+        desk.backend.scripts = [answer_steps("Here: https://one.example/x")]
+        await desk.ask("hello", 3)
+        await shown(desk, "Here: https")
+        await click_screen(desk, "one.ex")
+        await desk.on(ConfirmDialog)
+        assert desk.opened == []
 
 
 def test_an_address_that_pretends_to_be_another_tells_its_host():
@@ -51,13 +58,3 @@ def test_an_address_that_pretends_to_be_another_tells_its_host():
         ("https://\u2603.example/", "xn--n3h.example"),
     ):
         assert ascii_host(address) == host
-
-
-async def test_a_click_on_a_link_asks_too(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Here: https://one.example/x"), asked=["hello"]
-    ) as desk:
-        await shown(desk, "Here: https")
-        await click_screen(desk, "https:")
-        await desk.on(ConfirmDialog)
-        assert desk.opened == []

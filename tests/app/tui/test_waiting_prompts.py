@@ -118,22 +118,12 @@ async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_p
             await desk.prompt_is("")
 
 
-async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_without_messages(
+async def test_prompts_wait_in_a_session_that_cannot_be_deleted_until_they_return_to_the_new_one(
     tmp_path,
 ):
     async with desktop(tmp_path, slow_backend()) as desk:
         await desk.say("one", sees="next  one")
         await desk.type("typed")
-        await desk.press("ctrl+n", hides="next  one")
-        await shown(desk, "Not saved")
-        desk.chat.return_waiting()
-        await desk.prompt_is("one\n\ntyped")
-        await gone(desk, "Not saved")
-
-
-async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin(tmp_path):
-    async with desktop(tmp_path, slow_backend()) as desk:
-        await desk.say("one", sees="next  one")
         waiting = desk.active
         await desk.press("ctrl+n", hides="next  one")
         await shown(desk, "Not saved")
@@ -143,6 +133,9 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
             await desk.press(key)
         assert waiting.queue.drafts == ("one",)
         assert isinstance(desk.app.screen, ChatScreen)
+        desk.chat.return_waiting()
+        await desk.prompt_is("one\n\ntyped")
+        await gone(desk, "Not saved")
 
 
 async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(tmp_path):
