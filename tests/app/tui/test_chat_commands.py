@@ -89,11 +89,15 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
         await desk.press("enter", hides="/ filter", sees="Lettuce")
 
 
-async def test_the_next_run_knows_hidden_columns(tmp_path):
+async def test_the_next_run_knows_hidden_columns_and_resumes_with_its_own_system_prompt(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("ctrl+b", "ctrl+b", hides="/ filter")
-    async with ready_desktop(tmp_path, state=desk.state[-1]) as desk:
+    more = {"state": desk.state[-1], "resume_id": "last", "system_prompt": "Be brief."}
+    async with ready_desktop(tmp_path, **more) as desk:
+        await shown(desk, "System prompt: Be brief.")
         assert "/ filter" not in desk.text
+        await desk.ask("two", 1)
+        assert [m.text for m in desk.backend.requests[0].messages][::3] == ["Be brief.", "two"]
 
 
 async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_path):
@@ -194,15 +198,6 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
             await desk.press("ctrl+n")
         await desk.at_rest()
         assert not desk.log_view.document.entries
-
-
-async def test_the_system_prompt_of_the_command_line_holds_in_a_resumed_session(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]):
-        pass
-    async with ready_desktop(tmp_path, resume_id="last", system_prompt="Be brief.") as desk:
-        await shown(desk, "System prompt: Be brief.")
-        await desk.ask("two", 1)
-        assert [m.text for m in desk.backend.requests[0].messages][::3] == ["Be brief.", "two"]
 
 
 async def offered(desk, title: str) -> None:

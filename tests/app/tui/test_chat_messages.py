@@ -14,7 +14,9 @@ from tests.support.desktop import gone, is_shown, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps, half
 
 
-async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
+async def test_regenerating_shows_the_new_version_and_keeps_the_old_one_unless_another_window_deletes_it(
+    tmp_path,
+):
     gate = asyncio.Event()
     scripts = answer_steps("First one."), answer_steps("Second one."), half("Th", gate, "ird.")
     async with ready_desktop(tmp_path, *scripts, asked=["hello"]) as desk:
@@ -39,6 +41,9 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
         await desk.press("right_square_bracket", sees="Third.")
+        for old in tree[1:3]:
+            await desk.store.delete_message(desk.session_id, old.message_id)
+        await desk.press("left_square_bracket", sees="Only one version is left.")
 
 
 async def test_an_answer_without_a_prompt_is_not_edited_and_its_failure_is_copied(tmp_path):
@@ -53,16 +58,6 @@ async def test_an_answer_without_a_prompt_is_not_edited_and_its_failure_is_copie
         await desk.press("alt+up", "e", sees="There is no prompt before this answer.")
         await desk.press("y")
         await desk.until(lambda: desk.copied == ["It was overloaded."], "the failure")
-
-
-async def test_of_a_version_that_another_window_has_deleted_only_one_is_left(tmp_path):
-    scripts = answer_steps("A."), answer_steps("B.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        first = desk.active.messages[-1].message_id
-        await desk.press("ctrl+r", sees="B.")
-        await desk.answered()
-        await desk.store.delete_message(desk.session_id, first)
-        await desk.press("alt+up", "left_square_bracket", sees="Only one version is left.")
 
 
 async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
