@@ -93,9 +93,16 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await desk.prompt_is("x\n\ny")
 
 
-async def test_an_edit_is_text_and_neither_runs_nor_offers_a_command(tmp_path):
-    scripts = [answer_steps(text) for text in ("A.", "B.")]
+async def test_an_edit_is_text_and_no_command_and_an_indented_list_is_no_code(tmp_path):
+    scripts = [answer_steps(text) for text in ("- one\n    - two\n    - three", "B.")]
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
+        await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
+        assert "copy code" not in desk.text
+        await desk.press("c", sees=NO_CODE)
+        await desk.press("alt+up", "escape")
+        await desk.app.run_action("app.run('message.source')")
+        await shown(desk, "    - three")
+        await desk.press("escape")
         for text in ("/stats", "/file ", "!ls"):
             await desk.press("alt+up", "alt+up", "e")
             await desk.prompt_is("one")
@@ -141,17 +148,6 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await desk.press("enter")
         await desk.at_rest(requests=3)
         assert await desk.texts_on_disk() == ["one!", "C."]
-
-
-async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
-    nested = answer_steps("- one\n    - two\n    - three")
-    async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
-        await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
-        assert "copy code" not in desk.text
-        await desk.press("c", sees=NO_CODE)
-        await desk.press("alt+up", "escape")
-        await desk.app.run_action("app.run('message.source')")
-        await shown(desk, "    - three")
 
 
 async def test_a_fork_shows_what_was_read_when_it_began(tmp_path):
