@@ -202,15 +202,13 @@ async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_r
         "Show what the next request holds, and take other messages out", "^A", "/context"
     )
     dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
-    async with drawn(Host(screen=dialog)) as (app, pilot):
-        for size, pieces in (
-            ((120, 40), ["take other messages out     "]),
-            ((60, 20), ["holds, and take ", " ^A", "messages out"]),
-            ((40, 12), ["Show what the next request", "holds, and take other mess"]),
-        ):
-            await pilot.resize_terminal(*size)
-            await pilot.pause()
+    for size, pieces in (
+        ((120, 40), ["take other messages out     "]),
+        ((60, 20), ["holds, and take ", " ^A", "messages out"]),
+        ((40, 12), ["Show what the next request", "holds, and take other mess"]),
+    ):
+        async with drawn(Host(screen=dialog), size) as (app, pilot):
             text = screen_text(app)
             assert [piece for piece in pieces if piece not in text] == []
-        await pilot.press(*"messages", "enter")
-        assert app.results == [item]
+            await pilot.press(*"messages", "enter")
+            assert app.results == [item]
