@@ -74,15 +74,6 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert sent(desk.backend)[-1].endswith("Is b.md like a.md, @nobody and x@a.md?")
 
 
-async def test_the_command_attaches_a_pattern(desk, tmp_path):
-    made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
-    await desk.say("/file src/*.py")
-    await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
-    await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
-    await desk.ask("Explain.")
-    assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
-
-
 async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_told(tmp_path):
     settings = calm(keys={"paste": "f9"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
@@ -156,7 +147,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     assert desk.app.focused is desk.prompt_input
 
 
-async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_path):
+async def test_a_dropped_file_and_a_pattern_are_attached_and_other_paths_stay_paths(desk, tmp_path):
     made(tmp_path, "my notes.md")
     path = (tmp_path / "my notes.md").as_uri()
     paste(desk, path)
@@ -169,3 +160,11 @@ async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_p
     await desk.prompt_is(f"/import {tmp_path}/my notes.md")
     await desk.pilot.pause()
     assert desk.prompt_input.text == f"/import {tmp_path}/my notes.md"
+
+    desk.prompt_input.put("")
+    made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
+    await desk.say("/file src/*.py")
+    await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
+    await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
+    await desk.ask("Explain.")
+    assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]

@@ -14,7 +14,9 @@ from tests.support.desktop import gone, is_shown, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps, half
 
 
-async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
+async def test_regenerating_shows_the_new_version_and_keeps_the_old_one_unless_another_window_deletes_it(
+    tmp_path,
+):
     gate = asyncio.Event()
     scripts = answer_steps("First one."), answer_steps("Second one."), half("Th", gate, "ird.")
     async with ready_desktop(tmp_path, *scripts, asked=["hello"]) as desk:
@@ -39,6 +41,9 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
         await desk.press("right_square_bracket", sees="Third.")
+        for old in tree[1:3]:
+            await desk.store.delete_message(desk.session_id, old.message_id)
+        await desk.press("left_square_bracket", sees="Only one version is left.")
 
 
 async def test_an_answer_without_a_prompt_is_not_edited_and_its_failure_is_copied(tmp_path):
@@ -53,16 +58,6 @@ async def test_an_answer_without_a_prompt_is_not_edited_and_its_failure_is_copie
         await desk.press("alt+up", "e", sees="There is no prompt before this answer.")
         await desk.press("y")
         await desk.until(lambda: desk.copied == ["It was overloaded."], "the failure")
-
-
-async def test_of_a_version_that_another_window_has_deleted_only_one_is_left(tmp_path):
-    scripts = answer_steps("A."), answer_steps("B.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        first = desk.active.messages[-1].message_id
-        await desk.press("ctrl+r", sees="B.")
-        await desk.answered()
-        await desk.store.delete_message(desk.session_id, first)
-        await desk.press("alt+up", "left_square_bracket", sees="Only one version is left.")
 
 
 async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
@@ -98,9 +93,16 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await desk.prompt_is("x\n\ny")
 
 
-async def test_an_edit_is_text_and_neither_runs_nor_offers_a_command(tmp_path):
-    scripts = [answer_steps(text) for text in ("A.", "B.")]
+async def test_an_edit_is_text_and_no_command_and_an_indented_list_is_no_code(tmp_path):
+    scripts = [answer_steps(text) for text in ("- one\n    - two\n    - three", "B.")]
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
+        await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
+        assert "copy code" not in desk.text
+        await desk.press("c", sees=NO_CODE)
+        await desk.press("alt+up", "escape")
+        await desk.app.run_action("app.run('message.source')")
+        await shown(desk, "    - three")
+        await desk.press("escape")
         for text in ("/stats", "/file ", "!ls"):
             await desk.press("alt+up", "alt+up", "e")
             await desk.prompt_is("one")
@@ -146,17 +148,6 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await desk.press("enter")
         await desk.at_rest(requests=3)
         assert await desk.texts_on_disk() == ["one!", "C."]
-
-
-async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
-    nested = answer_steps("- one\n    - two\n    - three")
-    async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
-        await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
-        assert "copy code" not in desk.text
-        await desk.press("c", sees=NO_CODE)
-        await desk.press("alt+up", "escape")
-        await desk.app.run_action("app.run('message.source')")
-        await shown(desk, "    - three")
 
 
 async def test_a_fork_shows_what_was_read_when_it_began(tmp_path):

@@ -58,8 +58,20 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
         groups.assert_not_called()
 
 
-async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_with_it(tmp_path):
+async def test_a_session_without_messages_can_be_deleted_and_keeps_a_title_for_its_first_prompt(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
+        await desk.press("alt+up", "alt+up", "d", sees="Deleted, with everything after it.")
+        assert desk.texts == []
+        await desk.go_to_list()
+        await desk.press("p", sees="Pinned.")
+        await desk.press("d", sees="In the trash; u restores it.")
+        assert await desk.store.list_sessions() == ()
+        await desk.press("escape")
+        await desk.ask("two")
+        assert [session.title for session in await desk.store.list_sessions()] == ["two"]
+
         first = desk.session_id
         await desk.press("ctrl+n", sees="New session")
         await desk.say("/title  Peas and  beans", sees="Renamed.")
@@ -75,7 +87,9 @@ async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_w
         await desk.press("ctrl+n", sees="New session")
 
 
-async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
+async def test_a_title_is_changed_by_command_and_key_and_the_list_says_how_a_deletion_is_undone(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id
         await desk.say("/title The garden", sees="The garden")
@@ -94,9 +108,6 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.rests()
         assert (await desk.store.open_session(first)).header.title == "Given elsewhere"
 
-
-async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
-    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.go_to_list()
         await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
         assert "u undo" not in desk.text
@@ -175,19 +186,6 @@ async def test_undo_shows_a_deleted_session_again_if_it_was_shown_and_nothing_wa
         await desk.press("u", sees="Restored.")
         await desk.at_rest()
         assert desk.session_id == third
-
-
-async def test_a_session_whose_messages_were_all_deleted_can_be_deleted(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
-        await desk.press("alt+up", "alt+up", "d", sees="Deleted, with everything after it.")
-        assert desk.texts == []
-        await desk.go_to_list()
-        await desk.press("p", sees="Pinned.")
-        await desk.press("d", sees="In the trash; u restores it.")
-        assert await desk.store.list_sessions() == ()
-        await desk.press("escape")
-        await desk.ask("two")
-        assert [session.title for session in await desk.store.list_sessions()] == ["two"]
 
 
 async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draft(tmp_path):

@@ -63,7 +63,7 @@ async def test_a_chunk_a_frame_and_an_update_of_the_stats_call_few_functions(tmp
     assert all(map(le, fewest, (125, 1_080, 1_640))), fewest
 
 
-async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
+async def test_after_a_failure_the_queue_and_after_the_way_out_the_prompt_stays_and_is_saved(
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -92,12 +92,24 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
         await desk.answered(2)
         assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
 
+        desk.chat.is_closing = True
+        await desk.say("four")
+        await desk.press("ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        assert len(desk.backend.requests) == 3
+        assert await desk.store.draft(desk.session_id) == "four"
+
 
 async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_path):
     gate = asyncio.Event()
     scripts = (
         half("Let", gate, "tuce."),
-        half("Spinach", asyncio.Event()),
+        [
+            RequestSent(),
+            TextDelta(text="Let me see"),
+            Rethought(),
+            *half("Spinach", asyncio.Event()),
+        ],
         answer_steps("Chives."),
         [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()],
     )
@@ -115,6 +127,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         assert await desk.texts_on_disk() == ["one", "Lettuce."]
 
         await desk.say("four", sees="Spinach")
+        assert "Let me see" not in "\n".join(desk.log_rows), "it has turned out to be a thought"
         await desk.say("five", sees="next")
         await desk.press("escape", sees="stopped")
         await desk.answered(3)
@@ -137,22 +150,3 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         assert desk.app.is_running
         await desk.press("ctrl+c")
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
-
-
-async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        desk.chat.is_closing = True
-        await desk.say("two")
-        await desk.press("ctrl+q")
-        await desk.until(lambda: desk.app._exit, "the end")
-        assert sent(desk.backend) == ["one"]
-        assert await desk.store.draft(desk.session_id) == "two"
-
-
-async def test_text_that_turns_out_to_be_a_thought_is_shown_as_one(tmp_path):
-    gate = asyncio.Event()
-    steps = [RequestSent(), TextDelta(text="Let me see"), Rethought(), TextDelta(text="Four"), gate]
-    async with ready_desktop(tmp_path, steps) as desk:
-        await desk.say("2+2?", sees="Four")
-        assert "Let me see" not in "\n".join(desk.log_rows)
-        gate.set()

@@ -8,7 +8,7 @@ from lmchat.app.tui.dialogs.context_dialog import ContextDialog
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.core.servers.events import StreamFinished, UsageReported
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, half, model, probed
+from tests.support.scripted_backend import answer_steps, half, model, probed
 
 
 def used_cells(desk, words: str) -> int:
@@ -61,7 +61,7 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         gate.set()
 
 
-async def test_bars_are_shares_of_the_window_and_the_choice_begins_where_space_acts(tmp_path):
+async def test_bars_are_shares_of_a_known_window_and_the_choice_begins_where_space_acts(tmp_path):
     cached = UsageReported(prompt_tokens=60, completion_tokens=2, cached_tokens=40)
     second = [*answer_steps("B.")[:-2], cached, StreamFinished(reason="stop")]
     async with ready_desktop(tmp_path, answer_steps("A."), second) as desk:
@@ -78,11 +78,8 @@ async def test_bars_are_shares_of_the_window_and_the_choice_begins_where_space_a
         desk.backend.tokens = 8000
         await desk.say("/context", leads_to=ContextDialog, sees="8 000 of 8 192")
         assert used_cells(desk, "carrots") in range(2, 8)
-
-
-async def test_without_a_window_there_are_no_bars(tmp_path):
-    of_unknown_window = probed("", model(context_loaded=None, context_max=None))
-    backend = ScriptedBackend(answer_steps("A."), results=[of_unknown_window])
-    async with ready_desktop(tmp_path, backend=backend, asked=["carrots"]) as desk:
+        await desk.press("escape", leads_to=ChatScreen)
+        desk.backend.results = (probed("", model(context_loaded=None, context_max=None)),)
+        await desk.press("f5", hides="of 8 192 tok")
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
         assert not row(desk, "carrots")

@@ -24,9 +24,15 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         await gate.wait()
         return Report(report_of, "no problems, no warnings in 31 checks")
 
+    def refuse():
+        raise WrongUse("This build of lmchat has no doctor.")
+
     async with desktop(tmp_path) as desk:
-        desk.report = examine
         await desk.ready()
+        desk.report = refuse
+        await desk.say("/doctor", sees="This build of lmchat has no doctor.")
+        assert isinstance(desk.app.screen, ChatScreen)
+        desk.report = examine
         await desk.say("/doctor", leads_to=TextDialog, sees="Checking servers")
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("/doctor", leads_to=TextDialog)
@@ -37,14 +43,3 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert "All is fine." in desk.copied[0]
-
-
-async def test_in_a_build_without_the_doctor_one_sentence_says_so(tmp_path):
-    def refuse():
-        raise WrongUse("This build of lmchat has no doctor.")
-
-    async with desktop(tmp_path) as desk:
-        desk.report = refuse
-        await desk.ready()
-        await desk.say("/doctor", sees="This build of lmchat has no doctor.")
-        assert isinstance(desk.app.screen, ChatScreen)

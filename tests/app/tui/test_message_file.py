@@ -36,7 +36,9 @@ def test_a_name_comes_from_the_first_words_and_the_language():
     assert len(suggested_name("", "é漢字" * 40)) < 70
 
 
-async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path, monkeypatch):
+async def test_each_block_or_else_the_message_is_saved_and_an_existing_file_is_asked_about(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     existing = tmp_path / "garden.py"
     existing.write_text("old", encoding="utf-8")
@@ -56,14 +58,12 @@ async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path,
         await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 1 of 2")
         assert not (tmp_path / "Here.sh").exists()
 
-
-async def test_without_code_the_message_is_saved(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    async with ready_desktop(tmp_path, answer_steps("**Lettuce** grows."), asked=["first"]) as desk:
-        await desk.press("alt+up", "w", leads_to=AskDialog)
-        await desk.press("enter", sees="Saved to")
-        assert (tmp_path / "Lettuce-grows.md").read_text(encoding="utf-8") == "**Lettuce** grows.\n"
-        for script, block in ((TWO_BLOCKS, "Block 1 of 2."), ("```sh\nls\n```", "")):
+        for script, block in (
+            ("```sh\nls\n```", ""),
+            (TWO_BLOCKS, "Block 1 of 2."),
+            ("**Lettuce** grows.", ""),
+        ):
+            await desk.press("escape", leads_to=ChatScreen)
             await desk.press("escape")
             desk.backend.scripts = [answer_steps(script)]
             await desk.ask("again", len(desk.backend.requests) + 1)
@@ -71,4 +71,5 @@ async def test_without_code_the_message_is_saved(tmp_path, monkeypatch):
             await desk.on(AskDialog)
             assert ("Block" in desk.text) is bool(block)
             assert block in desk.text
-            await desk.press("escape", leads_to=ChatScreen)
+        await desk.press("enter", sees="Saved to")
+        assert (tmp_path / "Lettuce-grows.md").read_text(encoding="utf-8") == "**Lettuce** grows.\n"

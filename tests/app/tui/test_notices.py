@@ -6,9 +6,7 @@ from tests.support.desktop import gone, make_desktop, ready_desktop, running, sh
 LONG = "The disk is full, so nothing is saved from now on. Free some room, or export. " * 9
 
 
-async def test_a_message_stands_above_the_prompt_replaces_the_one_before_and_moves_nothing(
-    tmp_path,
-):
+async def test_a_message_stands_above_the_prompt_in_up_to_three_rows_and_moves_nothing(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
         before = desk.text.split("\n")
         position = next(y for y, row in enumerate(before) if "Ask qwen3-8b" in row) - 1
@@ -29,27 +27,6 @@ async def test_a_message_stands_above_the_prompt_replaces_the_one_before_and_mov
         await gone(desk, "Gone soon.")
         assert desk.text.split("\n") == before
 
-
-async def test_a_long_message_has_three_rows_over_the_log_and_is_cut_behind_them(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
-        for size in ((80, 24), (40, 12)):
-            await desk.pilot.resize_terminal(*size)
-            await desk.pilot.pause()
-            height = desk.log_view.size.height
-            desk.app.notify(LONG)
-            await shown(desk, "The disk is full")
-            await desk.pilot.pause()
-            rows = desk.text.split("\n")
-            position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
-            told, _, rest = " ".join(" ".join(rows[position - 3 : position]).split()).partition("…")
-            assert told
-            assert not rest
-            assert LONG.startswith(told.strip())
-            assert desk.log_view.size.height == height
-
-
-async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
         desk.chat_screen.widgets.prompt_area.message_row.below = "new text"
         desk.app.notify("Exported to ~/notes/plan-for-the-garden.md")
         await shown(desk, "Exported")
@@ -65,6 +42,21 @@ async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
         assert last.rstrip().endswith("↓ new text  End")
         await desk.pilot.click("MessageRow", offset=(2, 0))
         assert desk.text.count("Exported") == 1
+        desk.chat_screen.widgets.prompt_area.message_row.below = ""
+        for size in ((80, 24), (40, 12)):
+            await desk.pilot.resize_terminal(*size)
+            await desk.pilot.pause()
+            height = desk.log_view.size.height
+            desk.app.notify(LONG)
+            await shown(desk, "The disk is full")
+            await desk.pilot.pause()
+            rows = desk.text.split("\n")
+            position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+            told, _, rest = " ".join(" ".join(rows[position - 3 : position]).split()).partition("…")
+            assert told
+            assert not rest
+            assert LONG.startswith(told.strip())
+            assert desk.log_view.size.height == height
 
 
 async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alone(tmp_path):

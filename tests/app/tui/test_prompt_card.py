@@ -61,7 +61,7 @@ async def test_beside_a_panel_the_last_row_says_what_will_answer_and_the_size_of
             assert " ".join(last_row(app).split()) == words
 
 
-async def test_the_queue_lies_on_the_prompt_like_a_card_and_its_words_come_before_its_keys() -> (
+async def test_the_queue_is_a_card_of_few_rows_on_the_prompt_and_its_words_come_before_its_keys() -> (
     None
 ):
     async with drawn(PromptApp(), (40, 12)) as (app, pilot):
@@ -75,11 +75,7 @@ async def test_the_queue_lies_on_the_prompt_like_a_card_and_its_words_come_befor
         await pilot.resize_terminal(80, 12)
         await pilot.pause()
         assert screen_text(app).splitlines()[-3].endswith("↑ edit  Del remove")
-
-
-async def test_many_queued_prompts_take_few_rows():
-    texts = [f"prompt {number}" for number in range(1, 10)]
-    async with drawn(PromptApp(), (80, 40)) as (app, pilot):
+        texts = [f"prompt {number}" for number in range(1, 10)]
         app.prompt_area.show_queue(texts)
         for height, rows in (
             (40, ["next  prompt 1", "next  prompt 4", "4 more, then  prompt 9"]),

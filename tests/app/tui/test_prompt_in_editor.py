@@ -94,7 +94,9 @@ async def test_only_the_text_with_which_the_editor_began_is_replaced(tmp_path):
         assert "queued" in sent(desk.backend)[-1]
 
 
-async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
+async def test_an_editor_that_changes_nothing_leaves_what_has_come_and_a_failing_one_what_it_saved(
+    desk,
+):
     await desk.say("!echo result")
     await desk.press("enter", sees="[$ echo result")
     await desk.type("why?")
@@ -109,9 +111,7 @@ async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
         )
     assert desk.prompt_input.text.startswith("returned\n\n[$ echo result")
     assert desk.prompt_input.text.endswith("why?")
-
-
-async def test_what_a_failing_editor_has_saved_is_kept(desk):
+    desk.prompt_input.put("")
     await desk.type("why?")
     async with opened_editor(desk) as editor:
         editor.leave("Why do they grow?", status=1)

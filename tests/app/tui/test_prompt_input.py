@@ -262,7 +262,7 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
 SHELL = "! shell command"
 
 
-async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app, pilot):
+async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode_of_one_line(app, pilot):
     prompt = app.prompt_area.input
     await pilot.press("exclamation_mark")
     await pilot.pause()
@@ -285,6 +285,14 @@ async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app,
     assert prompt.text == "[notes.md (12 B)]\n"
     await pilot.pause()
     assert SHELL not in screen_text(app)
+    prompt.put("")
+    await pilot.press("exclamation_mark")
+    prompt.post_message(Paste("ls\nrm x"))
+    await pilot.pause()
+    assert SHELL not in screen_text(app)
+    await pilot.press("enter")
+    assert sent(app) == ["a!", "!ls\nrm x"]
+    assert ran(app) == ["!ls"]
 
 
 async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs(
@@ -331,16 +339,6 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
         assert SHELL in screen_text(app), bring
         prompt.put("")
     assert ran(app) == sent(app) == []
-
-
-async def test_several_lines_never_run(app, pilot):
-    await pilot.press("exclamation_mark")
-    app.prompt_area.input.post_message(Paste("ls\nrm x"))
-    await pilot.pause()
-    assert SHELL not in screen_text(app)
-    await pilot.press("enter")
-    assert sent(app) == ["!ls\nrm x"]
-    assert ran(app) == []
 
 
 async def test_files_are_searched_for_the_last_of_letters_that_come_at_once(recwarn):

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.app.tui.dialogs.search_dialog import SearchDialog
+from lmchat.app.tui.dialogs.search_dialog import SearchDialog, match_in_context
 from lmchat.app.tui.widgets.row_list import RowList
 from lmchat.base.errors import StoreUnavailable
 from tests.support.look_data import HITS, NOW, search_dialog
@@ -52,8 +51,13 @@ async def test_a_hit_of_another_day_or_place_and_a_title_say_so():
         assert app.results == [title]
 
 
-async def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code():
-    cases = (
+def shown(before: str, after: str, width: int) -> str:
+    hit = replace(HITS[0], before=before, after=after)
+    return "".join(text for text, _ in match_in_context(hit, width))
+
+
+def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code():
+    for before, after, words in (
         ("## Leaves **in ", "** light", "Leaves in shade light"),
         (
             "see `half ",
@@ -69,16 +73,8 @@ async def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code(
         ),
         ("| a | b | |---|:-:| | ", " | d |", "| a | b |  | shade | d |"),
         ("snake_case __init__ ", " a > b", "snake_case __init__ shade a > b"),
-    )
-    hits = [
-        replace(HITS[0], message_id=words, before=before, after=after)
-        for before, after, words in cases
-    ]
-    async with drawn(Host(screen=partial(search_dialog, hits))) as (app, pilot):
-        await pilot.press(*"shade")
-        await pilot.pause()
-        text = screen_text(app)
-        assert [words for _, _, words in cases if f" {words} " not in text] == []
+    ):
+        assert shown(before, after, 80).strip() == words
 
 
 async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign():
@@ -101,13 +97,11 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():
         assert app.results == []
 
 
-async def test_words_before_a_hit_without_room_for_all_begin_with_a_whole_word():
+def test_words_before_a_hit_without_room_for_all_begin_with_a_whole_word():
     before = "Whatever has to ripen a fruit needs sun; leaves need little, so a bed in "
-    hit = replace(HITS[0], before=before, after=" is a slow one")
-    async with drawn(Host(screen=partial(search_dialog, [hit])), (60, 20)) as (app, pilot):
-        await pilot.press(*"shade")
-        await pilot.pause()
-        (row,) = [line for line in screen_text(app).split("\n") if "you  " in line]
-        words = row.partition("… ")[2].partition("shade")[0]
+    for width in range(24, 60):
+        start, _, after = shown(before, " is a slow one", width).partition("shade")
+        assert len(f"{start}shade{after[: width // 3]}") <= width
+        cut, _, words = start.partition(" ")
+        assert cut == "…"
         assert f" {words}" in f" {before}"
-        assert words.strip()

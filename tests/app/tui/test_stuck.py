@@ -28,13 +28,14 @@ def loop(kind: type[ReasoningDelta | TextDelta]) -> list[Step]:
     return [kind(text=piece) for piece in (period[:50], period[50:100], period[100:]) * 250]
 
 
-async def test_a_thought_and_the_answer_behind_it_are_told_once_with_the_key_that_ends_each(
+async def test_a_thought_and_an_answer_are_told_once_with_the_key_or_the_session_that_ends_each(
     tmp_path,
 ):
-    gates = [asyncio.Event(), asyncio.Event()]
+    gates = [asyncio.Event() for _ in range(3)]
     script = [*NAMED, *loop(ReasoningDelta), gates[0], *loop(ReasoningDelta)]
     script += [*loop(TextDelta), gates[1], StreamFinished(reason="stop")]
-    backend = llama(script)
+    hidden_script = [*NAMED, TextDelta(text="Four. "), gates[2], *loop(TextDelta), asyncio.Event()]
+    backend = llama(script, hidden_script)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees=f"{THOUGHT} Ctrl+S answers now.")
         await desk.press("ctrl+s", hides=THOUGHT)
@@ -47,15 +48,10 @@ async def test_a_thought_and_the_answer_behind_it_are_told_once_with_the_key_tha
         assert answer.stats is not None
         assert (answer.state, answer.stats.finish_reason) == (AnswerState.COMPLETE, "stop")
 
-
-async def test_a_session_that_is_not_shown_is_named(tmp_path):
-    gate = asyncio.Event()
-    backend = llama([*NAMED, TextDelta(text="Four. "), gate, *loop(TextDelta), asyncio.Event()])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("How many beds?", sees="Four.")
+        await desk.say("How many?", sees="Four.")
         hidden = desk.active
         await desk.press("ctrl+n")
-        gate.set()
+        gates[2].set()
         await shown(desk, f"“How many beds?”: {ANSWER} Open its session to stop it.")
         hidden.stop()
         await desk.until(lambda: not hidden.is_running, "the end of the hidden answer")

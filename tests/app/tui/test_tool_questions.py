@@ -20,7 +20,7 @@ SIGN_IN = ServerQuestion(
 )
 
 
-async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
+async def test_a_question_takes_no_sentence_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
     host = ScriptedHost()
     async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
 
@@ -29,9 +29,14 @@ async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
             await desk.on(ConfirmDialog)
             return asked
 
+        await desk.type("yes")
         asked = await ask()
-        await desk.press("x", "escape")
+        await desk.type(", please\n")
+        await desk.press("enter", sees="Press F7 to open it")
+        await desk.paste(" yes")
+        await desk.press("backspace", "escape")
         assert await asyncio.wait_for(asked, 10) is False
+        await desk.prompt_is("yes, please yes")
         asked = await ask()
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
@@ -49,18 +54,3 @@ async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
         assert await asyncio.wait_for(asked, 10) is True
         await shown(desk, "No browser is available; address")
         assert desk.opened == [SIGN_IN.url]
-
-
-async def test_a_sentence_goes_on_behind_a_question_that_comes_while_one_types(tmp_path):
-    host = ScriptedHost()
-    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
-        await desk.type("yes")
-        asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await desk.on(ConfirmDialog)
-        await desk.type(", please\n")
-        await desk.press("enter", sees="Press F7 to open it")
-        await desk.paste(" yes")
-        await desk.press("backspace", "escape")
-        assert await asyncio.wait_for(asked, 10) is False
-        await desk.prompt_is("yes, please yes")
-        assert desk.opened == []

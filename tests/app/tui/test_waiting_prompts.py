@@ -24,20 +24,6 @@ def off():
     return probed("offline", next_step="Open its Developer tab, then Start server.")
 
 
-async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
-    backend = slow_backend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.say("one", sees="Esc cancel")
-        await desk.type("two")
-        await desk.press("escape")
-        assert desk.prompt_input.text == "one\n\ntwo"
-        await gone(desk, "next  one")
-        backend.gate.set()
-        await desk.ready()
-        await shown(desk, "qwen3-8b")
-        assert sent(backend) == []
-
-
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
     tmp_path,
 ):
@@ -118,22 +104,19 @@ async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_p
             await desk.prompt_is("")
 
 
-async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_without_messages(
+async def test_prompts_wait_in_a_session_that_cannot_be_deleted_until_esc_or_a_new_one_has_them(
     tmp_path,
 ):
-    async with desktop(tmp_path, slow_backend()) as desk:
+    backend = slow_backend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one", sees="Esc cancel")
+        await desk.type("two")
+        await desk.press("escape")
+        assert desk.prompt_input.text == "one\n\ntwo"  # before what is typed
+        await gone(desk, "next  one")
+        desk.prompt_input.put("")
         await desk.say("one", sees="next  one")
         await desk.type("typed")
-        await desk.press("ctrl+n", hides="next  one")
-        await shown(desk, "Not saved")
-        desk.chat.return_waiting()
-        await desk.prompt_is("one\n\ntyped")
-        await gone(desk, "Not saved")
-
-
-async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin(tmp_path):
-    async with desktop(tmp_path, slow_backend()) as desk:
-        await desk.say("one", sees="next  one")
         waiting = desk.active
         await desk.press("ctrl+n", hides="next  one")
         await shown(desk, "Not saved")
@@ -143,6 +126,13 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
             await desk.press(key)
         assert waiting.queue.drafts == ("one",)
         assert isinstance(desk.app.screen, ChatScreen)
+        desk.chat.return_waiting()
+        await desk.prompt_is("one\n\ntyped")
+        await gone(desk, "Not saved")
+        backend.gate.set()
+        await desk.ready()
+        await shown(desk, "qwen3-8b")
+        assert sent(backend) == []
 
 
 async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(tmp_path):
