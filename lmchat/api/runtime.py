@@ -81,7 +81,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
         self,
         model: ModelInfo,
         *,
-        context: int | None,
+        context: int | None = None,
         show: Callable[[float | None], object],
     ) -> float | None:
         """Load a model that its server reports as not loaded; return the seconds.
