@@ -45,8 +45,6 @@ def lesser(
         unquoted = [replace(one, messages=one.messages[:-1]) for one in sent]
         less = lesser(unquoted, error, estimator)
         return less and replace(less, messages=(*less.messages, sent[-1].messages[-1]))
-    if len(sent) > len(_SHARES):
-        return None
     found = (one for one in _lesser_ones(sent, error, estimator) if one != sent[-1])
     less = next(found, None)
     return less and replace(less, is_lesser=True)
