@@ -26,6 +26,13 @@ def pythonpath_hint() -> str:
     return "PYTHONPATH is set, and may bring another version of a library: try PYTHONPATH= lmchat"
 
 
+def with_next_step(message: str, next_step: str) -> str:
+    """Messages of servers often lack the full stop."""
+    if next_step and message[-1:] not in set(".!?…"):
+        return f"{message}. {next_step}"
+    return f"{message} {next_step}".rstrip()
+
+
 class LMChatError(Exception):
     """Base class of lmchat's errors; `str(error)` is one sentence, which may quote a server."""
 
@@ -44,10 +51,7 @@ class LMChatError(Exception):
 
     @property
     def message_with_next_step(self) -> str:
-        """Messages of servers often lack the full stop."""
-        if self.next_step and self.message[-1:] not in set(".!?…"):
-            return f"{self.message}. {self.next_step}"
-        return f"{self.message} {self.next_step}".rstrip()
+        return with_next_step(self.message, self.next_step)
 
 
 class ConfigError(LMChatError):

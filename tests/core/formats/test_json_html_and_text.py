@@ -151,7 +151,7 @@ def test_plain_text_has_names_times_and_endings():
         "Title hello\n===========\n\nYou (2026-11-20 08:00)\n\nhello\n\nqwen3-8b ("
     )
     assert "[Thought for 3.2 s]\nhm hello\n" in text
-    assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
+    assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello. Start it.]\n')
 
 
 def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 
 from msgspec import Struct
 
+from lmchat.base.errors import with_next_step
 from lmchat.base.safe_text import line_without_controls
 from lmchat.core.sessions.message import (
     AnswerState,
@@ -97,7 +98,7 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
     failure = message.failure
     state, reason = _STATES.get(message.state, ""), ""  # empty for a complete message
     if failure is not None:
-        reason = line_without_controls(f"{failure.message} {failure.hint}")
+        reason = line_without_controls(with_next_step(failure.message, failure.hint))
     elif not state and stats.is_prompt_cut:
         state, reason = "Prompt cut", "The server has left out a part of the prompt."
     elif not state and stats.is_cut:
