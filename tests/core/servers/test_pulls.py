@@ -268,7 +268,7 @@ async def test_cancelling_has_a_router_stop(server, pull):
         (products.lm_studio, "LM Studio", "lms get MODEL"),  # 0.3 has no such path
         (products.jan, "Jan", "Download it in Jan"),
         (products.plain, "vLLM", "vllm serve MODEL"),
-        (products.plain, "Docker Model Runner", "docker model pull MODEL"),
+        (products.plain, "Docker Model Runner", "Use: docker model pull MODEL."),
     ],
 )
 async def test_who_cannot_download_says_so_with_the_command_of_the_product(

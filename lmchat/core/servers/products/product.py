@@ -78,15 +78,16 @@ Step = Literal[
 Models = tuple[ModelInfo, ...]
 
 
-def step_sentence(step: str) -> str:
+def step_sentence(step: str, verb: str = "Start the server") -> str:
     """Return a step as a sentence, for a server that does not answer or cannot be used.
 
-    One with a small first letter is a command: one of lmchat, or else one that starts the server.
+    One with a small first letter is a command: one of lmchat, or else one that does what `verb`
+    says.
     """
     if not step:
         return ""
-    starts_server = step[0].islower() and not step.startswith("lmchat ")
-    return f"Start the server: {step}." if starts_server else f"{step.rstrip('.')}."
+    is_command = step[0].islower() and not step.startswith("lmchat ")
+    return f"{verb}: {step}." if is_command else f"{step.rstrip('.')}."
 
 
 class Lists(Struct, frozen=True, kw_only=True):
@@ -399,7 +400,7 @@ class Product(Struct, frozen=True, kw_only=True):
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            next_step=step_sentence(step),
+            next_step=step_sentence(step, "Use"),
         )
 
 
