@@ -297,14 +297,15 @@ class Asking(Struct):
             except ServerRejected as error:
                 if seen & _CONTENT_EVENTS:
                     raise
-                refusal = error
                 if error.room_tokens:
                     estimator.memory_of(target).window = error.room_tokens
                 is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
                 if is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
-                    whole = await make(choose(is_quoted=True))
-                    sent.append(whole)
+                    selection = choose(is_quoted=True)
+                    whole = await make(selection)
+                    sent, refusal = [whole], None  # its form was refused, not its size
                     continue
+                refusal = error
                 less = lesser(
                     sent,
                     error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import pytest
 from msgspec.structs import replace
@@ -71,7 +72,10 @@ async def test_a_late_thought_takes_nothing_of_what_it_continues(store):
 
 
 async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first_token(store):
-    chat = await resumed(store, STARTED, [REFUSED], REST)
+    thought = [ReasoningDelta(text="Kale? " * 400), *STARTED]
+    chat = await resumed(store, thought, [REFUSED], REST)
+    target = chat.sessions.turn_options.target
+    assert chat.sessions.context_window.estimator.room(target) == inf, "its size was not refused"
     assert chat.sent()[-2:] == ["Several vegeta", f"{CONTINUE}\n\nSeveral vegeta"]
     assert (await chat.on_disk())[-1].text == "Several vegetables."
     for scripts, text in (
