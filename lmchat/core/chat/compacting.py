@@ -88,7 +88,9 @@ def compacted_branch(
 
     first = path[0]
     parent_id: str | None = None
-    system = [message for message in start.path if message.role is Role.SYSTEM][-1:]
+    system = [
+        message for message in start.path if message.role is Role.SYSTEM and not message.is_excluded
+    ][-1:]
     if first in system:
         system = []
         parent_id = first.message_id

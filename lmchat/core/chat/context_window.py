@@ -100,14 +100,13 @@ class ContextWindow:
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         try:
-            self.summary_start(session.messages)
+            self.summary_start(session.messages, self._turn_options.target)
         except RequestInvalid:
             return False
         return True
 
-    def summary_start(self, path: MessagePath) -> TurnStart:
+    def summary_start(self, path: MessagePath, target: Target | None) -> TurnStart:
         """Raises `RequestInvalid`."""
-        target = self._turn_options.target
         return compacting_start(
             path,
             prompt=self._turn_options.compact_prompt,

@@ -300,22 +300,19 @@ class ChatService:
             session.queue.add_first(pending)
             make_start = None
         if make_start is None:
-            await self._compact(turn, session, settings.target)
+            await self._compact(turn, session, settings)
         else:
             await turn.run(session, make_start(session.messages), settings)
 
-    async def _compact(self, turn: Turn, session: OpenSession, target: Target) -> None:
-        """`target` is that of the turn, even if another model was chosen since."""
-        settings = self._settings(session)
+    async def _compact(self, turn: Turn, session: OpenSession, settings: TurnSettings) -> None:
         settings = replace(
             settings,
-            target=target,
             sampling=settings.sampling.without_limits(),
             is_truncating=True,  # a summary of a part is better than none
             toolbox=None,
         )
         path = session.messages
-        start = self.context_window.summary_start(path)
+        start = self.context_window.summary_start(path, settings.target)
         answer = await turn.run(session.start_aside(start.path), start, settings)
         branch = compacted_branch(path, start, answer)
         await self.save_queue.write_unsaved()  # the branch needs its session on the disk

@@ -314,11 +314,8 @@ class OpenSession:
         await self.load_older()
         self.require_idle()
         branch = rewritten(self.messages, answer_id, text)
-        last = self.messages[-1]
+        added = [branch[-1], *self.messages.next_system(branch.leaf_id)]
         self.messages = branch.before(len(branch) - 1)
-        added = [branch[-1]]
-        if last.role is Role.SYSTEM:  # it was set for the next answer
-            added.append(text_message(Role.SYSTEM, last.text, parent_id=branch.leaf_id))
         for message in added:
             self.add(message)
         _ = self._start_save(self.save(*added))

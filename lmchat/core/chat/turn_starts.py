@@ -194,9 +194,7 @@ def edited(
     version = old.versions + 1
     prompt = prompt_message(text, old.files if files is None else files, old.parent_id)
     prompts = [replace(prompt, version=version, versions=version)]
-    last = path[-1]
-    if last.role is Role.SYSTEM:
-        prompts.append(text_message(Role.SYSTEM, last.text, parent_id=prompt.message_id))
+    prompts += path.next_system(prompt.message_id)
     return TurnStart(
         path=path.before(index),
         prompts=tuple(prompts),
@@ -231,14 +229,14 @@ def _answered(
 
     It needs another version of its prompt then, or a place behind the results of tools.
     """
-    if path[-1].role is not Role.SYSTEM:
+    system = path.next_system(sent.leaf_id)
+    if not system:
         return TurnStart(path=sent, version=version, prefill=prefill)
     asked = [message for message in sent if message.role is not Role.SYSTEM][-1]
     if asked.role is Role.USER:
         start = edited(path, asked.message_id, asked.text, prefill_text="")
         return replace(start, prefill=prefill)
-    system = text_message(Role.SYSTEM, path[-1].text, parent_id=sent.leaf_id)
-    return TurnStart(path=sent, prompts=(system,), prefill=prefill)
+    return TurnStart(path=sent, prompts=tuple(system), prefill=prefill)
 
 
 def _repeated_call(path: MessagePath, index: int) -> TurnStart:

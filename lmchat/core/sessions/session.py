@@ -10,7 +10,7 @@ from itertools import takewhile
 from msgspec import Struct, field
 
 from lmchat.base.matching import folded
-from lmchat.core.sessions.message import ChatMessage, FilePart, Role
+from lmchat.core.sessions.message import ChatMessage, FilePart, Role, text_message
 
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
@@ -66,6 +66,12 @@ class MessagePath(tuple[ChatMessage, ...]):
             if message.role in (Role.ASSISTANT, Role.USER):
                 return message
         return None
+
+    def next_system(self, parent_id: str | None) -> list[ChatMessage]:
+        """Copy a system prompt at the end, which was set for the next answer."""
+        last = self[-1]
+        is_set = last.role is Role.SYSTEM and not last.is_excluded
+        return [text_message(Role.SYSTEM, last.text, parent_id=parent_id)] if is_set else []
 
     @property
     def last_calls(self) -> list[ChatMessage]:

@@ -98,6 +98,10 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
             await chat.regenerate(message)
     await chat.edit(chat.path[0], "b")
     assert chat.sent() == ["b"]
+    await chat.session.set_system_prompt("Be a pirate.")
+    await toggle(chat, -1)
+    await chat.edit(chat.path[0], "c")
+    assert chat.sent() == ["c"]
 
 
 async def test_the_list_says_what_is_sent_and_what_is_not(store):

@@ -64,9 +64,11 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
     )
     await chat.send("a " * 400)
     await chat.session.set_system_prompt("Be kind.")
+    await chat.session.set_system_prompt("Be rude.")
+    await chat.session.toggle_excluded(chat.path[-1].message_id)
     await chat.send("b")
     await chat.send("c")
-    kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
+    kept = [(one.role, one.text, one.tool_result) for one in chat.path[4:]]
     await chat.compact()
     copied = [(one.role, one.text, one.tool_result) for one in chat.path]
     assert copied[0][1] == "Be kind."

@@ -110,13 +110,9 @@ def relocate(document: Document, anchor: Anchor) -> LogPosition:
     if found is not None:
         number = found.number
         chars = found.chars
-    else:
-        number = anchor.number
-        if old.is_thought:  # folded by now: only its first block remains
-            number = 0
-        else:  # the block that has its source: the text was cut in other ways
-            ends = list(accumulate(len(block.source) for block in blocks))
-            number = bisect_right(ends, anchor.source_before)
+    else:  # the block that has its source; of a thought, which is folded by now, the first one
+        ends = list(accumulate(len(block.source) for block in blocks))
+        number = 0 if old.is_thought else bisect_right(ends, anchor.source_before)
         number = min(number, len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
