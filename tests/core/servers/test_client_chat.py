@@ -27,6 +27,7 @@ from tests.support.client_calls import (
     endpoint_of,
     events_of,
     failure_of,
+    streamed,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, plain
@@ -128,6 +129,7 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         events, error = await events_of(client, ask(server, product="LiteLLM"))
         assert (error, text_of(events)) == (None, "Hello there.")
         assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
+        assert streamed(events).stats.retries == 1
         assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
     server.on(CHAT, gateway, chat_reply())
     assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"

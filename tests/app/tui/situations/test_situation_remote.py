@@ -70,6 +70,7 @@ async def test_a_model_that_turns_into_a_remote_one_gets_no_further_prompt(tmp_p
         seen.time_passes()
         await seen.rests()
         assert len(asked(server)) == 2
+        assert isinstance(seen.app.screen, ChatScreen), "what is read is not covered"
 
         # another answer by a model of the picker
         ollama_with_remote(server, "hay:1b", CLOUD, remote=[CLOUD], loaded=["hay:1b"])
