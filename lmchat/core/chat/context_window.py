@@ -88,28 +88,39 @@ class ContextWindow:
             self._counted_tools = tools, tools_tokens(tools)
         return self._counted_tools[1]
 
-    def can_compact(self, session: OpenSession, draft: str) -> bool:
+    def can_compact(self, session: OpenSession, draft: str, *, left_out: int) -> bool:
         """Whether the window is nearly full, and a summary would make room.
 
-        Only messages in memory are counted.
+        Only messages in memory are counted. `left_out` is how many the next request leaves out: the
+        server's count of an earlier one is not of these.
         """
         use = self.estimator.use(
             self._turn_options.target, session.messages, tool_tokens=self._tool_tokens(session)
         )
         tokens = use.tokens + self.draft_tokens(draft)
-        if use.limit is None or tokens < COMPACT_FROM * use.limit:
+        if use.limit is None or (tokens < COMPACT_FROM * use.limit and not left_out):
             return False
         try:
-            self.summary_start(session.messages, self._turn_options.target)
+            self.summary_start(session.messages, self._turn_options.target, left_out=left_out)
         except RequestInvalid:
             return False
         return True
 
-    def summary_start(self, path: MessagePath, target: Target | None) -> TurnStart:
+    def left_out(self, session: OpenSession, draft: str) -> int:
+        """Return how many messages the next request leaves out."""
+        selection = self.select(session, draft)
+        return 0 if selection is None else selection.left_out
+
+    def summary_start(
+        self, path: MessagePath, target: Target | None, *, left_out: int
+    ) -> TurnStart:
         """Raises `RequestInvalid`."""
+        use = self.estimator.use(target, path)
+        # what leaves messages out has more than the window
+        tokens = max(use.tokens, use.limit or 0) if left_out else use.tokens
         return compacting_start(
             path,
             prompt=self._turn_options.compact_prompt,
-            tokens=self.estimator.use(target, path).tokens,
+            tokens=tokens,
             sent_thoughts=sent_thoughts_to(target),
         )

@@ -295,10 +295,12 @@ class ChatService:
         # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         pending = turn.pending
-        if may_compact and pending and self.context_window.can_compact(session, pending.draft):
-            turn.pending = None
-            session.queue.add_first(pending)
-            make_start = None
+        if may_compact and pending:
+            left_out = self.context_window.left_out(session, pending.draft)
+            if self.context_window.can_compact(session, pending.draft, left_out=left_out):
+                turn.pending = None
+                session.queue.add_first(pending)
+                make_start = None
         if make_start is None:
             await self._compact(turn, session, settings)
         else:
@@ -312,7 +314,8 @@ class ChatService:
             toolbox=None,
         )
         path = session.messages
-        start = self.context_window.summary_start(path, settings.target)
+        left_out = self.context_window.left_out(session, "")
+        start = self.context_window.summary_start(path, settings.target, left_out=left_out)
         answer = await turn.run(session.start_aside(start.path), start, settings)
         branch = compacted_branch(path, start, answer)
         await self.save_queue.write_unsaved()  # the branch needs its session on the disk

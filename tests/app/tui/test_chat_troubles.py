@@ -77,7 +77,7 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         assert "left out" not in desk.text
         desk.prompt_input.put("many words " * 85)
-        await shown(desk, "left out")
+        await shown(desk, "left out", "100 %")  # the window is full, whatever was counted
         assert len(backend.requests) == 1
         desk.prompt_input.put("")
         await gone(desk, "left out")

@@ -185,6 +185,16 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
 
 
+async def test_a_session_that_is_sent_in_part_is_summarised_whatever_was_counted_of_it(store):
+    half = UsageReported(prompt_tokens=620, completion_tokens=1)
+    answers = [[TextDelta(text=text), half, END] for text in ("A.", "B.", "C.")]
+    further = (answer_steps("They spoke."), answer_steps("D."))
+    chat = ChatTurns(store, *answers, *further, window=1000, auto_compact=True)
+    for text in ("a " * 600, "b " * 600, "c", "d"):
+        await chat.send(text)
+    assert chat.texts[1:] == ["They spoke.", "b " * 600, "B.", "c", "C.", "d", "D."]
+
+
 async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
     chat = await filled(store, [*HALF, asyncio.Event()])
     waiting = asyncio.create_task(chat.wait())

@@ -43,7 +43,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     old = chat.path
     window = chat.sessions.context_window
     drafts = ("d", "word " * 9000)
-    assert [window.can_compact(chat.session, one) for one in drafts] == [False, True]
+    assert [window.can_compact(chat.session, one, left_out=0) for one in drafts] == [False, True]
     await chat.compact()
     assert chat.sent() == ["Be brief.", "a", "A.", COMPACT_PROMPT]
     compacted = ["Be brief.", COMPACT_PROMPT, "They said a.", *TALK[2:]]

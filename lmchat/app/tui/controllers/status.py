@@ -156,7 +156,10 @@ class StatusDisplay:
             is_estimated=use is not None and use.is_estimated,
             left_out=self._ui.widgets.log.left_out,
             # an edited text may leave out what fills the window
-            can_compact=not is_edit and self._chat.context_window.can_compact(session, draft),
+            can_compact=not is_edit
+            and self._chat.context_window.can_compact(
+                session, draft, left_out=self._ui.widgets.log.left_out
+            ),
             stats=session.stats,
             speeds=self._speeds(now_s),
             is_asking=session.question is not None,
@@ -182,14 +185,18 @@ class StatusDisplay:
     def _use_with_draft(self) -> ContextUse | None:
         """Return how much of the window session and draft take; None while messages are unread.
 
-        An edited text takes the place of its message and all behind it.
+        An edited text takes the place of its message and all behind it. A request that leaves
+        messages out fills the window, whatever the server has counted of an earlier one.
         """
         window = self._chat.context_window
         use = window.context_use(self._chat.active, self._ui.widgets.prompt_input.prompt.edited_id)
         draft_tokens = window.draft_tokens(self._draft)
-        if use is None or not draft_tokens:
-            return use
-        return replace(use, tokens=use.tokens + draft_tokens, is_estimated=True)
+        if use is None:
+            return None
+        tokens = use.tokens + draft_tokens
+        if self._ui.widgets.log.left_out:
+            tokens = max(tokens, use.limit or 0)
+        return replace(use, tokens=tokens, is_estimated=use.is_estimated or tokens != use.tokens)
 
     def _speeds(self, now_s: float) -> tuple[float, ...]:
         """Return the speed in each of the last seconds; after a turn, in its last ones."""
