@@ -407,7 +407,7 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
             closed.set()
 
     async def thinking(question):
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.5)
         return await browser(question)
 
     garden.is_older = True
@@ -416,7 +416,7 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
         garden.tokens.clear()
         garden.refresh_tokens.clear()
         host.ask_user = thinking
-        result = await plant(host, 1)
+        result = await plant(host, 3)
         assert (garden.signed_in, "elicitation capability" in result.text) == (2, True)
 
         garden.tokens.clear()
