@@ -58,9 +58,6 @@ class ChatLog(ScrollView, can_focus=True):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
 
-    class StopClicked(AppMessage):
-        """The word `stop` below the running answer was clicked."""
-
     class CodeClicked(AppMessage):
         """The key above a code block was clicked, which copies the block."""
 
@@ -562,8 +559,6 @@ class ChatLog(ScrollView, can_focus=True):
             is_thought = self.document.block(position).is_thought
             number = code_number(self.document, position)
             self.post_message(self.CodeClicked(message, number, is_thought))
-        elif act == "stop":
-            self.post_message(self.StopClicked())
         elif act:
             self.post_message(RunCommand(act))
         elif "link" in meta:
