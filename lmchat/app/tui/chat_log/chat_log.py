@@ -278,10 +278,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def apply(self, event: StreamEvent) -> None:
         """Take an event; show text of a running answer with the next frame."""
-        if self._streaming is None or not isinstance(event, Delta):
-            return
-        self.inflow.add(event)
-        self.inflow.request_frame()
+        if self._streaming is not None and isinstance(event, Delta):
+            self.inflow.add(event)
 
     def _request_colour_frame(self) -> None:
         """Request a frame for colours, unless an answer runs: its frames show them.
