@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.app.tui.controllers.prompt_text import PromptText
 from lmchat.app.tui.controllers.turn_view import TurnView
-from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.app.tui.dialogs.ask_dialog import AskDialog, confirmed
 from lmchat.app.tui.dialogs.model_picker import (
     VISION,
     ModelActions,
@@ -261,13 +261,10 @@ class ModelSwitch:
         target = self._chat.turn_options.target
         servers = self._workspace.finder.servers
         server = server_for_pull(servers, target.endpoint if target else None)
-        question = ConfirmDialog(
-            f"Download {safe_line(name, limit=40)}?",
-            text=f"{server.name} downloads it. Esc stops the download.",
-            verb="download it",
-            key=self._ui.yes_key,
-        )
-        if not await self._ui.ask(question):
+        text = f"{server.name} downloads it. Esc stops the download."
+        if not await confirmed(
+            self._ui, f"Download {safe_line(name, limit=40)}?", text, verb="download it"
+        ):
             return
 
         async def work(report: Callable[[str], None]) -> ModelInfo:
@@ -295,13 +292,9 @@ class ModelSwitch:
             raise product.cannot_error("delete")
         size = size_text(model.size_bytes) or "Its size is not known"
         use = " This chat uses it." if self.is_in_use(model) else ""
-        question = ConfirmDialog(
-            f"Delete {safe_line(model.model_id, limit=40)} from the disk?",
-            text=f"{size}; {model.product} at {model.endpoint.url}.{use}",
-            verb="delete it",
-            key=self._ui.yes_key,
-        )
-        if await self._ui.ask(question):
+        text = f"{size}; {model.product} at {model.endpoint.url}.{use}"
+        title = f"Delete {safe_line(model.model_id, limit=40)} from the disk?"
+        if await confirmed(self._ui, title, text, verb="delete it"):
             await self._workspace.backend.models.remove(model)
             self._show_action("deleted", model)
             self._show_new_states()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.app.tui.controllers.model_switch import ModelSwitch
 from lmchat.app.tui.dialogs.ask_dialog import (
     AskDialog,
-    ConfirmDialog,
+    confirmed,
     host_question,
     key_dialog,
     start_question,
@@ -455,13 +455,9 @@ class ServerSearch:
             f"Licence  {demo.licence}\n"
             f"Folder   {safe_line(str(engine.folder))}"
         )
-        if not await self._agrees("Download a demo model?", text):
+        if not await confirmed(self._ui, "Download a demo model?", text, verb="download it"):
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
-
-    async def _agrees(self, title: str, text: str) -> bool:
-        dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)
-        return bool(await self._ui.ask(dialog))
 
     async def _download(self, engine: Engine, name: str) -> ModelFile | None:
         """Return the file of a name of the hub; None if the user does not agree, or stops it."""
@@ -470,7 +466,7 @@ class ServerSearch:
             return await self._workspace.backend.models.download_file(
                 engine,
                 name,
-                lambda text: self._agrees("Download a model?", f"{text}."),
+                lambda text: confirmed(self._ui, "Download a model?", f"{text}.", "download it"),
                 lambda done: report(done.text),
             )
 
