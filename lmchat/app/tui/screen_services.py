@@ -93,7 +93,13 @@ class ScreenServices:
     def open_dialog(
         self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
-        self.app.push_screen(dialog, use_result)
+        """`use_result` gets the result, unless the user has left the dialog without one."""
+
+        def use(result: Any) -> None:
+            if result is not None and use_result is not None:
+                use_result(result)
+
+        self.app.push_screen(dialog, use)
 
     # Workers
 

@@ -136,10 +136,8 @@ class ExportImport:
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
-    def _show_outcome(self, outcome: ImportOutcome | None) -> None:
+    def _show_outcome(self, outcome: ImportOutcome) -> None:
         """Open a single chat that is not in the trash."""
-        if outcome is None:
-            return
         self._ui.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:

@@ -46,7 +46,6 @@ class ModelSwitch:
         self._workspace = ui.workspace
         self._prompt_text = prompt_text
         self._turn_view = turn_view
-        self._picker: ModelPicker | None = None  # the picker while it is open
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
         self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRecord.key`
@@ -192,15 +191,14 @@ class ModelSwitch:
             current=next(shown, None),
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
-
-        self._picker = picker
-        self._ui.open_dialog(picker, partial(self._leave_picker, then or self.switch_to))
+        self._ui.open_dialog(picker, then or self.switch_to)
         self._start_refresh()
 
-    def _leave_picker(self, use: Callable[[ModelInfo], None], model: ModelInfo | None) -> None:
-        self._picker = None
-        if model is not None:
-            use(model)
+    @property
+    def _picker(self) -> ModelPicker | None:
+        """The picker while it is open."""
+        screens = self._ui.app.screen_stack
+        return next((screen for screen in screens if isinstance(screen, ModelPicker)), None)
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
         chat = self._chat
