@@ -174,7 +174,6 @@ class Dispatcher:
             case ReadSessions():
                 controllers.saved_sessions.reload()
             case ShowChanges():
-                controllers.turn_view.start_postponed()
                 controllers.session_view.show_calls()
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()

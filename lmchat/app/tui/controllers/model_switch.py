@@ -76,7 +76,6 @@ class ModelSwitch:
         self._ui.show_action("model chosen")
         self._tell_if_toolless(target)
         if not self._lists.is_loading(target):
-            self._turn_view.start_postponed()
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
