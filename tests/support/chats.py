@@ -311,7 +311,7 @@ SENSIBLE = {
     "another_model": set(MESSAGES) - {"system", "result of a tool"},
     "resume": UNFINISHED,
     "probabilities": set(MESSAGES) - {"prompt", "system", "result of a tool", "streaming"},
-    "details": set(MESSAGES) - {"prompt", "system", "result of a tool"},
+    "details": set(MESSAGES) - {"prompt", "system", "result of a tool", "streaming"},
     "fork": set(MESSAGES),
     "previous_version": {"second version"},
     "next_version": {"second version"},

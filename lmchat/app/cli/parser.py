@@ -159,6 +159,7 @@ _OF_ASK = {  # with what is behind it
     for one in (*command.all_arguments, *command.common_arguments)
     for name in one.names
 }
+_EXCLUSIVE = (("--endpoint", "--local"), ("--temporary", "--save"))  # of any command
 _LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 
@@ -351,7 +352,7 @@ def _typed(word: str, kind: object) -> str:
 def add_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> list[argparse.Action]:
     """Add the arguments of a command; return them as argparse has them."""
     places: dict[str, Any] = {}
-    for options in command.exclusive:
+    for options in (*command.exclusive, *_EXCLUSIVE):
         places |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
     return [
         places.get(one.names[0], parser).add_argument(*one.names, **one.keywords)

@@ -67,7 +67,6 @@ def _run_command(context: Context) -> int:
     """Print an error if a signal ends a command that has not printed JSON yet."""
     options = context.options
     output = context.output
-    _require_compatible(options)
     context.start_log()
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if "." in options.handler:
@@ -121,18 +120,6 @@ async def _until_interrupt(work: Coroutine[None, None, int]) -> int:
     if callable(cancel):
         signal.signal(signal.SIGINT, interrupt)
     return await work
-
-
-def _require_compatible(options: ParsedOptions) -> None:
-    """Raise `WrongUse` for options that do not fit together."""
-    for first, second, is_wrong in (
-        ("--local", "--endpoint", options.local and options.endpoint),
-        ("--temporary", "--save", options.temporary and options.save),
-    ):
-        if is_wrong:
-            raise WrongUse(
-                f"{first} and {second} cannot be used together.", next_step="Use only one of them."
-            )
 
 
 def _run_screen(context: Context) -> int:

@@ -63,7 +63,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return "Only prompts can be edited; /system sets a new system prompt."
         case "source" | "probabilities" | "details" | "resume" if not is_answer:
             return "Only answers have this command."
-        case "resume" | "rewrite" | "probabilities" if is_streaming:
+        case "resume" | "rewrite" | "probabilities" | "details" if is_streaming:
             return StillAnswering().message_with_next_step
         case "rewrite":
             return why_not_rewritten(message)

@@ -60,8 +60,10 @@ class Front(Protocol):
 
     chat: ChatService
     settings: Settings
-    clipboard: ClipboardReader
     given: GivenFiles
+
+    @property
+    def clipboard(self) -> ClipboardReader: ...
 
     def notify(self, text: str, /) -> None: ...
 

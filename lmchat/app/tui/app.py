@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from traceback import format_tb
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -183,15 +183,12 @@ class LMChatApp(PatchedApp):
             self.post_message(ShowChat(is_typed=True))
         return chat_screen.widgets.prompt_input
 
-    def on_app_focus(self) -> None:
+    @on(events.AppFocus)
+    @on(events.AppBlur)
+    def follow_focus(self, event: events.Event) -> None:
         self.is_focus_reported = True
         if self.dispatcher is not None:
-            self.dispatcher.follow_app_focus(is_focused=True)
-
-    def on_app_blur(self) -> None:
-        self.is_focus_reported = True
-        if self.dispatcher is not None:
-            self.dispatcher.follow_app_focus(is_focused=False)
+            self.dispatcher.follow_app_focus(is_focused=isinstance(event, events.AppFocus))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Forbid the palette and the help, which are dialogs, over another dialog."""

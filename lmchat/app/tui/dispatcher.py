@@ -174,7 +174,6 @@ class Dispatcher:
             case ReadSessions():
                 controllers.saved_sessions.reload()
             case ShowChanges():
-                controllers.turn_view.start_postponed()
                 controllers.session_view.show_calls()
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()
@@ -200,8 +199,6 @@ class Dispatcher:
                 controllers.prompt_files.attach(
                     path, text, prompt, is_in_sentence=named.is_in_sentence
                 )
-            case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
-                controllers.turn_view.stop()
             case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
                 controllers.message_actions.copy_code(clicked, number, is_thought=is_thought)
             case ChatLog.LinkClicked(address=address):
@@ -287,9 +284,8 @@ class Dispatcher:
             self.stop_running()
             or self.controllers.prompt_text.cancel_edit()
             or self.ui.widgets.log.drop_selection()
-            or (
-                is_in_prompt and self.controllers.turn_view.take_back()
-            )  # elsewhere, Esc first leads to the prompt
+            # elsewhere, Esc first leads to the prompt
+            or (is_in_prompt and self.controllers.turn_view.take_back())
         )
         if not has_done_something:
             self.ui.widgets.log.is_marked = False

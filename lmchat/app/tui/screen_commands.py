@@ -16,7 +16,6 @@ from lmchat.app.tui.dialogs.dialog import PickDialog
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.base.errors import WrongUse
-from lmchat.core.attachments.attachment import ClipboardReader
 from lmchat.core.attachments.given_files import Question
 from lmchat.core.sessions.message import ChatMessage
 from lmchat.core.sessions.prompts import PendingPrompt
@@ -42,7 +41,7 @@ class ScreenCommands:
         """`own` are the commands of the dispatcher."""
         self.chat = ui.workspace.chat
         self.settings = ui.workspace.settings
-        self.clipboard: ClipboardReader = ui.workspace.platform
+        self.clipboard = ui.workspace.platform
         self.notify = ui.notify
         self.given = controllers.prompt_files.given
         self.attach = controllers.prompt_files.attach_expected

@@ -67,14 +67,6 @@ class ScreenServices:
         """The key for a yes to a question that comes by itself, as to the card of a tool call."""
         return command_hint("tool_once", self.workspace.settings.keys)[0]
 
-    @property
-    def yes_key(self) -> str:
-        """Enter if the user's own key has opened the question; else the user may be typing."""
-        key = self.app.key_queue.last_key
-        # a digit chooses a row of the welcome page, where nothing is typed
-        is_choice = key == "enter" or (key.isdigit() and self.app.focused is None)
-        return "enter" if is_choice else self.unasked_key
-
     def notify(self, text: str, *, timeout_s: float | None = None) -> None:
         self.app.notify(text, timeout=timeout_s)
 
@@ -101,7 +93,13 @@ class ScreenServices:
     def open_dialog(
         self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
-        self.app.push_screen(dialog, use_result)
+        """`use_result` gets the result, unless the user has left the dialog without one."""
+
+        def use(result: Any) -> None:
+            if result is not None and use_result is not None:
+                use_result(result)
+
+        self.app.push_screen(dialog, use)
 
     # Workers
 

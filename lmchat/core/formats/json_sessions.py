@@ -165,7 +165,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
             message_id=ids[message.message_id],
             parent_id=ids.get(message.parent_id),
             parts=tuple(map(_sound_part, sound.parts)),
-            stats=_sound_stats(message.stats),
+            stats=message.stats if message.stats and _has_usual_figures(message.stats) else None,
         )
         if sound.message_id in by_id:
             raise FileRefused("Two of its messages have the same id.", next_step="Export it again.")
@@ -230,24 +230,15 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
 
 def _sound_part(part: Part) -> Part:
     """Set the figures of an attached file to 0 (unknown) if one is too large."""
-    if isinstance(part, FilePart):
-        figures = (part.size, part.width, part.height, part.tokens)
-        if not all(map(_is_usual, figures)):
-            return replace(part, size=0, width=0, height=0, tokens=0)
+    if isinstance(part, FilePart) and not _has_usual_figures(part):
+        return replace(part, size=0, width=0, height=0, tokens=0, place=None)
     return part
 
 
-def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """None if any is too large to be shown."""
-    if stats is None:
-        return None
-    figures = (value for value in asdict(stats).values() if isinstance(value, int | float))
-    return stats if all(map(_is_usual, figures)) else None
-
-
-def _is_usual(figure: float) -> bool:
-    """Whether it can be shown; NaN cannot: it is not smaller than any number."""
-    return abs(figure) < _LARGEST_FIGURE
+def _has_usual_figures(value: FilePart | AnswerStats) -> bool:
+    """Whether they can be shown; NaN cannot: it is not smaller than any number."""
+    figures = (figure for figure in asdict(value).values() if isinstance(figure, int | float))
+    return all(abs(figure) < _LARGEST_FIGURE for figure in figures)
 
 
 FORMAT = Format(fits=lambda record: "lmchat" in record, session=_session)

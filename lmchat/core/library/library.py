@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from lmchat.base.files.left_files import UNSAVED_NAME
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line
 from lmchat.core.formats.exports.entries import WriteOptions
-from lmchat.core.formats.exports.html import MarkdownConverter
+from lmchat.core.formats.exports.html import html_by_message
 from lmchat.core.formats.exports.render import export_name, form_of, render
 from lmchat.core.formats.json_sessions import to_json
 from lmchat.core.sessions.message import now
@@ -153,8 +153,7 @@ class Library:
             session = await self.with_files(session)
         html_by_id: dict[str, str] = {}
         if form == "html":
-            async with aclosing(MarkdownConverter()) as converter:
-                html_by_id = await converter.html_of(session)
+            html_by_id = await html_by_message(session)
         options = WriteOptions(with_reasoning=export_as.with_reasoning, html_by_id=html_by_id)
         return await asyncio.to_thread(render, session, form, options)
 

@@ -69,13 +69,6 @@ def position_of_files(text: str, cursor: int, typed: str, words: str) -> tuple[i
     return line_start, end, text[line_start:start] + words
 
 
-def with_files(draft: str, lines: Sequence[str], typed: str = "", words: str = "") -> str:
-    """Put files where `typed` is, or else in front of the draft."""
-    cursor = len(draft) if typed and typed in draft else 0
-    start, end, words = position_of_files(draft, cursor, typed, words)
-    return draft[:start] + "".join(lines) + words + draft[end:]
-
-
 class PendingFiles(Struct, eq=False):
     """Files of one act, such as `/file NAME`, on their way into a prompt."""
 
@@ -87,7 +80,10 @@ class PendingFiles(Struct, eq=False):
     is_page: bool = False
 
     def put_into(self, draft: str, lines: Sequence[str]) -> str:
-        return with_files(draft, lines, self.typed, self.words)
+        """Put files where `typed` is, or else in front of the draft."""
+        cursor = len(draft) if self.typed and self.typed in draft else 0
+        start, end, words = position_of_files(draft, cursor, self.typed, self.words)
+        return draft[:start] + "".join(lines) + words + draft[end:]
 
 
 class PendingPrompt(Struct, eq=False, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -130,24 +130,15 @@ class Session(Struct, frozen=True, kw_only=True, tag=True):
         return tuple(message for message in self.tree if message.message_id not in path_ids)
 
 
-class ListFilter(Struct, frozen=True, kw_only=True):
-    title_part: str = ""  # folded, as are the tags
-    tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
-
-    @classmethod
-    def typed(cls, text: str) -> ListFilter:
-        """Each `#word` is the beginning of a tag; the other words are in the title."""
-        words = folded(text).split()
-        return cls(
-            title_part=" ".join(word for word in words if not word.startswith("#")),
-            tags=tuple(word.removeprefix("#") for word in words if word.startswith("#")),
-        )
-
-    def fits(self, title: str, tags: Collection[str] = ()) -> bool:
-        has_tags = all(
-            any(folded(tag).startswith(beginning) for tag in tags) for beginning in self.tags
-        )
-        return has_tags and self.title_part in folded(title)
+def fits_filter(header: SessionHeader, typed: str) -> bool:
+    """Each typed `#word` is the beginning of a tag; the other words are in the title."""
+    words = folded(typed).split()
+    tags = [f"#{folded(tag)}" for tag in header.tags]
+    has_tags = all(
+        any(tag.startswith(word) for tag in tags) for word in words if word.startswith("#")
+    )
+    title_part = " ".join(word for word in words if not word.startswith("#"))
+    return has_tags and title_part in folded(header.title)
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,9 @@ async def test_keys_are_offered_only_where_they_act(tmp_path):
         await desk.press("ctrl+k", sees="Search all sessions")
         assert "Enter open there" not in desk.text, "there is no hit yet"
         await desk.press("escape")
+        await desk.say("/context", sees="(empty)")
+        assert "Space take out" not in desk.text, "there is no message yet"
+        await desk.press("escape")
         await desk.ask("carrots", 1)
         await desk.press("ctrl+f")
         await desk.type("lettuce")
@@ -29,8 +32,6 @@ async def test_keys_are_offered_only_where_they_act(tmp_path):
         await desk.until(lambda: text_of(hints).lstrip().startswith("Esc close"), "no hit at all")
         await desk.press("escape")
         await desk.say("/context", sees="Space take out")
-        await desk.press("end", hides="Space take out")
-        await desk.press("up", sees="Space take out")
         await desk.press("escape")
         await desk.say("beans", sees="Chard")
         await desk.press("alt+up", "alt+up", "e")

@@ -6,7 +6,6 @@ import pytest
 
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.core.servers.discovery.status import ServerState
 from lmchat.core.storage.store import Store
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop, gone, is_shown, ready_desktop, sent, shown
@@ -135,42 +134,14 @@ async def test_prompts_wait_in_a_session_that_cannot_be_deleted_until_esc_or_a_n
         assert sent(backend) == []
 
 
-async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(tmp_path):
+async def test_an_answer_is_neither_continued_nor_retried_before_a_server_is_found(tmp_path):
     async with ready_desktop(tmp_path, half("Sow ")) as desk:
         await desk.say("when?", sees="Sow")
         await desk.press("escape", sees="stopped")
-    backend = slow_backend(answer_steps("in May."), answer_steps("Soon."))
+    backend = slow_backend(answer_steps("in May."))
     async with desktop(tmp_path, backend, resume_id="last") as desk:
         await shown(desk, "stopped")
-        await desk.say("/retry", sees="This begins when a server is found; Esc cancels it.")
-        await desk.press("escape", sees="Cancelled.")
-        await desk.say("/continue", sees="This begins when a server is found")
-        await desk.say("and then?", sees="next  and then?")
+        await desk.say("/retry", sees="No model is ready yet.")
         backend.gate.set()
-        await shown(desk, "in May.", "Soon.")
-        assert not is_shown(desk, "when a server is found")
-        await desk.until(lambda: desk.texts[-2:] == ["and then?", "Soon."], "the end of the answer")
-
-    loading = probed("loading")
-    backend = slow_backend(answer_steps("In June."), results=[loading])
-    async with desktop(tmp_path, backend, resume_id="last") as desk:
-        await shown(desk, "Soon.")
-        await desk.say("/retry", sees="This begins when a server is found")
-        backend.model_lists.note_server(loading.endpoint, is_loading=True)
-        backend.gate.set()
-        await desk.until(lambda: desk.workspace.chat_state is ServerState.LOADING, "loading")
-        await shown(desk, "◆ loading")
-        backend.model_lists.note_server(loading.endpoint, is_loading=False)
-        desk.dispatcher.ui.show_changes()
-        await desk.pilot.pause()
-        backend.results = (probed("", model()),)
-        desk.dispatcher.controllers.server_search.check_now()
-        await shown(desk, "In June.")
-
-    backend = slow_backend(results=[off()])
-    async with desktop(tmp_path, backend, resume_id="last") as desk:
-        await shown(desk, "In June.")
-        await desk.say("/retry", sees="This begins when a server is found")
-        backend.gate.set()
-        await shown(desk, "No model is ready yet.")
-        assert len(desk.texts) == 4
+        await desk.ready()
+        await desk.say("/continue", sees="in May.")

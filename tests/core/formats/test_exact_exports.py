@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 from html import unescape
 
 from lmchat.base.safe_text import UNSEEN, with_line_feeds, without_controls
 from lmchat.core.formats.exports import EXPORT_FORMATS
 from lmchat.core.formats.exports.entries import WriteOptions
-from lmchat.core.formats.exports.html import MarkdownConverter
+from lmchat.core.formats.exports.html import html_by_message
 from lmchat.core.formats.exports.markdown_to_html_child import markdown_html
 from lmchat.core.formats.exports.render import render
 from lmchat.core.formats.json_sessions import from_json
@@ -44,8 +43,7 @@ async def test_a_carriage_return_ends_a_line_in_each_export_and_stays_in_json():
         ("```\rx = 1\r\ry\r```\r", "<pre><code>x = 1\n\ny\n</code></pre>"),
     ):
         session = Session(header=header("T"), messages=(text_message(Role.ASSISTANT, said),))
-        async with aclosing(MarkdownConverter()) as converter:
-            html = await converter.html_of(session)
+        html = await html_by_message(session)
         for form in EXPORT_FORMATS:
             text = render(session, form, WriteOptions(html_by_id=html))
             assert not {"\r", "\u240d"} & set(text), form

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from lmchat.base.safe_text import without_controls
 from lmchat.core.formats import json_sessions
 from lmchat.core.formats.exports import EXPORT_FORMATS
 from lmchat.core.formats.exports.entries import WriteOptions
-from lmchat.core.formats.exports.html import MarkdownConverter
+from lmchat.core.formats.exports.html import html_by_message
 from lmchat.core.formats.exports.markdown_to_html_child import markdown_html
 from lmchat.core.formats.exports.render import export_name, render, short_name
 from lmchat.core.formats.json_sessions import to_json
@@ -135,14 +135,17 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
 
 async def test_markdown_that_takes_too_long_costs_its_message_the_form_only():
     session = chat("Make *this* bold.")
-    async with aclosing(MarkdownConverter()) as converter:
-        html = await converter.html_of(session)
+    html = await html_by_message(session)
     assert "<em>this</em>" in render(session, "html", WriteOptions(html_by_id=html))
-    async with aclosing(MarkdownConverter(longest_s=0)) as converter:
-        html = await converter.html_of(session)
-        converter._longest_s = 60
-        assert "Next." in str(await converter.html_of(chat("Next.")))
+    html = await html_by_message(session, longest_s=0)
     assert "<pre>Make *this* bold.</pre>" in render(session, "html", WriteOptions(html_by_id=html))
+
+
+@pytest.mark.slow
+async def test_markdown_behind_one_that_takes_too_long_has_its_form():
+    slow, next_one = chat("[a](" * 100_000), chat("Next.")
+    session = replace(slow, messages=(*slow.messages, *next_one.messages))
+    assert [*await html_by_message(session)] == [next_one.messages[0].message_id]
 
 
 def test_plain_text_has_names_times_and_endings():

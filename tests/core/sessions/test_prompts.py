@@ -5,10 +5,11 @@ from msgspec.structs import replace
 from lmchat.base.safe_text import safe_text
 from lmchat.core.sessions.message import FilePart
 from lmchat.core.sessions.prompts import (
+    PendingFiles,
+    PendingPrompt,
     Prompt,
     file_line,
     split_draft,
-    with_files,
     without_file_lines,
 )
 from lmchat.core.sessions.session import title_from
@@ -71,6 +72,8 @@ def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_i
         ("@p", "peas.md"),
         ("See @bea", "See @bea"),  # typed while the file was read
     ]:
-        assert with_files(draft, ["FILE\n"], "@p", "peas.md") == f"FILE\n{words}", draft
+        files = PendingFiles(PendingPrompt(), "peas.md", "@p", "peas.md")
+        assert files.put_into(draft, ["FILE\n"]) == f"FILE\n{words}", draft
     for draft, words in [("@p sum up", "sum up"), ("@p @pl", "@pl"), ("@p", "")]:
-        assert with_files(draft, ["FILE\n"], "@p") == f"FILE\n{words}", draft
+        files = PendingFiles(PendingPrompt(), "peas.md", "@p")
+        assert files.put_into(draft, ["FILE\n"]) == f"FILE\n{words}", draft

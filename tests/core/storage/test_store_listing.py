@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from lmchat.core.sessions.session import ListFilter, tags_from
+from msgspec.structs import replace
+
+from lmchat.core.sessions.session import fits_filter, tags_from
 from tests.support.chats import header, say
 
 
@@ -21,8 +23,8 @@ def test_words_and_tags_filter_the_list():
     ):
         titles = ["Session 0", "Session 1", "Session 2", "ÜBER Straßen"]
         tags = [("garden", "plans"), ("gardening",), (), ()]
-        wanted = ListFilter.typed(typed)
-        assert [n for n, title in enumerate(titles) if wanted.fits(title, tags[n])] == found
+        headers = [replace(header(title), tags=tags[n]) for n, title in enumerate(titles)]
+        assert [n for n, one in enumerate(headers) if fits_filter(one, typed)] == found
 
 
 async def test_tags_and_options_are_changed_forked_and_taken_away(store):

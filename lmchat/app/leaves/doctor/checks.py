@@ -14,7 +14,7 @@ from pathlib import Path
 from lmchat import __version__
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.setup.wiring import setup_of
-from lmchat.app.leaves.doctor.finding import Check, Finding, Findings, Grade, Group, run_checks
+from lmchat.app.leaves.doctor.finding import Finding, Findings, Grade, Group, run_checks
 from lmchat.app.leaves.doctor.report import report_text, summary
 from lmchat.app.leaves.doctor.server_checks import (
     SERVERS,
@@ -42,19 +42,19 @@ from lmchat.core.tools.calls import ToolServer, ToolServerState
 START_ENGINE = "lmchat --local"
 _TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
 
-CONFIG = Check(Group.FILES, "config", "Configuration")
-TOOLS = Check(Group.TOOLS, "tools", "Tools")
+CONFIG = partial(Finding, Group.FILES, "config", "Configuration")
+TOOLS = partial(Finding, Group.TOOLS, "tools", "Tools")
 """These names are for a row that says that the check failed.
 
 The rows about servers have the names of the servers.
 """
-FOLDER = Check(Group.FILES, "files.folder", "Folder")
-STORE = Check(Group.FILES, "store", "Sessions")
-LEFT = Check(Group.FILES, "files.left", "Left files")
-LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
-ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
-KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
-VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+FOLDER = partial(Finding, Group.FILES, "files.folder", "Folder")
+STORE = partial(Finding, Group.FILES, "store", "Sessions")
+LEFT = partial(Finding, Group.FILES, "files.left", "Left files")
+LOCALE = partial(Finding, Group.TERMINAL, "terminal.locale", "Characters")
+ENGINE = partial(Finding, Group.ENGINE, "engine.installed", "Engine")
+KEPT_PROMPTS = partial(Finding, Group.ENGINE, "engine.kept_prompts", "Kept prompts")
+VERSION = partial(Finding, Group.PROGRAM, "lmchat.version", "Version")
 
 
 async def examine(context: Context, backend: ServerClient, used: Endpoint | None) -> Report:
@@ -71,16 +71,16 @@ async def find_rows(
     environ = context.environ
     launcher = setup_of(context).launcher(backend.models.check)
     return await run_checks(
-        (
+        (  # in the order of the groups
             (SERVERS, partial(_check_servers, context, backend, used)),
             # in a thread: checking keyboard keys imports Textual
             (CONFIG, in_thread(lambda: config_findings(loaded, context.problems))),
-            (TOOLS, partial(_check_tools, context)),
-            # in threads, as most read the disk
+            # in threads, too, as most read the disk
             (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
             (LEFT, in_thread(lambda: left_findings(paths))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
+            (TOOLS, partial(_check_tools, context)),
             (ENGINE, in_thread(lambda: engine_findings(launcher.install_command()))),
             (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
             (VERSION, in_thread(lambda: version_findings(paths.log_file))),
@@ -142,17 +142,17 @@ def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list
     step = "Correct it, then lmchat config check"
     if problems or loaded.notes:
         return [
-            *(CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems),
-            *(CONFIG.row(Grade.WARNING, note.sentence, step) for note in loaded.notes),
+            *(CONFIG(Grade.FAULT, problem.sentence, step) for problem in problems),
+            *(CONFIG(Grade.WARNING, note.sentence, step) for note in loaded.notes),
         ]
     if loaded.has_file:
-        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
-    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
+        return [CONFIG(Grade.OK, f"{loaded.file} has no problems.")]
+    return [CONFIG(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
 def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Finding]:
     """Return a row for each tool server; one that still starts has not answered for `waited_s`."""
-    row = partial(Finding, TOOLS.group, TOOLS.check)
+    row = partial(Finding, Group.TOOLS, "tools")
     rows: list[Finding] = []
     for server in servers:
         step = server.next_step.rstrip(".")
@@ -180,8 +180,8 @@ def folder_findings(folder: Path) -> list[Finding]:
     if not has_locks(existing):
         cause = f"The disk of {existing} has no file locks, as some network disks."
         # no fault: SQLite has other means on some systems
-        return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
-    return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
+        return [FOLDER(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
+    return [FOLDER(Grade.OK, f"{folder} can be read and written.")]
 
 
 def store_findings(path: Path) -> list[Finding]:
@@ -190,21 +190,21 @@ def store_findings(path: Path) -> list[Finding]:
     Raises `StoreUnavailable`, and `OSError` if it cannot be seen.
     """
     if status_of(path) is None:
-        return [STORE.row(Grade.OK, "No session is saved yet.")]
+        return [STORE(Grade.OK, "No session is saved yet.")]
     if foreign_logs(path):
         step = "lmchat sessions opens the file without it, and keeps both"
-        return [STORE.row(Grade.WARNING, "A log beside the file is of another file.", step)]
+        return [STORE(Grade.WARNING, "A log beside the file is of another file.", step)]
     file_format, fault = check_file(path)
     if fault:
         step = "lmchat sessions recover keeps it, and puts a daily backup in its place"
-        return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+        return [STORE(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = units.breakable(units.size_text(path.stat().st_size))
-    return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+    return [STORE(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 
 def left_findings(paths: Paths) -> list[Finding]:
     """Return no row without such files."""
-    return [LEFT.row(Grade.WARNING, sentence) for sentence in left_files(paths)]
+    return [LEFT(Grade.WARNING, sentence) for sentence in left_files(paths)]
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
@@ -213,17 +213,17 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
     values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, values), "")  # the first that is set counts
     if "utf8" in locale.lower().replace("-", ""):
-        return [LOCALE.row(Grade.OK, "Unicode.")]
+        return [LOCALE(Grade.OK, "Unicode.")]
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
-    return [LOCALE.row(Grade.WARNING, cause, step)]
+    return [LOCALE(Grade.WARNING, cause, step)]
 
 
 def engine_findings(install_command: str) -> list[Finding]:
     if not install_command:
-        return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
+        return [ENGINE(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
-    return [ENGINE.row(Grade.ABSENT, cause, install_command)]
+    return [ENGINE(Grade.ABSENT, cause, install_command)]
 
 
 def kept_prompt_findings(folder: Path) -> list[Finding]:
@@ -233,7 +233,7 @@ def kept_prompt_findings(folder: Path) -> list[Finding]:
         return []
     size = f"{sum(one.size_bytes for one in kept) / 1e6:.1f} MB"
     sessions = units.counted(len({one.message_id for one in kept}), "session")
-    return [KEPT_PROMPTS.row(Grade.OK, f"{size} of {sessions}, in {folder}.")]
+    return [KEPT_PROMPTS(Grade.OK, f"{size} of {sessions}, in {folder}.")]
 
 
 def version_findings(log_file: Path) -> list[Finding]:
@@ -245,4 +245,4 @@ def version_findings(log_file: Path) -> list[Finding]:
         f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
         f"its log is {log_file}."
     )
-    return [VERSION.row(Grade.OK, cause)]
+    return [VERSION(Grade.OK, cause)]

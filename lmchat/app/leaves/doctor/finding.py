@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -58,34 +59,23 @@ class Finding(Struct, frozen=True):
 Findings = Sequence[Finding]
 
 
-class Check(Struct, frozen=True):
-    """Heading and names of the rows of a check, also of one that says that the check failed."""
-
-    group: Group
-    check: str  # for scripts, such as `store`
-    name: str  # for people
-
-    def row(self, grade: Grade, cause: str, next_step: str = "") -> Finding:
-        return Finding(self.group, self.check, self.name, grade, cause, next_step)
-
-
+RowOf = partial[Finding]
+"""A row of a check, also one that says that the check failed: it lacks what was found."""
 FindRows = Callable[[], Awaitable[Findings]]
 
 
 async def run_checks(
-    checks: Sequence[tuple[Check, FindRows]], *, limit_s: float = _LIMIT_S
+    checks: Sequence[tuple[RowOf, FindRows]], *, limit_s: float = _LIMIT_S
 ) -> list[Finding]:
-    """Run all at once; sort rows by `Group` and then by check.
+    """Run all at once.
 
     A check that fails, or takes longer than `limit_s`, has one row that says so.
     """
-    runs = (_run_check(check, find_rows, limit_s) for check, find_rows in checks)
-    found = await asyncio.gather(*runs)
-    groups = list(Group)
-    return sorted(chain.from_iterable(found), key=lambda row: groups.index(row.group))
+    runs = (_run_check(row_of, find_rows, limit_s) for row_of, find_rows in checks)
+    return [*chain.from_iterable(await asyncio.gather(*runs))]
 
 
-async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findings:
+async def _run_check(row_of: RowOf, find_rows: FindRows, limit_s: float) -> Findings:
     """Run `find_rows`; after a failure, return one row that says why."""
     try:
         async with asyncio.timeout(limit_s):
@@ -101,4 +91,4 @@ async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findi
     except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
         cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
         step = "The log file has details under this id"
-    return [check.row(Grade.FAULT, cause, step)]
+    return [row_of(Grade.FAULT, cause, step)]

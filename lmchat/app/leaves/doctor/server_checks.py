@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from lmchat.app.leaves.doctor.finding import Check, Finding, Grade, Group
+from lmchat.app.leaves.doctor.finding import Finding, Grade, Group
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.discovery.choose import Choice
 from lmchat.core.servers.discovery.status import ServerState, ServerStatus
 
-SERVERS = Check(Group.SERVERS, "servers", "Servers")
+SERVERS = partial(Finding, Group.SERVERS, "servers", "Servers")
 """These names are for a row that says that the check failed.
 
 Rows of the functions below have other names.

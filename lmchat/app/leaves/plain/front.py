@@ -46,7 +46,7 @@ from lmchat.base.markdown.commonmark import code_blocks
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, safe_text
 from lmchat.base.units import counted
-from lmchat.core.attachments.attachment import Attachment, ClipboardReader
+from lmchat.core.attachments.attachment import Attachment
 from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
@@ -95,8 +95,7 @@ class PlainFront(TurnListener):
         self.output = context.output
         self.notify = context.output.note
         self.settings = context.settings
-        self._clipboard = Clipboard(context.environ_of_programs)
-        self.clipboard: ClipboardReader = self._clipboard
+        self.clipboard = Clipboard(context.environ_of_programs)
         self.given = GivenFiles(runtime.settings, self.confirm)
         self.is_leaving = False  # after this line
         self._models: list[ModelInfo] = []  # in the last list
@@ -179,7 +178,7 @@ class PlainFront(TurnListener):
             block, place = self._copied_code.take(message, blocks)
             text = block.content
             done = f"Copied: {place.lower()}." if place else done
-        if not await self._clipboard.copy(text):
+        if not await self.clipboard.copy(text):
             if not self.reader.can_redraw:
                 raise WrongUse(
                     "No program here can copy, nor can this terminal.",

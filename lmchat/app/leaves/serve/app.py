@@ -132,7 +132,7 @@ class ServeApp(Struct, kw_only=True):
                 Route(f"{API}/models/{{name:path}}", self._show_model),
                 *(Route(path, _ForwardRoute(self), methods=["POST"]) for path in forwarded),
                 Route("/health", self._health),
-                Route("/models", self._list_models_at),
+                Route("/models", self._list_models),
                 Route("/detect-endpoint", self._detect),
                 Route("/metrics", self._metrics),
                 Route("/metrics/reset", self._reset_metrics, methods=["POST"]),
@@ -216,25 +216,21 @@ class ServeApp(Struct, kw_only=True):
 
     # Models
 
-    async def _list_models(self, _: Request) -> Response:
-        self.watch.routes.server()  # raises the error to show if no server can be used
-        return JSONResponse(list_json(self.watch.routes.listed()))
+    async def _list_models(self, request: Request) -> Response:
+        routes = self.watch.routes
+        endpoint = request.query_params.get("endpoint", "")
+        server = routes.server(endpoint)  # raises the error to show if it cannot be used
+        models = routes.listed()
+        if endpoint:
+            remote_last = sorted(server.models, key=lambda model: model.is_remote)
+            models = {model.model_id: model for model in remote_last}
+        return JSONResponse(list_json(models))
 
     async def _show_model(self, request: Request) -> Response:
         name = request.path_params["name"]
         return JSONResponse(model_json(self.watch.routes.find(name), name))
 
     # The bare routes except the one for chat
-
-    async def _list_models_at(self, request: Request) -> Response:
-        routes = self.watch.routes
-        endpoint = request.query_params.get("endpoint", "")
-        server = routes.server(endpoint)
-        models = routes.listed()
-        if endpoint:
-            remote_last = sorted(server.models, key=lambda model: model.is_remote)
-            models = {model.model_id: model for model in remote_last}
-        return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
         servers: tuple[ServerStatus, ...] = ()

@@ -58,9 +58,6 @@ class ChatLog(ScrollView, can_focus=True):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
 
-    class StopClicked(AppMessage):
-        """The word `stop` below the running answer was clicked."""
-
     class CodeClicked(AppMessage):
         """The key above a code block was clicked, which copies the block."""
 
@@ -281,10 +278,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def apply(self, event: StreamEvent) -> None:
         """Take an event; show text of a running answer with the next frame."""
-        if self._streaming is None or not isinstance(event, Delta):
-            return
-        self.inflow.add(event)
-        self.inflow.request_frame()
+        if self._streaming is not None and isinstance(event, Delta):
+            self.inflow.add(event)
 
     def _request_colour_frame(self) -> None:
         """Request a frame for colours, unless an answer runs: its frames show them.
@@ -562,8 +557,6 @@ class ChatLog(ScrollView, can_focus=True):
             is_thought = self.document.block(position).is_thought
             number = code_number(self.document, position)
             self.post_message(self.CodeClicked(message, number, is_thought))
-        elif act == "stop":
-            self.post_message(self.StopClicked())
         elif act:
             self.post_message(RunCommand(act))
         elif "link" in meta:

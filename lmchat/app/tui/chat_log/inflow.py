@@ -32,6 +32,7 @@ class FrameBuffer:
 
     def add(self, delta: Delta) -> None:
         self._deltas.append(delta)
+        self.request_frame()
 
     def end_wait(self) -> list[Delta]:
         deltas = self._deltas

@@ -38,11 +38,10 @@ class Appearance:
             )
         self._use(full_name)
 
-    def _use(self, theme: str | None) -> None:
-        if theme is not None:
-            self._ui.app.theme = self._ui.app.wanted_theme = theme
-            self._ui.remember(lambda state: replace(state, theme=theme))
-            self._ui.notify(f"Theme: {short_name(theme)}.")
+    def _use(self, theme: str) -> None:
+        self._ui.app.theme = self._ui.app.wanted_theme = theme
+        self._ui.remember(lambda state: replace(state, theme=theme))
+        self._ui.notify(f"Theme: {short_name(theme)}.")
 
     def toggle_sessions(self) -> None:
         """Show the list of sessions, and focus it; if it has the focus, hide it."""

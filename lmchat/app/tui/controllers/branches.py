@@ -190,9 +190,9 @@ class Branches:
         if session is self._chat.active:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
-    def _go_to_branch(self, branch_id: str | None) -> None:
+    def _go_to_branch(self, branch_id: str) -> None:
         """Show another path only if the branch is not on the shown one."""
-        if branch_id and not self._log.go_to_message(branch_id):
+        if not self._log.go_to_message(branch_id):
             self._session_view.switch_to(self._session_view.active_id, message_id=branch_id)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from lmchat.app.commands.import_lines import loss_lines, result_lines
 from lmchat.app.tui.controllers.session_view import SessionView
-from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.app.tui.dialogs.ask_dialog import AskDialog, confirmed
 from lmchat.app.tui.dialogs.export_dialog import ExportDialog
 from lmchat.app.tui.dialogs.progress_dialog import with_progress
 from lmchat.app.tui.dialogs.text_dialog import TextDialog
@@ -133,15 +132,12 @@ class ExportImport:
             self._ui.notify("No chats of other programs were found.")
             return []
         text = "\n".join(f"{place.program.name}: {safe_line(str(place.path))}" for place in places)
-        dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
-        if not await self._ui.ask(dialog):
+        if not await confirmed(self._ui, "Import these chats?", text, verb="import"):
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
-    def _show_outcome(self, outcome: ImportOutcome | None) -> None:
+    def _show_outcome(self, outcome: ImportOutcome) -> None:
         """Open a single chat that is not in the trash."""
-        if outcome is None:
-            return
         self._ui.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:
@@ -156,23 +152,19 @@ class ExportImport:
             self._ui.open_dialog(TextDialog("Import", safe_text("\n".join(lines))))
 
 
-class Write(Protocol):
-    """Raises `FileExists` unless it is forced."""
-
-    def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
-
-
-async def write_asking(ui: ScreenServices, write: Write, done: str) -> None:
+async def write_asking(
+    ui: ScreenServices, write: Callable[..., Awaitable[Path]], done: str
+) -> None:
     """Write a file; if it exists, ask whether to overwrite it.
 
-    `done` is the first word of the notification, such as `Exported`. Raises `FileRefused`, also
-    after a no: the dialog that asked for the name then stays open for another one.
+    `write` raises `FileExists` unless it gets `is_forced`. `done` is the first word of the
+    notification, such as `Exported`. Raises `FileRefused`, also after a no: the dialog that asked
+    for the name then stays open for another one.
     """
     try:
         file = await write(is_forced=False)
     except FileExists as error:
-        dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-        if not await ui.ask(dialog):
+        if not await confirmed(ui, "Overwrite this file?", error.message, verb="overwrite"):
             # not the error itself: its next step names an option of the command line
             raise FileRefused(error.message, next_step="Choose another name.") from None
         file = await write(is_forced=True)

@@ -26,7 +26,6 @@ from lmchat.base.files.disk import expanded_path, write_new_file
 from lmchat.base.markdown.commonmark import code_blocks, links
 from lmchat.base.markdown.links import ascii_host, can_be_opened
 from lmchat.base.safe_text import safe_line
-from lmchat.core.chat.session import OpenSession
 from lmchat.core.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -40,7 +39,6 @@ from lmchat.core.sessions.prompts import text_with_files
 
 _ADDRESS_CELLS = 600
 """Width to which a question cuts a long address; it shows the host in full."""
-_LOOK_EVERY_S = 0.3  # whether an answer has ended whose details are shown
 _VIEWED_SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
 _MOST_WORDS = 6  # of the first line, in a suggested name
 _MOST_CHARS = 60  # of a suggested name, without its suffix
@@ -199,21 +197,11 @@ class MessageActions:
             self._ui.copy(address, "No browser is available; address")
 
     def open_details(self, answer: ChatMessage) -> None:
-        dialog = TextDialog("Details", partial(details, answer), _figures(answer))
-        self._ui.open_dialog(dialog)
-        if answer.state is AnswerState.STREAMING:
-            update = partial(self._update_details, dialog, self._chat.active, answer)
-            self._ui.start(update, "details", is_only=True)
-
-    async def _update_details(
-        self, dialog: TextDialog, session: OpenSession, answer: ChatMessage
-    ) -> None:
-        """Show the details of a streaming answer once it has ended."""
-        while (current := session.current(answer)).state is AnswerState.STREAMING:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            if not dialog.can_show:
-                return
-        dialog.show(partial(details, current), *_figures(current))
+        local = answer.created_at.astimezone()
+        when = f"{units.day(local, now().astimezone())} {local:%H:%M}"
+        product = answer.stats.product if answer.stats else ""
+        figures = [*filter(None, (answer.model, product, when))]
+        self._ui.open_dialog(TextDialog("Details", partial(details, answer), figures))
 
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it; without code, its words.
@@ -243,13 +231,6 @@ class MessageActions:
         # `write_asking` adds `is_forced`
         write = partial(asyncio.to_thread, write_new_file, expanded_path(name), text)
         await write_asking(self._ui, write, "Saved")
-
-
-def _figures(answer: ChatMessage) -> list[str]:
-    local = answer.created_at.astimezone()
-    when = f"{units.day(local, now().astimezone())} {local:%H:%M}"
-    product = answer.stats.product if answer.stats else ""
-    return [*filter(None, (answer.model, product, when))]
 
 
 def suggested_name(info: str, text: str) -> str:

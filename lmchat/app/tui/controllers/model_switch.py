@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.app.tui.controllers.prompt_text import PromptText
 from lmchat.app.tui.controllers.turn_view import TurnView
-from lmchat.app.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.app.tui.dialogs.ask_dialog import AskDialog, confirmed
 from lmchat.app.tui.dialogs.model_picker import (
     VISION,
     ModelActions,
@@ -46,7 +46,6 @@ class ModelSwitch:
         self._workspace = ui.workspace
         self._prompt_text = prompt_text
         self._turn_view = turn_view
-        self._picker: ModelPicker | None = None  # the picker while it is open
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
         self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRecord.key`
@@ -77,7 +76,6 @@ class ModelSwitch:
         self._ui.show_action("model chosen")
         self._tell_if_toolless(target)
         if not self._lists.is_loading(target):
-            self._turn_view.start_postponed()
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
@@ -192,15 +190,14 @@ class ModelSwitch:
             current=next(shown, None),
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
-
-        self._picker = picker
-        self._ui.open_dialog(picker, partial(self._leave_picker, then or self.switch_to))
+        self._ui.open_dialog(picker, then or self.switch_to)
         self._start_refresh()
 
-    def _leave_picker(self, use: Callable[[ModelInfo], None], model: ModelInfo | None) -> None:
-        self._picker = None
-        if model is not None:
-            use(model)
+    @property
+    def _picker(self) -> ModelPicker | None:
+        """The picker while it is open."""
+        screens = self._ui.app.screen_stack
+        return next((screen for screen in screens if isinstance(screen, ModelPicker)), None)
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
         chat = self._chat
@@ -261,13 +258,10 @@ class ModelSwitch:
         target = self._chat.turn_options.target
         servers = self._workspace.finder.servers
         server = server_for_pull(servers, target.endpoint if target else None)
-        question = ConfirmDialog(
-            f"Download {safe_line(name, limit=40)}?",
-            text=f"{server.name} downloads it. Esc stops the download.",
-            verb="download it",
-            key=self._ui.yes_key,
-        )
-        if not await self._ui.ask(question):
+        text = f"{server.name} downloads it. Esc stops the download."
+        if not await confirmed(
+            self._ui, f"Download {safe_line(name, limit=40)}?", text, verb="download it"
+        ):
             return
 
         async def work(report: Callable[[str], None]) -> ModelInfo:
@@ -295,13 +289,9 @@ class ModelSwitch:
             raise product.cannot_error("delete")
         size = size_text(model.size_bytes) or "Its size is not known"
         use = " This chat uses it." if self.is_in_use(model) else ""
-        question = ConfirmDialog(
-            f"Delete {safe_line(model.model_id, limit=40)} from the disk?",
-            text=f"{size}; {model.product} at {model.endpoint.url}.{use}",
-            verb="delete it",
-            key=self._ui.yes_key,
-        )
-        if await self._ui.ask(question):
+        text = f"{size}; {model.product} at {model.endpoint.url}.{use}"
+        title = f"Delete {safe_line(model.model_id, limit=40)} from the disk?"
+        if await confirmed(self._ui, title, text, verb="delete it"):
             await self._workspace.backend.models.remove(model)
             self._show_action("deleted", model)
             self._show_new_states()

@@ -74,11 +74,10 @@ class Palette:
                 groups = {own: groups.pop(own), **groups}
         self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
-    def _run_chosen(self, item: CommandItem | None) -> None:
+    def _run_chosen(self, item: CommandItem) -> None:
         """A command of the chat closes the welcome page first, so that its effect is seen."""
-        if item is None or item.command is None:
+        if (command := item.command) is None:
             return
-        command = item.command
         if command.scope is not Scope.APP:
             self._server_search.leave_page()
         self._ui.screen.post_message(RunCommand(command.command_id, item.argument))

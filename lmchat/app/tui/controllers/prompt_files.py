@@ -12,7 +12,7 @@ from textual.worker import Worker, get_current_worker
 from lmchat.app.commands.shared import NAMED_ONLY, ReadFiles
 from lmchat.app.commands.typed_line import SlashCommand
 from lmchat.app.tui.controllers.prompt_text import PromptText
-from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.app.tui.dialogs.ask_dialog import confirmed
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.line import cut_middle
 from lmchat.base.errors import FileRefused
@@ -209,10 +209,9 @@ class PromptFiles:
 
     async def confirm(self, question: Question) -> bool:
         text = "\n".join(cut_middle(line, _LINE_CELLS) for line in question.text.split("\n"))
-        dialog = ConfirmDialog(question.title, text=text, verb=question.verb, key=self._ui.yes_key)
         self._open_questions += 1
         try:
-            return bool(await self._ui.ask(dialog))
+            return await confirmed(self._ui, question.title, text, question.verb)
         finally:
             self._open_questions -= 1
             self._ui.show_changes()

@@ -45,7 +45,6 @@ class Reports:
         dialog = ContextDialog(
             lambda message_id: self._ui.start(partial(self._toggle, dialog, message_id), "exclude")
         )
-        # Enter goes to the chosen message; Esc gives None, which is the id of no message
         self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
         self._start_to_fill(dialog)
 

@@ -250,10 +250,8 @@ class SavedSessions:
     def search(self, query: str) -> None:
         self._ui.open_dialog(SearchDialog(self._store.search, now, query), self._open_hit)
 
-    def _open_hit(self, hit: SearchHit | None) -> None:
+    def _open_hit(self, hit: SearchHit) -> None:
         """Show the message of a hit, and close what may cover the chat."""
-        if hit is None:
-            return
         # a message, since `ServerSearch`, which closes the welcome page, is made later
         self._ui.screen.post_message(ShowChat())
         self._ui.screen.remove_class("-sessions-over")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.app.tui.controllers.model_switch import ModelSwitch
 from lmchat.app.tui.dialogs.ask_dialog import (
     AskDialog,
-    ConfirmDialog,
+    confirmed,
     host_question,
     key_dialog,
     start_question,
@@ -144,14 +144,12 @@ class ServerSearch:
             self._model_switch.aim_at(target)
         self._show_page()
 
-    def _use_result(self, server: ServerStatus | None) -> None:
+    def _use_result(self, server: ServerStatus) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
         That may be the permission for its host, an API key, or a model, perhaps an unlisted one. If
         it cannot be used, search at once, as it may have changed.
         """
-        if server is None:
-            return
         match server.action:
             case Next.ALLOW:
                 ask = partial(self._ask_about_host, server.endpoint)
@@ -172,7 +170,10 @@ class ServerSearch:
                         "Type the name of one it has.",
                         verb="use it",
                     )
-                    self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
+                    finder = self._workspace.finder
+                    self._ui.open_dialog(
+                        dialog, lambda name: self._use_or_show_page(finder.choice_on(server, name))
+                    )
                 else:  # no model is chosen: the user picks one
                     self._model_switch.aim_at(found.target)
                     self._model_switch.open_picker(then=self._use_model)
@@ -182,11 +183,6 @@ class ServerSearch:
     def _use_model(self, model: ModelInfo) -> None:
         self._model_switch.switch_to(model)
         self.close_page()
-
-    def _use_typed_model(self, server: ServerStatus, name: str | None) -> None:
-        """Use a model that its server does not list; None if the user has left the dialog."""
-        if name:
-            self._use_or_show_page(self._workspace.finder.choice_on(server, name))
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
         result = await self._try_server(endpoint)  # may ask the user about the host
@@ -253,7 +249,8 @@ class ServerSearch:
             case "demo" if machine.offer is not None:
                 self._start_engine(machine.offer.name)
             case "files":
-                self._ui.open_dialog(file_picker(machine.files), self._start_with_file)
+                picker = file_picker(machine.files)
+                self._ui.open_dialog(picker, lambda file: self._start_engine(file.name))
             case "models" if self._workspace.chat_state in LACKS_SERVER:
                 self._ui.notify("No model was found yet. Choose one of the rows.")
             case "models":
@@ -280,10 +277,6 @@ class ServerSearch:
 
     def _start_engine(self, name: str) -> None:
         self._ui.start(partial(self._use_engine, name), "engine", is_only=True)
-
-    def _start_with_file(self, file: ModelFile | None) -> None:
-        if file is not None:
-            self._start_engine(file.name)
 
     async def _start_program(self, start: ServerStart) -> None:
         """Start a server with its program, if the user agrees, and use it.
@@ -328,7 +321,7 @@ class ServerSearch:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
         self._page = WelcomeScreen(self._workspace.clock)
         self._ui.take_back(self._problem)  # the page has it
-        self._ui.open_dialog(self._page, self._forget_page)
+        self._ui.app.push_screen(self._page, self._forget_page)
 
     def _forget_page(self, _: None) -> None:  # it returns no value
         self._page = None
@@ -455,13 +448,9 @@ class ServerSearch:
             f"Licence  {demo.licence}\n"
             f"Folder   {safe_line(str(engine.folder))}"
         )
-        if not await self._agrees("Download a demo model?", text):
+        if not await confirmed(self._ui, "Download a demo model?", text, verb="download it"):
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
-
-    async def _agrees(self, title: str, text: str) -> bool:
-        dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)
-        return bool(await self._ui.ask(dialog))
 
     async def _download(self, engine: Engine, name: str) -> ModelFile | None:
         """Return the file of a name of the hub; None if the user does not agree, or stops it."""
@@ -470,7 +459,7 @@ class ServerSearch:
             return await self._workspace.backend.models.download_file(
                 engine,
                 name,
-                lambda text: self._agrees("Download a model?", f"{text}."),
+                lambda text: confirmed(self._ui, "Download a model?", f"{text}.", "download it"),
                 lambda done: report(done.text),
             )
 

@@ -32,7 +32,7 @@ async def _shown(ui: ScreenServices, dialog: ConfirmDialog) -> Any:
         if not result.done():
             result.set_result(given)
 
-    ui.open_dialog(dialog, leave)
+    ui.app.push_screen(dialog, leave)
     try:
         return await result
     except asyncio.CancelledError:

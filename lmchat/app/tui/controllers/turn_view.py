@@ -62,7 +62,6 @@ _ENDED_TEXT = {
     AnswerState.INTERRUPTED: "interrupted",
     AnswerState.FAILED: "request failed",
 }
-_NOT_YET = (None, ServerState.LOADING)  # the first search runs; prompts wait for the model
 DECISIONS = {f"tool_{scope.name.lower()}": scope for scope in ApprovalScope}
 """By the ids of their commands."""
 _OVER = {"-sessions-over", "-telemetry-over"}  # classes of a screen with a panel over the chat
@@ -89,8 +88,6 @@ class TurnView(TurnListener):
         self._key_notice = ""  # of the last model that repeated itself
         self._request_note = ""  # about the last request that was adapted
         self._waiting_note = ""  # about what waits for a server
-        self._postponed: Callable[[], None] | None = None
-        """Starts a turn once the first search for a server has ended."""
         self._told_errors: set[str] = set()  # of tool servers
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
@@ -118,35 +115,18 @@ class TurnView(TurnListener):
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
             if state in LACKS_SERVER:
-                needs_key = state is ServerState.NEEDS_KEY
-                self._notify_waiting(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
-
-    def _notify_waiting(self, text: str) -> None:
-        self._waiting_note = f"{text}; {self._ui.key_name('stop')} cancels it."
-        self._ui.notify(self._waiting_note)
+                text = _WAITS_FOR_KEY if state is ServerState.NEEDS_KEY else _WAITS_FOR_SERVER
+                self._waiting_note = f"{text}; {self._ui.key_name('stop')} cancels it."
+                self._ui.notify(self._waiting_note)
 
     def run_turn(self, start_turn: Callable[[], None]) -> None:
         """Start a turn without a new prompt.
 
         The prompt gets the focus: on the message, the letters of the next prompt would be commands,
-        such as `d`. While lmchat looks for a server after its start, the turn waits as prompts do.
+        such as `d`.
         """
-        if self._ui.workspace.chat_state is None:
-            self._postponed = start_turn
-            self._notify_waiting("This begins when a server is found")
-        elif not self._attempt(start_turn):
-            return
-        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-
-    def start_postponed(self) -> None:
-        """Start the turn that waits for the first search, once the server has loaded its model.
-
-        After a vain search, say what is missing.
-        """
-        start_turn = self._postponed
-        if start_turn is not None and self._ui.workspace.chat_state not in _NOT_YET:
-            self._postponed = None
-            self.run_turn(start_turn)
+        if self._attempt(start_turn):
+            self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def stop(self) -> bool:
         """Return whether a turn was running that was not being stopped already."""
@@ -190,13 +170,8 @@ class TurnView(TurnListener):
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
 
-        One that waits for the end of the running answer stays: Esc stops that answer. A turn that
-        waits for the first search is dropped.
+        One that waits for the end of the running answer stays: Esc stops that answer.
         """
-        if self._postponed is not None:
-            self._postponed = None
-            self._ui.notify("Cancelled.")
-            return True
         if not self._chat.active.is_waiting:
             return False
         self.take_queued(is_edited=True)

@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from textual.worker import Worker
 
 from lmchat.app.tui.dialogs.dialog import Dialog
+from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.field import Field
 from lmchat.app.tui.widgets.key_bar import written
 from lmchat.app.tui.widgets.line import MUTED, paragraphs, styled
@@ -152,6 +153,18 @@ class ConfirmDialog(Dialog):
             [(key, verb)] = self.hints
             again = " again" if event.key == self._key else ""
             self.show_keys(((f"Press {key}{again} to", verb),))
+
+
+async def confirmed(ui: ScreenServices, title: str, text: str, verb: str) -> bool:
+    """Ask for a yes.
+
+    Its key is Enter if the user's own key has opened the question; else the user may be typing.
+    """
+    last = ui.app.key_queue.last_key
+    # a digit chooses a row of the welcome page, where nothing is typed
+    is_choice = last == "enter" or (last.isdigit() and ui.app.focused is None)
+    key = "enter" if is_choice else ui.unasked_key
+    return bool(await ui.ask(ConfirmDialog(title, text=text, verb=verb, key=key)))
 
 
 class QuitDialog(Dialog):

@@ -6,13 +6,12 @@ sent; its `state` then says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import BindingType
 
 from lmchat.app.tui.dialogs.dialog import ListDialog
-from lmchat.app.tui.widgets.key_bar import Hint
 from lmchat.app.tui.widgets.line import FAINT, MUTED, StyledTexts, short_names
 from lmchat.app.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.base import units
@@ -83,25 +82,9 @@ class ContextDialog(ListDialog):
         return ListRow(
             pieces=(author_and_text,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
-            # the author identifies an item without a message, such as the tools
-            key=item.message_id or item.author,
+            key=item.message_id or None,  # draft and tools cannot be chosen
         )
 
-    @property
-    def _chosen_id(self) -> str:
-        """Id of the chosen message; empty for an item without one, such as the draft."""
-        ids = {item.message_id for item in self._content.items} if self._content else ()
-        return str(self.list.key) if self.list.key in ids else ""
-
-    def hints_now(self) -> Sequence[Hint]:
-        return self.hints if self._chosen_id else ()
-
     def action_toggle_excluded(self) -> None:
-        if self._chosen_id:
-            self._toggle(self._chosen_id)
-        else:
-            self.app.notify("Only messages of the session can be taken out.")
-
-    def action_accept(self) -> None:
-        if self._chosen_id:
-            self.dismiss(self._chosen_id)
+        if self.list.key is not None:
+            self._toggle(str(self.list.key))

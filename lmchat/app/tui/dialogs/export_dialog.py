@@ -66,11 +66,7 @@ class ExportDialog(AskDialog):
         self._go_before_ending()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
-
-    @on(Input.Changed)
-    def follow_name(self) -> None:
-        self._draw()
+        self.call_after_refresh(self.draw)
 
     @property
     def _input(self) -> Input:
@@ -84,7 +80,8 @@ class ExportDialog(AskDialog):
         except WrongUse:
             return ""
 
-    def _draw(self) -> None:
+    @on(Input.Changed)
+    def draw(self) -> None:
         if not self.can_show:
             return
         self.show_figures(self._figure)
@@ -129,7 +126,7 @@ class ExportDialog(AskDialog):
     def action_switch(self, part: str) -> None:
         is_included = getattr(self._contents, part)
         self._contents = replace(self._contents, **{part: not is_included})
-        self._draw()
+        self.draw()
 
     async def _try_name(self, name: str) -> object:
         return await self._write(name, self._contents)

@@ -38,10 +38,13 @@ async def with_progress(
     """
     dialog = ProgressDialog(title, is_small=True)
 
+    def stop(_: object) -> None:
+        """Esc stops the work; if it has ended, cancelling has no effect."""
+        task.cancel()
+
     def report(text: str) -> None:
         if not dialog.is_attached:
-            # Esc stops the work; if it has ended, cancelling has no effect
-            ui.open_dialog(dialog, lambda _: task.cancel())
+            ui.app.push_screen(dialog, stop)
         dialog.show_progress(text)
 
     task = asyncio.ensure_future(work(report))

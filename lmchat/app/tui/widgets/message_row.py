@@ -60,15 +60,6 @@ class MessageRow(Widget):
         elif passing is not self.passing:
             self.passing = None
 
-    def watch_passing(self) -> None:
-        self._fit()
-
-    def watch_below(self) -> None:
-        self._fit()
-
-    def on_resize(self) -> None:
-        self._fit()
-
     def _fit(self) -> None:
         end = self._end
         width = self.content_size.width - (end.cell_length + _GAP if end else 0) - 2
@@ -90,6 +81,8 @@ class MessageRow(Widget):
                 self.passing is not None, "-told"
             )  # a very low window reserves no row
         self.refresh()
+
+    watch_passing = watch_below = on_resize = _fit
 
     @property
     def _end(self) -> Content:

@@ -93,17 +93,24 @@ class PromptEditor(TextArea):
             row, _column = before
             self.move_cursor((row, len(self.document[row])), select=select)
 
-    def get_cursor_left_location(self) -> tuple[int, int]:
-        return self._left()
+    def get_cursor_left_location(self, *, by_words: bool = False) -> tuple[int, int]:
+        row, column = self.cursor_location
+        if column:
+            return row, step(self.document[row], column, -1, by_words=by_words)
+        return (row - 1, len(self.document[row - 1])) if row else (0, 0)
 
-    def get_cursor_right_location(self) -> tuple[int, int]:
-        return self._right()
+    def get_cursor_right_location(self, *, by_words: bool = False) -> tuple[int, int]:
+        row, column = self.cursor_location
+        line = self.document[row]
+        if column < len(line):
+            return row, step(line, column, 1, by_words=by_words)
+        return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def get_cursor_word_left_location(self) -> tuple[int, int]:
-        return self._left(by_words=True)
+        return self.get_cursor_left_location(by_words=True)
 
     def get_cursor_word_right_location(self) -> tuple[int, int]:
-        return self._right(by_words=True)
+        return self.get_cursor_right_location(by_words=True)
 
     def action_delete_word_right(self) -> None:
         """Delete the selection, or else as far as the cursor would go: Textual keeps signs."""
@@ -131,19 +138,6 @@ class PromptEditor(TextArea):
         if column >= len(line):
             return location
         return row, step(line, step(line, column, 1), -1)
-
-    def _left(self, *, by_words: bool = False) -> tuple[int, int]:
-        row, column = self.cursor_location
-        if column:
-            return row, step(self.document[row], column, -1, by_words=by_words)
-        return (row - 1, len(self.document[row - 1])) if row else (0, 0)
-
-    def _right(self, *, by_words: bool = False) -> tuple[int, int]:
-        row, column = self.cursor_location
-        line = self.document[row]
-        if column < len(line):
-            return row, step(line, column, 1, by_words=by_words)
-        return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def action_delete_to_start_of_line(self) -> None:
         """Delete to the start of a line, or the line break before it; Textual stops at a row."""

@@ -37,7 +37,7 @@ from lmchat.app.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wr
 from lmchat.base import units
 from lmchat.base.safe_text import safe_line
 from lmchat.base.units import SIGNS
-from lmchat.core.sessions.session import ListFilter, SessionGroup, SessionHeader
+from lmchat.core.sessions.session import SessionGroup, SessionHeader, fits_filter
 
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _GAP = 2  # cells between a title and its time
@@ -173,15 +173,12 @@ class SessionList(Vertical, can_focus=True):
             return
         groups, open_id, marks, today, problem = self._shown
         typed = self._filter.value.strip()
-        list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
         titles = [safe_line(header.title) for group in groups for header in group.headers]
         shared = shared_beginnings(titles)
         has_two = self.screen.has_class("-tall")
         for group in groups:
-            shown = [
-                header for header in group.headers if list_filter.fits(header.title, header.tags)
-            ]
+            shown = [header for header in group.headers if fits_filter(header, typed)]
             if shown:
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups

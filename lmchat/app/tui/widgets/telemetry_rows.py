@@ -23,7 +23,7 @@ from lmchat.base.metrics import Metrics, RateLimit
 from lmchat.base.units import SIGNS, UNKNOWN
 from lmchat.core.answers.live_stats import LiveStats, Stage
 from lmchat.core.servers.discovery.status import ServerHealth, ServerState, ServerStatus
-from lmchat.core.servers.model import LoadState, ModelInfo, name_to_show
+from lmchat.core.servers.model import LoadState, name_to_show
 from lmchat.core.sessions.message import AnswerState
 
 LOOKING = "looking for a server"
@@ -173,11 +173,10 @@ def _model_rows(facts: PanelFacts) -> Section:
     model = health.model
     state, state_style = _model_state(health, facts.loading)
     name = name_to_show(model.model_id) if model else ""
+    window = ""
     if not health.is_down:
-        window = context_text(model)
-    elif health.seen_s is None:
-        window = ""
-    else:
+        window = units.window_of_most(model.context_loaded, model.context_max) if model else ""
+    elif health.seen_s is not None:
         window = f"seen {units.rough_time(facts.now_s - health.seen_s)} ago"
     figures = f" {SIGNS.dot} ".join(filter(None, (model.quantization if model else "", window)))
     rows = [
@@ -210,11 +209,6 @@ def _model_state(health: ServerHealth, loading: str) -> StyledText:
     if model.state is LoadState.UNKNOWN:
         return "", MUTED
     return model.state_word, "" if model.state is LoadState.LOADED else MUTED
-
-
-def context_text(model: ModelInfo | None) -> str:
-    """Return the context window of a model, and its largest one, or ""."""
-    return "" if model is None else units.window_of_most(model.context_loaded, model.context_max)
 
 
 def _context_rows(facts: PanelFacts) -> Section:

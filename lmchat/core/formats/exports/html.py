@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from html import escape
 
 from lmchat.base.processes.child import ChildEndedError, ChildProcess
@@ -43,8 +42,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     """Write the path and then the branches as one HTML page.
 
-    All text is escaped, except the HTML in `options.html_by_id`, in which `MarkdownConverter` has
-    escaped the HTML of the messages.
+    All text is escaped, except the HTML in `options.html_by_id`, in which `html_by_message`
+    has escaped the HTML of the messages.
     """
     title = _escaped_line(session.header.title)
     blocks = [
@@ -111,46 +110,27 @@ def _escaped_line(text: str) -> str:
     return escape(line_without_controls(text))
 
 
-class MarkdownConverter:
-    """Converter whose child process starts with the first text and is used for all."""
+async def html_by_message(session: Session, *, longest_s: float = _LONGEST_S) -> dict[str, str]:
+    """Return the HTML of the messages of all branches by id.
 
-    def __init__(self, *, longest_s: float = _LONGEST_S) -> None:
-        self._longest_s = longest_s
-        self._child: ChildProcess | None = None
-
-    async def html_of(self, session: Session) -> dict[str, str]:
-        """Return the HTML of the messages of all branches by id.
-
-        Without those that have no text, or cannot be converted in time.
-        """
-        html_by_id: dict[str, str] = {}
+    Without those that have no text, or cannot be converted in `longest_s`. One child process
+    converts all; on any error it is ended, as it would continue with this text.
+    """
+    html_by_id: dict[str, str] = {}
+    child: ChildProcess | None = None
+    try:
         for message in (*session.messages, *session.branch_messages):
-            if message.text:
-                with suppress(TimeoutError, ChildEndedError):
-                    html_by_id[message.message_id] = await self._convert(
-                        without_controls(message.text)
-                    )
-        return html_by_id
-
-    async def aclose(self) -> None:
-        """End the child process; another text would start a new one."""
-        child = self._child
-        self._child = None
+            if not message.text:
+                continue
+            child = child or await ChildProcess.start_own(_CHILD)
+            try:
+                async with asyncio.timeout(longest_s):
+                    await child.send_frame(without_controls(message.text).encode())
+                    html_by_id[message.message_id] = (await child.receive_frame()).decode()
+            except (TimeoutError, ChildEndedError):
+                await child.end()
+                child = None
+    finally:
         if child is not None:
             await child.end()
-
-    async def _convert(self, text: str) -> str:
-        """Raises `TimeoutError` or `ChildEndedError`.
-
-        On any error the child is ended: it would continue with this text.
-        """
-        try:
-            if self._child is None:
-                self._child = await ChildProcess.start_own(_CHILD)
-            async with asyncio.timeout(self._longest_s):
-                await self._child.send_frame(text.encode())
-                html = await self._child.receive_frame()
-        except BaseException:
-            await self.aclose()
-            raise
-        return html.decode()
+    return html_by_id

@@ -1,6 +1,6 @@
 """Child process that turns Markdown into HTML: some texts would keep the parser busy for hours.
 
-`MarkdownConverter` (`html.py`) starts it, and ends it if a text takes too long.
+`html_by_message` (`html.py`) starts it, and ends it if a text takes too long.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from functools import partial
 
-from lmchat.app.leaves.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
+from lmchat.app.leaves.doctor.finding import Finding, FindRows, Grade, Group, RowOf, run_checks
 from lmchat.app.leaves.doctor.report import report_json, report_text, worst_grade
 from lmchat.base.errors import StoreUnavailable
 from lmchat.base.processes.background import in_thread
@@ -20,8 +21,8 @@ def row(
     return Finding(group, name, name, grade, cause, step)
 
 
-def check(name: str, run) -> tuple[Check, FindRows]:
-    return Check(Group.FILES, name, name.title()), run
+def check(name: str, run) -> tuple[RowOf, FindRows]:
+    return partial(Finding, Group.FILES, name, name.title()), run
 
 
 async def good() -> list[Finding]:
@@ -32,7 +33,7 @@ async def hang():
     await asyncio.Event().wait()
 
 
-async def all_of(*checks: tuple[Check, FindRows], limit_s: float = 15.0) -> dict[str, Finding]:
+async def all_of(*checks: tuple[RowOf, FindRows], limit_s: float = 15.0) -> dict[str, Finding]:
     found = await run_checks(checks, limit_s=limit_s)
     return {row.check: row for row in found}
 
