@@ -38,7 +38,8 @@ collect_ignore_glob = (
             "app/cli/test_questions.py",
         ),
         *("core/storage/test_store_disk.py", "core/storage/test_store_kills.py"),
-        *("app/terminal/test_terminal_output.py", "app/tui/test_quirks_[cdw]*.py"),
+        "core/chat/test_kills_of_prompts.py",
+        *("app/terminal/test_terminal_output.py", "app/tui/test_quirks_[acdw]*.py"),
     ]
     if os.name == "nt"
     else []

@@ -211,7 +211,7 @@ class Sessions:
         await self._library.restore(await self._library.find_deleted(word))
 
     async def export(self, word: str, form: str = "md", *, with_branches: bool = False) -> str:
-        """Return a session as `md`, `html`, `txt` or `json`; JSON has its files and branches.
+        """Return a session in a format of `lmchat export`; JSON has its files and branches.
 
         Raises `WrongUse` for another form.
         """

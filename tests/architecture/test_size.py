@@ -29,4 +29,6 @@ def node_count(tree: ast.AST) -> int:
 @pytest.mark.parametrize("folder", LIMITS)
 def test_program_and_tests_are_no_larger_than_was_decided(folder):
     texts = (path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py"))
-    assert sum(node_count(ast.parse(text)) for text in texts) <= LIMITS[folder]
+    assert sum(node_count(ast.parse(text)) for text in texts) <= LIMITS[folder], (
+        "take something out, or raise LIMITS in a commit that says why nothing could go"
+    )

@@ -186,7 +186,7 @@ class Terminal:
         return [self._rows.get(y, "") for y in range(self.screen.lines)]
 
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 # The program must be the leader of its session, or the kernel sends it neither SIGWINCH nor SIGHUP.
 _LAUNCHER = """
 import fcntl, os, sys, termios

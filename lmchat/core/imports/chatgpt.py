@@ -77,7 +77,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         # without an id, its time identifies a chat
         key=text_at(record, "conversation_id")
         or text_at(record, "id")
-        or str(record.get("create_time")),
+        or str(record.get("create_time") or ""),
         title=text_at(record, "title"),
         path_end=end,
         created_at=time_of(record.get("create_time")),

@@ -83,7 +83,7 @@ class _Link(NamedTuple):
 class ForeignChat(Struct, kw_only=True):
     """Chat of another program, which gets its messages one after the other."""
 
-    key: str  # in its program; the session's id is a hash of it
+    key: str  # in its program; the session's id is a hash of it, or of the content if it is ""
     title: str = ""
     # Last message of the path that the program shows; for None, or an unknown key, the last
     # message.
@@ -203,9 +203,10 @@ class ForeignChat(Struct, kw_only=True):
 
         Without prompts and answers, it has no messages.
         """
-        session_id = local_id(f"{source} {self.key}")
-        messages: list[ChatMessage] = []
         line = self._line()
+        key_or_content = self.key or str([self.title, *line.values()])
+        session_id = local_id(f"{source} {key_or_content}")
+        messages: list[ChatMessage] = []
         times = [message.created_at for message in line.values() if message.created_at]
         first_times = [time for time in (self.created_at, *times[:1]) if time]
         time = min(first_times, default=self.updated_at or now)

@@ -72,7 +72,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     history = content.get("history")
     chat = ForeignChat(
         # without an id, its time identifies it
-        key=text_at(record, "id") or text_at(content, "id") or str(content.get("timestamp")),
+        key=text_at(record, "id") or text_at(content, "id") or str(content.get("timestamp") or ""),
         title=text_at(record, "title") or text_at(content, "title"),
         path_end=text_at(record, "current_message_id") or text_at(history, "currentId"),
         created_at=time_of(record.get("created_at")),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from lmchat.core.sessions.message import ChatMessage
+from lmchat.core.sessions.message import ChatMessage, readable_text
 from lmchat.core.sessions.session import Session, SessionHeader
 from lmchat.core.storage.branch_queries import all_messages, header
 from lmchat.core.storage.message_records import number_of, put_message, put_session, set_columns
@@ -88,19 +88,20 @@ def _messages_here(
     whose parent is not in `session` becomes a root. The session has those with the ids `held`.
     """
     session_id = session.header.session_id
-    texts = {message.message_id: message.text for message in all_messages(connection, session_id)}
+    texts = {one.message_id: readable_text(one) for one in all_messages(connection, session_id)}
     here: dict[str, ChatMessage] = {}
     for message in session.tree or session.messages:  # without a tree, only the path is known
         message_id = message.message_id
         parent = here.get(message.parent_id or "")
         parent_id = parent and parent.message_id
         # the same with each import
-        place = f"{session_id} {parent_id} {message_id} {message.text}"
+        text = readable_text(message)
+        place = f"{session_id} {parent_id} {message_id} {text}"
         version_id = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:16]
         is_other = (
             version_id in held
             or parent_id not in {None, message.parent_id}
-            or texts.get(message_id, message.text) != message.text
+            or texts.get(message_id, text) != text
             # another session has it
             or (message_id not in held and number_of(connection, message_id) is not None)
         )

@@ -118,10 +118,9 @@ def connect(path: Path) -> Connection:
     file = real_file(path)
     ensure_folder(path.parent)
     # closing an existing file here would release SQLite's locks on it in this process
-    if status_of(path) is None:
+    is_new = status_of(path) is None
+    if is_new:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
-    elif file.stat().st_size <= 1 and files_in(file.parent, f"{file.name}.backup-*"):
-        raise LostRecordError("it was emptied")  # SQLite would take it for a new one
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
@@ -132,7 +131,9 @@ def connect(path: Path) -> Connection:
         # Older lmchats have left a write-ahead log, whose index would be in shared memory.
         connection.execute("pragma locking_mode = exclusive")
         try:
-            version_of(connection)  # nothing is written to a file that this lmchat cannot use
+            version = version_of(connection)  # nothing is written to one that it cannot use
+            if version == 0 and not is_new and files_in(file.parent, f"{file.name}.backup-*"):
+                raise LostRecordError("it was emptied")
             connection.execute("pragma journal_mode = delete")
         except sqlite3.OperationalError as error:
             if not name_of(error).startswith(_HELD):  # an older lmchat has the file open
@@ -182,8 +183,9 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     A file that is not whole stays as it is. Raises errors that do not tell of damage.
     """
     try:
-        if path.stat().st_size <= 1:  # it was emptied: SQLite would begin a new one
-            return False
+        with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
+            if version_of(connection) == 0:  # it was emptied: `connect` would begin a new one
+                return False
         with closing(connect(path)) as connection:
             connection.execute("begin immediate")
             forget_index(connection)  # from SQLite 3.44 on, the check looks into it

@@ -125,3 +125,16 @@ async def test_an_import_again_brings_what_is_new_and_loses_nothing(tmp_path, st
     assert shown[-1] == mine.text
     (again, _) = await imported(GROWN, EDITED[2:])
     assert again.outcome == "present"
+
+
+@pytest.mark.parametrize("form", [chatgpt, claude])
+async def test_chats_without_an_id_are_told_apart_by_what_they_say(tmp_path, store, form):
+    chats = [form(rows, ()) for rows in (FIRST, EDITED)]
+    for chat in chats:
+        chat.pop("conversation_id" if form is chatgpt else "uuid")
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps(chats), encoding="utf-8")
+    for outcome in ("imported", "present"):
+        told = ImportOutcome()
+        await Importer(store, programs=PROGRAMS).import_files([str(path)], told)
+        assert [chat.outcome for chat in told.chats] == [outcome] * 2

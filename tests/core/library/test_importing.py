@@ -15,11 +15,12 @@ from lmchat.core.formats.json_sessions import to_json
 from lmchat.core.formats.reading import files_below
 from lmchat.core.library.importer import Importer, ImportOutcome
 from lmchat.core.library.library import ExportAs, Library
-from lmchat.core.sessions.message import TextPart, ToolCallPart
+from lmchat.core.sessions.message import AnswerState, TextPart, ToolCallPart
 from lmchat.core.sessions.session import MessagePath, Session
 from tests.support.chats import (
     answer,
     chat,
+    chat_with_tools,
     faults_in,
     header,
     list_of_exports,
@@ -159,6 +160,15 @@ async def test_an_import_brings_what_a_chat_has_got_since(tmp_path, store, impor
     assert (await store.open_session(session_id)).messages.leaf_id == asked.message_id
     assert {one.text for one in await store.tree(session_id)} >= {"Mine?", "Dill."}
     assert (await outcome_of(importer, name)).chats[0].outcome == "present"
+
+    talk = chat_with_tools()
+    call = replace(talk.messages[2], parts=talk.messages[2].parts[:1], state=AnswerState.STREAMING)
+    running = replace(talk, messages=MessagePath((*talk.messages[:2], call)))
+    for session, new in ((running, 3), (talk, 2), (talk, 0)):
+        (one,) = await import_all(importer, file_of(tmp_path, to_json(session)))
+        assert one.new_messages == new
+    shown = (await store.open_session(talk.header.session_id)).messages
+    assert [message.tool_result for message in shown[2:]] == ["Buy lettuce.", ""]
 
 
 async def test_the_sessions_of_another_database_are_imported(tmp_path, store, other, importer):

@@ -9,7 +9,7 @@ import pytest
 from lmchat.base.errors import ServerRejected
 from lmchat.core.config.settings import TimeoutSettings
 from tests.support.client_calls import PortMap, endpoint_of
-from tests.support.scripted_products import EXPRESS, model_list
+from tests.support.scripted_products import EXPRESS, model_list, ollama_with_remote
 from tests.support.scripted_server import (
     Cut,
     Hold,
@@ -107,6 +107,15 @@ async def test_llama_swap_says_ok_in_plain_text(server, client):
     server.on("POST /api/models/unload/oak%232", html_reply())
     with pytest.raises(ServerRejected):
         await client.models.unload(model)
+
+
+async def test_a_remote_model_is_not_a_local_one_while_ollama_cannot_tell(server, client):
+    ollama_with_remote(server, "garden", remote=["garden"])
+    (model,) = (await client.models.check(endpoint_of(server))).models
+    assert model.is_remote
+    server.on("GET /api/tags", error_reply(500, "Out of luck"))
+    failed = await client.models.check(endpoint_of(server))
+    assert (failed.models, failed.detail) == ((), "Ollama says: Out of luck")
 
 
 @pytest.mark.rule("R-5")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import sqlite3
 import subprocess
@@ -198,7 +197,7 @@ async def test_without_file_locks_only_the_user_purges(tmp_path, store, clock, m
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     async with aclosing(store_at(tmp_path, clock)) as later:
         assert "Close all lmchat windows" in await later.open()
         assert not has_file_locks(tmp_path)

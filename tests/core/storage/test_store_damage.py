@@ -80,8 +80,15 @@ def other_column(content):
     return content[:position] + b"R" + content[position + 1 :]
 
 
+def emptied(_):
+    """As SQLite leaves a file that was emptied while it was open."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript("create table beds (name); drop table beds")
+        return connection.serialize()
+
+
 DAMAGES = (
-    *(cut, holes, headless, other_table, other_column),
+    *(cut, holes, headless, other_table, other_column, emptied),
     *(lambda _: b"not a database" * 500, lambda _: bytes(8192), lambda _: b"", lambda _: b"S"),
 )
 

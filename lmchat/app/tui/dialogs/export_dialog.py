@@ -25,7 +25,8 @@ from lmchat.core.library.library import ExportAs
 
 _WORDS = {"md": "Markdown", "txt": "text"}  # else the ending in capitals
 _FOLDER_CELLS = 24
-_WIDE = 56  # columns from which all formats are shown
+# columns from which all formats are shown
+_WIDE = 16 + sum(5 + len(_WORDS.get(one, one.upper())) for one in EXPORT_FORMATS)
 
 
 class ExportDialog(AskDialog):

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import EngineUnavailable, WrongUse
-from lmchat.base.files.disk import expanded_path
+from lmchat.base.files.disk import current_folder, expanded_path
 from lmchat.base.files.folder_walk import folders_below
 from lmchat.base.matching import closest_word
 from lmchat.core.servers.endpoint import Endpoint
@@ -226,11 +226,13 @@ def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
 
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model of a name, in any case, or of a path; raise `WrongUse`."""
-    path = expanded_path(name_or_path).absolute()
+    name = hub_name(name_or_path)
+    # `expanded_path` refuses a colon on Windows
+    path = current_folder() / name_or_path if name else expanded_path(name_or_path).absolute()
     for model in models:
         if name_or_path.casefold() == model.name.casefold() or path == model.path:
             return model
-    if name := hub_name(name_or_path):
+    if name:
         repo, wanted = name
         # `USER/REPO` is a folder, as of LM Studio; in the cache of the hub, `models--USER--REPO`
         folder = f"/{repo}/".casefold()

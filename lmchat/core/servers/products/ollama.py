@@ -68,9 +68,8 @@ class Ollama(Product, frozen=True, kw_only=True):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """List by `/api/tags`, with states by `/api/ps`, and details by `/api/show`, once."""
         names = [str_or_empty(record["id"]) for record in await self.read_records(api)]
-        tags = await api.get_extra("/api/tags")
-        if tags is None:
-            return await super().models(api)
+        # without it, a remote model looks like one of this machine
+        tags = api.require_good(await api.get("/api/tags"))
         tag_of = {
             str_or_empty(record.get("name")): record
             for record in dicts_in(tags.object.get("models"))

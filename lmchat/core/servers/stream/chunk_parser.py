@@ -245,7 +245,8 @@ class ChunkParser:
                 kind="unsupported",
                 next_step=STEPS["unsupported"],
             )
-        if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
+        is_answer = self.has_posted_token or (end.reason and end.failure is None)
+        if is_whole and not has_lost_call and is_answer:
             return StreamFinished(reason=end.reason)
         if end.failure is not None and not has_lost_call:
             raise self._refusal_of(end.failure)
