@@ -161,7 +161,7 @@ def select(
     return replace(selection, messages=(*selection.messages, text_message(Role.USER, text)))
 
 
-async def request_of(
+async def chat_request(
     selection: ContextSelection,
     settings: TurnSettings,
     estimator: TokenEstimator,
@@ -248,7 +248,7 @@ class Asking(Struct):
         tools = await rounds.offered(target) if rounds is not None else ()
         choose = partial(select, self.path, settings, estimator, prefill=prefill, tools=tools)
         make = partial(
-            request_of,
+            chat_request,
             settings=settings,
             estimator=estimator,
             store=services.store,
