@@ -248,7 +248,7 @@ class PlainFront(TurnListener):
             self.notify("Loading model…")
             await load_shown(self.runtime.load_if_needed, model, self.output)
         target = Target.of(model)
-        self.chat.turn_options.use_target(target)
+        self.chat.turn_options.target = target
         await run_abandonable(
             lambda: change_state(
                 self.context.paths.state_file,
@@ -325,7 +325,7 @@ class PlainFront(TurnListener):
         target = self.chat.turn_options.target
         if target is None:
             target = Target.of(await self.runtime.finder().ready_model(note=self.notify))
-            self.chat.turn_options.use_target(target)
+            self.chat.turn_options.target = target
             self.print_label(f"Model: {model_text(target)}.")
             return
         monitor = Monitor(self.runtime.backend.models.check)
@@ -334,7 +334,7 @@ class PlainFront(TurnListener):
             checked = (await anext(checks)).target
         # of one that has become remote, the request is refused
         if checked is not None and (target.is_remote or not checked.is_remote):
-            self.chat.turn_options.use_target(checked)  # with the window that it has now
+            self.chat.turn_options.target = checked  # with the window that it has now
 
     def print_session(self) -> None:
         session = self.chat.active
