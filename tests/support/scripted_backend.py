@@ -36,7 +36,7 @@ from lmchat.core.servers.request import (
     ForwardedReply,
     ForwardedRequest,
 )
-from lmchat.core.servers.sending.prepared_request import PreparedRequest, RequestPreparer
+from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import AnswerState, AnswerStats
 
@@ -252,7 +252,7 @@ class ScriptedBackend:
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self.prepared_requests.append(request)
-        prepared = RequestPreparer(self.model_lists, self.memory).prepare(request)
+        prepared = PreparedRequest.of(request, self.model_lists, self.memory(request.target))
         prepared.has_key = True
         return prepared
 

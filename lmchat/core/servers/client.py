@@ -57,7 +57,7 @@ from lmchat.core.servers.request import ChatRequest, ForwardedReply, ForwardedRe
 from lmchat.core.servers.sending.answer import answer
 from lmchat.core.servers.sending.exchange import Exchange
 from lmchat.core.servers.sending.forward import Forwarding, read_beside
-from lmchat.core.servers.sending.prepared_request import PreparedRequest, RequestPreparer
+from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.sending.request_checks import RequestChecks
 from lmchat.core.servers.sending.slots import ServerSlots
 from lmchat.core.servers.stream.chunk_parser import prompt_progress
@@ -109,7 +109,6 @@ class HttpServerClient:
         keys.may_get_any = self._access.may_get_any_key
         self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
-        self._preparer = RequestPreparer(self.model_lists, self.memory)
         self._scanner = Scanner(self._access, self.model_lists)
         self._slots = ServerSlots(self.model_lists)
         self.models = ServerModels(
@@ -120,6 +119,9 @@ class HttpServerClient:
     def memory(self, target: Target) -> ModelMemory:
         return self._access.memories[target.endpoint].models[target.model_id]
 
+    def _prepared(self, request: ChatRequest) -> PreparedRequest:
+        return PreparedRequest.of(request, self.model_lists, self.memory(request.target))
+
     # Requests that want no answer
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
@@ -129,7 +131,7 @@ class HttpServerClient:
         api = await self._access.api(request.target, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
-                return await product.count_tokens(api, self._preparer.prepare(request).json())
+                return await product.count_tokens(api, self._prepared(request).json())
         except TimeoutError:
             return None
 
@@ -143,7 +145,7 @@ class HttpServerClient:
             )
         api = await self._access.api(request.target)
         fields = product_named(request.target.product).chat.read_ahead_fields
-        body = {**self._preparer.prepare(request).json(), **fields}
+        body = {**self._prepared(request).json(), **fields}
         is_read = False  # the events also end when the connection breaks
         async with (
             # the last message is not written yet
@@ -165,7 +167,7 @@ class HttpServerClient:
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self._access.allowed.check(request.target.endpoint)
-        prepared = self._preparer.prepare(request)
+        prepared = self._prepared(request)
         endpoint = request.target.endpoint
         has_key = bool(await self._access.keys.key_for(endpoint))
         names = tuple(self._access.connections.headers_for(endpoint))
@@ -321,10 +323,10 @@ class HttpServerClient:
         endpoint = request.target.endpoint
         # a later probe asks for it first
         self._scanner.expect_product(endpoint, request.target.product)
-        prepared = self._preparer.prepare(request)
+        prepared = self._prepared(request)
         self._checks.admit(prepared)
         _logger.info("chat request to %s", endpoint.origin)
-        for note in self._preparer.take_new_notes(prepared):
+        for note in prepared.take_new_notes():
             post(RequestAdapted(note=note))
         return prepared
 
@@ -405,7 +407,7 @@ class HttpServerClient:
             finally:
                 self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._preparer.keep_request_format(prepared)
+            prepared.keep_format()
             self.model_lists.mark_loaded(target)
             return finished
 
