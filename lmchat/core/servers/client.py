@@ -188,7 +188,7 @@ class HttpServerClient:
         try:
             while (event := await events.get()) is not None:
                 if isinstance(event, ModelNamed):
-                    is_other = await self._is_other_model(request, event.model)
+                    is_other = await self._find_whether_other(request, event.model)
                     event = replace(event, is_other=is_other)
                 yield event
                 events.task_done()  # for `read_answer`, which waits for a slow caller
@@ -196,14 +196,14 @@ class HttpServerClient:
                     isinstance(event, ModelNamed)
                     and event.is_other
                     and repeats
-                    and self._is_first_away(request.target)
+                    and self._take_first_away(request.target)
                 ):
                     yield RequestAdapted(note="The prompt may have left this machine.")
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
 
-    async def _is_other_model(self, request: ChatRequest, served: str) -> bool:
+    async def _find_whether_other(self, request: ChatRequest, served: str) -> bool:
         """Return whether another model of the server answers than the one asked for (R-40).
 
         A server with one model for all names may have started again with another one, so an unknown
@@ -222,7 +222,7 @@ class HttpServerClient:
                 listed = (await self.models.check(endpoint)).models
         return is_other_model(asked, served, listed)
 
-    def _is_first_away(self, target: Target) -> bool:
+    def _take_first_away(self, target: Target) -> bool:
         """Return True once for a model, for the note that a prompt leaves this machine."""
         key = (target.endpoint, target.model_id)
         is_first = key not in self._noted_remote
@@ -346,7 +346,7 @@ class HttpServerClient:
                 next_step="Choose it again, or another model.",
                 kind="model_missing",
             )
-        if self._is_first_away(target):
+        if self._take_first_away(target):
             post(RequestAdapted(note=remote.remote_note))
 
     def _remote_model(self, target: Target) -> ModelInfo | None:

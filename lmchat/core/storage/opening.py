@@ -176,10 +176,11 @@ def connect_in_memory() -> Connection:
     return connection
 
 
-def is_whole_with_new_indexes(path: Path) -> bool:
-    """Rebuild all indexes; SQLite's check of the pages does not compare them with the tables.
+def renew_indexes(path: Path) -> bool:
+    """Rebuild all indexes; return whether the file is whole. One that is not stays as it is.
 
-    A file that is not whole stays as it is. Raises errors that do not tell of damage.
+    SQLite's check of the pages does not compare them with the tables. Raises errors that do not
+    tell of damage.
     """
     try:
         if path.stat().st_size <= 1:  # it was emptied: SQLite would begin a new one
