@@ -33,7 +33,7 @@ from lmchat.core.sessions.message import (
     new_id,
     now,
 )
-from lmchat.core.sessions.prompts import Prompt
+from lmchat.core.sessions.prompts import Prompt, joined_paragraphs
 from lmchat.core.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.core.sessions.tokens import TokenProbabilities
 from lmchat.core.storage import importing, message_records, search
@@ -703,4 +703,4 @@ def _merged(stored: str, own: str, text: str) -> str:
         parts = [text]
     else:
         parts = [stored, text]
-    return "\n\n".join(filter(None, parts))
+    return joined_paragraphs(*parts)
