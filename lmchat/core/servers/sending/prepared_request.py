@@ -9,7 +9,7 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.base.errors import ServerRejected
+from lmchat.base.errors import ServerRejected, with_next_step
 from lmchat.base.json_values import JsonObject, encode
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.discovery.model_lists import ModelLists
@@ -231,7 +231,7 @@ class PreparedRequest(Struct, kw_only=True):
             lost=", ".join(sorted(name for name, _ in form.dropped - before.dropped)),
             json=json_words(output, form.json_mode(output)),
         )
-        return [f"{error.message.rstrip('.')}. {note}"] if note else []
+        return [with_next_step(error.message, note)] if note else []
 
     def _name_system_prompt(self, error: ServerRejected) -> None:
         """Unless the messages have other roles, which may be what is refused."""
