@@ -56,7 +56,7 @@ from lmchat.core.servers.products.server_api import ModelMemory
 from lmchat.core.servers.request import ChatRequest, ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.answer import answer
 from lmchat.core.servers.sending.exchange import Exchange
-from lmchat.core.servers.sending.forward import Forwarding, read_beside
+from lmchat.core.servers.sending.forward import Forwarding
 from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.sending.request_checks import RequestChecks
 from lmchat.core.servers.sending.slots import ServerSlots
@@ -229,10 +229,9 @@ class HttpServerClient:
         self._noted_remote.add(key)
         return is_first
 
-    @asynccontextmanager
-    async def forward(
+    def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
-    ) -> AsyncIterator[ForwardedReply]:
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
         target = Target.of(request.model)
         self._checks.admit_forwarded(request)
         _logger.info("forwarded request: %d bytes to %s", len(request.body), target.endpoint.origin)
@@ -242,15 +241,7 @@ class HttpServerClient:
             load_model=partial(self.models.load, request.model),
             on_end=on_end,
         )
-
-        @asynccontextmanager
-        async def opening() -> AsyncIterator[ForwardedReply]:
-            async with self._slot(target), forwarding.reply() as reply:
-                yield reply
-
-        # a program that stops reading must not hold the slot
-        async with read_beside(opening()) as reply:
-            yield reply
+        return forwarding.reply(self._slot(target))
 
     async def end_thought(self, target: Target, answer_id: str) -> bool:
         with suppress(LMChatError):
