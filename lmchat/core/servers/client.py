@@ -20,7 +20,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.base.metrics import RateLimit
 from lmchat.base.processes.background import background_task, end_tasks
 from lmchat.base.safe_text import safe_line
 from lmchat.core.config.settings import Settings
@@ -107,6 +107,7 @@ class HttpServerClient:
             allowed=AllowList(settings.allowed_hosts),
         )
         keys.may_get_any = self._access.may_get_any_key
+        self.counters = self._access.counters
         self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
         self._scanner = Scanner(self._access, self.model_lists)
@@ -254,12 +255,6 @@ class HttpServerClient:
     def allow(self, host: str) -> None:
         self._access.allowed.allow(host)
 
-    def metrics(self) -> Metrics:
-        return self._access.counters.metrics
-
-    def reset_metrics(self) -> None:
-        self._access.counters.reset()
-
     def rate_limit(self) -> RateLimit:
         return self._checks.limiter.rate_limit()
 
@@ -373,7 +368,7 @@ class HttpServerClient:
         post = events.put_nowait
         target = request.target
         async with self._slot(target, post, kept_ids(request)):
-            self._access.counters.add(total_requests=1)
+            self.counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
@@ -396,7 +391,7 @@ class HttpServerClient:
                     "Streaming failed: lmchat had an internal error.", details=type(error).__name__
                 ) from None
             finally:
-                self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
+                self.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
             prepared.keep_format()
             self.model_lists.mark_loaded(target)

@@ -132,7 +132,7 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         assert (error, text_of(events)) == (None, "Hello there.")
         assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
         assert streamed(events).stats.retries == 1
-        assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
+        assert (client.counters.metrics.retries, client.counters.metrics.total_requests) == (1, 1)
     server.on(CHAT, gateway, chat_reply())
     assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
 
@@ -170,7 +170,7 @@ async def test_closing_the_stream_closes_the_connection(server, client):
             pass
         await stream.aclose()
         assert await asyncio.to_thread(request.client_left.wait, 5)
-        assert client.metrics().stopped_requests == number + 1
+        assert client.counters.metrics.stopped_requests == number + 1
 
 
 async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
@@ -205,7 +205,7 @@ async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(s
     server.on(CHAT, chat_reply())
     body, *_ = await forwarded(server, client, pause_s=1)
     assert body.endswith(b"data: [DONE]\n\n")
-    assert client.metrics().successful_requests == 1
+    assert client.counters.metrics.successful_requests == 1
 
 
 async def test_a_reply_is_read_to_its_end_or_a_limit_before_a_program_takes_it():
