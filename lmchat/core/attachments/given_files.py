@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from lmchat.core.attachments.attachment import (
     text_attachment,
     text_of,
 )
-from lmchat.core.attachments.dropped_files import mentioned_files, named_files
+from lmchat.core.attachments.dropped_files import named_files
 from lmchat.core.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.core.attachments.web_page import PageAddress, WebPages, is_page_address
 from lmchat.core.config.settings import Settings
@@ -112,10 +112,6 @@ class GivenFiles:
 
     async def read(self, name: str) -> Sequence[Attachment]:
         return await self._read([expanded_path(name)])
-
-    async def mentioned(self, text: str, attached: Iterable[str]) -> dict[str, str]:
-        """Return the names behind `@` that are files, by their places; see `mentioned_files`."""
-        return await mentioned_files(text, attached)
 
     async def _read(self, paths: Sequence[Path]) -> Sequence[Attachment]:
         await self._require_consent(paths)

@@ -47,6 +47,7 @@ from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, safe_text
 from lmchat.base.units import counted
 from lmchat.core.attachments.attachment import Attachment, ClipboardReader
+from lmchat.core.attachments.dropped_files import mentioned_files
 from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
@@ -386,7 +387,7 @@ class PlainFront(TurnListener):
     async def _attach_mentioned(self, text: str) -> None:
         """Ask about files that a prompt names with `@`; on a pipe, say that they are only named."""
         attached = [file.part.name for file in self._files]
-        for name in (await self.given.mentioned(text, attached)).values():
+        for name in (await mentioned_files(text, attached)).values():
             shown = safe_line(name)
             question = Question(title=f"Attach {shown}?", text=NAMED_ONLY, verb="attach")
             if not self.reader.is_terminal:
