@@ -172,12 +172,12 @@ class Store:
         if self._is_temporary:
             return
         moment = self._clock()
-        if not await self.database.run(lambda connection: is_due(connection, moment)):
+        must_copy, keeps_all = await self.database.run(
+            lambda connection: (is_due(connection, moment), is_clock_doubtful(connection, moment))
+        )
+        if not must_copy:
             return
         # a copy dated by a wrong clock must not push out others
-        keeps_all = await self.database.run(
-            lambda connection: is_clock_doubtful(connection, moment)
-        )
         try:
             await run_abandonable(lambda: back_up(self._path, moment, keeps_all=keeps_all))
         except sqlite3.Error:
