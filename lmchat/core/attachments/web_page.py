@@ -30,8 +30,8 @@ from lmchat.core.servers.endpoint import DEFAULT_PORTS, Endpoint
 from lmchat.core.servers.http.connections import (
     CONNECT_ELSEWHERE_S,
     Connections,
-    body_chunks,
     errors_as_unavailable,
+    read_up_to,
 )
 
 MAX_PAGE_BYTES = 10_000_000  # also decompressed
@@ -208,18 +208,15 @@ async def _read(response: httpx.Response, address: PageAddress) -> tuple[bytes, 
         raise FileRefused(
             f"{address.origin} answered with status {response.status_code}.", next_step=_IN_BROWSER
         )
-    content = bytearray()
     try:
-        async for chunk in body_chunks(response):
-            content += chunk
-            if len(content) > MAX_PAGE_BYTES:
-                raise FileRefused(
-                    f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB.",
-                    next_step=_SAVE_PART,
-                )
+        content = await read_up_to(response, MAX_PAGE_BYTES)
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", next_step=_IN_BROWSER) from None
-    return bytes(content), response.headers.get("Content-Type", "")
+    if len(content) > MAX_PAGE_BYTES:
+        raise FileRefused(
+            f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB.", next_step=_SAVE_PART
+        )
+    return content, response.headers.get("Content-Type", "")
 
 
 async def _attachment(address: PageAddress, content: bytes, content_type: str) -> Attachment:
