@@ -28,7 +28,6 @@ from lmchat.core.attachments.dropped_files import named_files
 from lmchat.core.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.core.attachments.web_page import PageAddress, WebPages, is_page_address
 from lmchat.core.config.settings import Settings
-from lmchat.core.servers.endpoint import bracketed
 
 _MOST_UNASKED = 50  # files that are attached without a question
 _MOST_PATHS = 8  # named in one question; the others are counted
@@ -144,14 +143,14 @@ class GivenFiles:
     async def _may_fetch(self, address: PageAddress) -> bool:
         refusal = EndpointNotAllowed(
             f"{address.origin} is not allowed: lmchat asks only hosts that you name.",
-            next_step=f"Add --allow-host {bracketed(address.host)}:{address.port}.",
+            next_step=f"Add --allow-host {address.endpoint.netloc}.",
         )
         if self._is_typed:
             raise refusal
         return await self._confirm(
             Question(
                 title="Download this page?",
-                text=f"{address.url}\nHost: {address.host}, port {address.port}",
+                text=f"{address.url}\nHost: {address.endpoint.host}, port {address.endpoint.port}",
                 verb="download",
                 refusal=refusal,
             )
