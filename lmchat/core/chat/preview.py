@@ -21,7 +21,7 @@ from lmchat.core.chat.service import ChatService
 from lmchat.core.chat.session import OpenSession
 from lmchat.core.servers.products import sent_thoughts_to
 from lmchat.core.servers.products.server_api import ModelMemory
-from lmchat.core.servers.request import ChatRequest
+from lmchat.core.servers.request import STREAM_HEADERS, ChatRequest
 from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import (
@@ -170,7 +170,7 @@ def curl_command(prepared: PreparedRequest) -> str:
     In the body below, no character is special.
     """
     lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
-    for name, value in prepared.headers.items():
+    for name, value in STREAM_HEADERS.items():
         lines.append(f"--header {shell_word(f'{name}: {value}')}")
     lines += [f'--header "{name}: VALUE"' for name in prepared.header_names]
     if prepared.has_key:

@@ -142,6 +142,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API
+STREAM_HEADERS = {
+    "Accept": "text/event-stream, application/json",
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",
+}
+"""For an uncompressed stream (R-34); a key and configured headers come to them."""
 
 
 class ForwardedRequest(Struct, frozen=True, kw_only=True):

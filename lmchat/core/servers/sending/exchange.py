@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from lmchat.core.servers.http.connections import (
 from lmchat.core.servers.http.reply import Reply
 from lmchat.core.servers.products import product_named
 from lmchat.core.servers.products.product import Product
+from lmchat.core.servers.request import STREAM_HEADERS
 from lmchat.core.servers.stream.timeouts import IdleTimeout
 from lmchat.core.servers.target import Target
 from lmchat.core.servers.wire.refusals import RefusalContext, refusal
@@ -143,17 +144,17 @@ class Exchange(Struct, kw_only=True):
     @asynccontextmanager
     async def response(
         self,
-        url: str,
-        headers: Mapping[str, str],
+        path: str,
         body: bytes,
         idle_timeout: IdleTimeout,
     ) -> AsyncIterator[httpx.Response]:
         """Yield the unread response; raise `ServerUnavailable`.
 
-        The key is added here. `idle_timeout` watches the block: reading has no other limit.
+        `path` is behind the address of the API. `idle_timeout` watches the block: reading has no
+        other limit.
         """
         connect_s = connect_timeout_s(self.target.endpoint, self.timeouts.connect_s)
-        sent_headers = {**request_headers(self.key, has_body=True), **headers}
+        sent_headers = {**request_headers(self.key, has_body=True), **STREAM_HEADERS}
         if self.target.endpoint.is_near:
             # llama.cpp's router closes a connection after a stream without saying so, and the next
             # request on it would fail. To connect again within a network takes under a millisecond.
@@ -162,7 +163,7 @@ class Exchange(Struct, kw_only=True):
             response = await self.access.connections.send(
                 self.target.endpoint,
                 "POST",
-                url,
+                f"{self.target.endpoint.base_url}{path}",
                 headers=sent_headers,
                 timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
                 body=body,

@@ -29,7 +29,6 @@ from lmchat.core.servers.http.connections import (
 from lmchat.core.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.core.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.exchange import Exchange
-from lmchat.core.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.core.servers.stream.chunk_parser import ChunkParser
 from lmchat.core.servers.stream.end import AnswerEnd
 from lmchat.core.servers.stream.timeouts import IdleTimeout
@@ -129,9 +128,8 @@ class Forwarding(Struct, kw_only=True):
         exchange = self.exchange
         self._sent_s = time.perf_counter()
         context = replace(exchange.refusal_context, sent=self.request.body)
-        url = f"{exchange.target.endpoint.base_url}{self.request.path}"
         async with exchange.response(
-            url, STREAM_HEADERS, self.request.body, idle_timeout
+            self.request.path, self.request.body, idle_timeout
         ) as response:
             headers = {
                 name.lower(): without_secret(value, *context.secrets)

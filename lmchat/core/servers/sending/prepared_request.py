@@ -33,12 +33,6 @@ from lmchat.core.servers.wire.refusals import RefusalContext
 from lmchat.core.servers.wire.request_format import RequestFormat
 from lmchat.core.sessions.message import Role
 
-STREAM_HEADERS = {
-    "Accept": "text/event-stream, application/json",
-    "Content-Type": "application/json",
-    "Accept-Encoding": "identity",
-}
-"""For an uncompressed stream (R-34)."""
 _REPEATED_KINDS = ("bad_request", "template", "server_error")
 """Behind the result of a tool, which may be wrong or the next call."""
 _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
@@ -47,7 +41,7 @@ _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
 class PreparedRequest(Struct, kw_only=True):
     """Request as its product wants it, in a form that refusals change.
 
-    `url`, `headers` and `body` are also what the user is shown.
+    `url` and `body` are also what the user is shown.
     """
 
     request: ChatRequest
@@ -95,11 +89,6 @@ class PreparedRequest(Struct, kw_only=True):
     @property
     def url(self) -> str:
         return f"{self.request.target.endpoint.base_url}{CHAT_PATH}"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """All but the one with the key."""
-        return STREAM_HEADERS
 
     @property
     def body(self) -> bytes:
