@@ -51,7 +51,7 @@ async def answer(
         if prepared.is_known_to_load or exchange.is_loading:
             exchange.post(ModelLoading(is_asleep=prepared.is_asleep))
         body = prepared.body
-        context = prepared.refusal_context(replace(exchange.refusal_context, sent=body))
+        context = prepared.refusal_context(exchange.refusal_context(body))
         written: list[str] = []
 
         def post(event: StreamEvent) -> None:

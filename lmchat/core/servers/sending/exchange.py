@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import httpx
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.base.errors import (
     LMChatError,
@@ -188,10 +189,9 @@ class Exchange(Struct, kw_only=True):
     def product(self) -> Product:
         return product_named(self.target.product)
 
-    @property
-    def refusal_context(self) -> RefusalContext:
+    def refusal_context(self, sent: bytes) -> RefusalContext:
         """With the key, which is cut out of errors."""
-        return self.access.refusal_context(self.target, self.key)
+        return replace(self.access.refusal_context(self.target, self.key), sent=sent)
 
     def _add_next_step(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key was withheld."""

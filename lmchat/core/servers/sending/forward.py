@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected
 from lmchat.base.json_values import NotJsonError, decode
@@ -127,7 +126,7 @@ class Forwarding(Struct, kw_only=True):
         """Pass the reply on to its end; raise the error of a refusal."""
         exchange = self.exchange
         self._sent_s = time.perf_counter()
-        context = replace(exchange.refusal_context, sent=self.request.body)
+        context = exchange.refusal_context(self.request.body)
         async with exchange.response(
             self.request.path, self.request.body, idle_timeout
         ) as response:
@@ -152,19 +151,11 @@ class Forwarding(Struct, kw_only=True):
             self._started.set_result(head)
             await self._pass_on(body_chunks(response), idle_timeout, self._reader)
 
-    def _without_key(self, data: bytes) -> bytes:
-        key = self.exchange.key.encode()
-        return data.replace(key, "…".encode()) if key else data
-
-    def _partial_key_bytes(self, data: bytes) -> int:
-        """Return with how many of its last bytes the API key may start."""
-        key = self.exchange.key.encode()
-        return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
-
     async def _pass_on(
         self, body: AsyncIterator[bytes], idle_timeout: IdleTimeout, reader: _ReplyReader
     ) -> None:
-        """Bytes with which the API key may start wait for the next ones."""
+        """Cut the API key out; bytes with which it may start wait for the next ones."""
+        key = self.exchange.key.encode()
         held = b""
         try:
             with errors_as_unavailable(self.exchange.target.endpoint):
@@ -174,10 +165,13 @@ class Forwarding(Struct, kw_only=True):
                     reader.read(chunk)
                     # for any kind of reply, any byte counts as the first token
                     idle_timeout.note_data(has_token=True)
-                    ready = self._without_key(held + chunk)
-                    shown = len(ready) - self._partial_key_bytes(ready)
-                    held = ready[shown:]
-                    await self._put(ready[:shown], idle_timeout)
+                    ready = held + chunk
+                    if key:
+                        ready = ready.replace(key, "…".encode())
+                    starts = (size for size in range(1, len(key)) if ready.endswith(key[:size]))
+                    end = len(ready) - max(starts, default=0)
+                    held = ready[end:]
+                    await self._put(ready[:end], idle_timeout)
         finally:
             self._unread.put_nowait(held)
 
