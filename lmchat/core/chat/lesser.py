@@ -46,8 +46,7 @@ def lesser(
         less = lesser(unquoted, error, estimator)
         return less and replace(less, messages=(*less.messages, sent[-1].messages[-1]))
     found = (one for one in _lesser_ones(sent, error, estimator) if one != sent[-1])
-    less = next(found, None)
-    return less and replace(less, is_lesser=True)
+    return next(found, None)
 
 
 def _lesser_ones(

@@ -208,7 +208,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     def _send_again(self, refused: Refused) -> list[str] | None:
         """The model may write another call, which its server understands."""
-        if self.is_repeated or self.request.is_lesser or "tools" not in refused.body:
+        if self.is_repeated or "tools" not in refused.body:
             return None
         self.is_repeated = True
         return self._notes(refused.error, SEND_AGAIN, self.request_format)
