@@ -49,7 +49,7 @@ class ApiKeys:
         self._command_lock = asyncio.Lock()
         self.suspended: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Entered while a command that prints a key uses the terminal."""
-        self.may_get_any: Callable[[Endpoint], bool] = lambda _: True
+        self.may_get_any: Callable[[Endpoint], bool] = lambda endpoint: endpoint.is_loopback
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning or "". Blocks."""
@@ -115,8 +115,8 @@ class ApiKeys:
         # an `api_key` set together with an address is for that; without one, for servers on this
         # machine
         key_url = self._loaded.key_endpoint
-        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
-        is_setting_for_server = origin_of(key_url) == origin if key_url else is_local
+        may_get_any = self.may_get_any(endpoint)
+        is_setting_for_server = origin_of(key_url) == origin if key_url else may_get_any
         # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),

@@ -382,11 +382,11 @@ class Client:
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""
-        return self._backend.metrics()
+        return self._backend.counters.metrics
 
     def reset_metrics(self) -> None:
         """Set the counters to 0."""
-        self._backend.reset_metrics()
+        self._backend.counters.reset()
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -512,7 +512,7 @@ class Home:
                 )
         choices = self._chat.turn_options
         start = ask.start.rstrip()
-        choices.use_target(Target.of(sending.model))
+        choices.target = Target.of(sending.model)
         values = self._values(sending.model, session.session_sampling, ask.options)
         settings = replace(
             choices.settings({}),

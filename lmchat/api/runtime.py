@@ -283,7 +283,7 @@ class Setup(Struct, frozen=True, kw_only=True):
                         state=state,
                     )
             finally:  # when no request runs any more, before the store is closed
-                counted = backend.metrics()
+                counted = backend.counters.metrics
                 if counted != Metrics():
                     try:
                         await stores.stats_store.count(counted)

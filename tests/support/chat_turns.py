@@ -57,7 +57,7 @@ class ChatTurns(TurnListener):
         if target is None:
             self.use(product, window=window)
         else:
-            self.sessions.turn_options.use_target(target)
+            self.sessions.turn_options.target = target
         self.events: list[ChatEvent] = []
         self.returned: list[str] = []
         self.questions: list[ToolQuestion] = []
@@ -94,9 +94,7 @@ class ChatTurns(TurnListener):
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
         known = replace(model(context_loaded=window, tools=True), product=product)
-        self.sessions.turn_options.use_target(
-            Target(endpoint=ENDPOINT, product=product, model=known)
-        )
+        self.sessions.turn_options.target = Target(endpoint=ENDPOINT, product=product, model=known)
 
     @property
     def session(self) -> OpenSession:

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.base.errors import EngineUnavailable, LMChatError
-from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.base.metrics import RateLimit, RequestCounters
 from lmchat.core.servers.discovery.model_lists import ModelLists
 from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.endpoint import Endpoint
@@ -36,7 +36,7 @@ from lmchat.core.servers.request import (
     ForwardedReply,
     ForwardedRequest,
 )
-from lmchat.core.servers.sending.prepared_request import PreparedRequest, RequestPreparer
+from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import AnswerState, AnswerStats
 
@@ -127,7 +127,7 @@ class ScriptedBackend:
         self.file = Path()  # that an address has
         self.allowed: list[str] = []
         self.is_closed = False
-        self.counted = Metrics()
+        self.counters = RequestCounters()
         self.tokens: int | Exception | None = None
         """What a count of a prompt gives."""
         self.counts: list[ChatRequest] = []
@@ -203,7 +203,7 @@ class ScriptedBackend:
         self.requests.append(request)
         self.asked.set()
         script = self.scripts.pop(0) if self.scripts else answer_steps()
-        self.counted = replace(self.counted, total_requests=self.counted.total_requests + 1)
+        self.counters.add(total_requests=1)
         try:
             for step in script:
                 if isinstance(step, Exception):
@@ -214,14 +214,12 @@ class ScriptedBackend:
                     await asyncio.sleep(step)
                 else:
                     yield step
-            self.counted = replace(
-                self.counted, successful_requests=self.counted.successful_requests + 1
-            )
+            self.counters.add(successful_requests=1)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise
         except LMChatError:
-            self.counted = replace(self.counted, failed_requests=self.counted.failed_requests + 1)
+            self.counters.add(failed_requests=1)
             raise
 
     def forward(
@@ -252,7 +250,7 @@ class ScriptedBackend:
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self.prepared_requests.append(request)
-        prepared = RequestPreparer(self.model_lists, self.memory).prepare(request)
+        prepared = PreparedRequest.of(request, self.model_lists, self.memory(request.target))
         prepared.has_key = True
         return prepared
 
@@ -301,12 +299,6 @@ class ScriptedBackend:
 
     def allow(self, host: str) -> None:
         self.allowed.append(host)
-
-    def metrics(self) -> Metrics:
-        return self.counted
-
-    def reset_metrics(self) -> None:
-        self.counted = Metrics()
 
     def rate_limit(self) -> RateLimit:
         return RateLimit(left=60 - len(self.requests), limit=60)

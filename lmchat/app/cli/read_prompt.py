@@ -22,6 +22,7 @@ from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, shell_word
 from lmchat.core.answers.json_schema import SchemaOutput, read_schema, strict_json
 from lmchat.core.attachments.attachment import MAX_READ_BYTES, Attachment
+from lmchat.core.attachments.dropped_files import mentioned_files
 from lmchat.core.attachments.file_sets import FileSet
 from lmchat.core.attachments.given_files import GivenFiles, Question, read_piped
 from lmchat.core.chat.settings import SamplingLayers
@@ -140,7 +141,7 @@ async def read_given_files(
         if left_out:
             note(f"lmchat: {name}: {left_out}.")
     # of what is typed here: a name in a pipe is hardly meant
-    for name in (await given.mentioned(options.prompt, options.files)).values():
+    for name in (await mentioned_files(options.prompt, options.files)).values():
         note(f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
     return files, sets
 

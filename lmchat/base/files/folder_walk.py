@@ -7,7 +7,6 @@ one.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from collections import deque
@@ -36,18 +35,8 @@ class Walk(NamedTuple):
     unread: Sequence[OSError]  # of folders: they may not be entered, or are too deep
 
 
-class _Limit:
-    """End of a walk: after its time, or at an ignore file that cannot be followed."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._end_s = clock() + _MOST_S
-
-    def is_over(self) -> bool:
-        return self._clock() > self._end_s
-
-    def end(self) -> None:
-        self._end_s = -math.inf
+class _WalkEndedError(Exception):
+    """Its time is over, or an ignore file cannot be followed."""
 
 
 def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.monotonic) -> Walk:
@@ -58,37 +47,44 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
     not be read. It counts as cut then, even without more.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
-    limit = _Limit(clock)
-    above, rules = _rules_above(folder, limit)  # `above`: path of the folder in its repository
     unread: list[OSError] = []
-    # relative path, "" or with a slash at the end, and rules
-    folders = deque([] if rules is None else [("", rules)])
     remaining = most_entries
-    while folders and remaining > 0 and not limit.is_over():
-        below, rules = folders.popleft()
-        entries: list[os.DirEntry[str]] = []
-        try:
-            with os.scandir(folder / below) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
-        except FileNotFoundError:  # it is gone
-            pass
-        except OSError as error:
-            unread.append(error)
-        remaining -= len(entries)
-        if any(entry.name == _IGNORE_FILE for entry in entries):
-            rules = (*rules, *_rules_in(folder / below, above + below, limit))
-        for entry in entries:
-            if limit.is_over():
-                break
-            is_folder = entry.is_dir(follow_symlinks=False)
-            path = below + entry.name
-            if _is_ignored(above + path, rules, is_folder=is_folder):
-                continue
-            if not is_folder:
-                found.append((path, entry))
-            elif not entry.name.startswith("."):
-                folders.append((f"{path}/", rules))
-    return Walk(found, is_cut=remaining <= 0 or limit.is_over(), unread=unread)
+    end_s = clock() + _MOST_S
+
+    def check_time() -> None:
+        if clock() > end_s:
+            raise _WalkEndedError
+
+    with suppress(_WalkEndedError):
+        # `above`: path of the folder in its repository
+        above, rules = _rules_above(folder, check_time)
+        # relative path, "" or with a slash at the end, and rules
+        folders = deque([] if rules is None else [("", rules)])
+        while folders and remaining > 0:
+            below, rules = folders.popleft()
+            entries: list[os.DirEntry[str]] = []
+            try:
+                with os.scandir(folder / below) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
+            except FileNotFoundError:  # it is gone
+                pass
+            except OSError as error:
+                unread.append(error)
+            remaining -= len(entries)
+            if any(entry.name == _IGNORE_FILE for entry in entries):
+                rules = (*rules, *_rules_in(folder / below, above + below))
+            for entry in entries:
+                check_time()
+                is_folder = entry.is_dir(follow_symlinks=False)
+                path = below + entry.name
+                if _is_ignored(above + path, rules, is_folder=is_folder):
+                    continue
+                if not is_folder:
+                    found.append((path, entry))
+                elif not entry.name.startswith("."):
+                    folders.append((f"{path}/", rules))
+        return Walk(found, is_cut=remaining <= 0, unread=unread)
+    return Walk(found, is_cut=True, unread=unread)
 
 
 def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
@@ -112,7 +108,9 @@ def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder
         left += [path for path in below if follows_links or not os.path.islink(path)]  # noqa: PTH114
 
 
-def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, ...] | None]:
+def _rules_above(
+    folder: Path, check_time: Callable[[], None]
+) -> tuple[str, tuple[IgnoreRules, ...] | None]:
     """Return the path in the repository, "" outside of one, and the rules; None: do not walk."""
     try:
         folder = folder.absolute()
@@ -124,22 +122,21 @@ def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, .
     rules: list[IgnoreRules] = []
     path = ""
     for step in folder.relative_to(root).parts:
-        rules += _rules_in(root / path, path, limit)
-        if limit.is_over() or _is_ignored(path + step, rules, is_folder=True):
+        check_time()
+        rules += _rules_in(root / path, path)
+        if _is_ignored(path + step, rules, is_folder=True):
             return path, None
         path += f"{step}/"
     return path, tuple(rules)
 
 
-def _rules_in(folder: Path, path: str, limit: _Limit) -> list[IgnoreRules]:
+def _rules_in(folder: Path, path: str) -> list[IgnoreRules]:
     """`path` is that of the folder in the repository; without one, in the walk."""
-    if limit.is_over():
-        return []
     try:
         data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
     except OSError as error:  # missing, or no file
         if error.errno in (errno.EFBIG, errno.EACCES):
-            limit.end()
+            raise _WalkEndedError from None
         return []
     without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
     lines = normalized("NFC", os.fsdecode(without_bom)).split("\n")

@@ -11,9 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
-from typing import BinaryIO
 
 LENGTH = struct.Struct(">Q")  # size of a frame in bytes, before it
 
@@ -39,15 +37,14 @@ def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> N
     os.dup2(2, 1)
     frames: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
-    send = partial(_write_frame, output)
+
+    def send(frame: bytes) -> None:
+        output.write(LENGTH.pack(len(frame)))
+        output.write(frame)
+        output.flush()
+
     while True:
         answer(frames.get(), send)
-
-
-def _write_frame(output: BinaryIO, frame: bytes) -> None:
-    output.write(LENGTH.pack(len(frame)))
-    output.write(frame)
-    output.flush()
 
 
 def _read_frames(frames: SimpleQueue[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from lmchat.core.attachments.attachment import (
     text_attachment,
     text_of,
 )
-from lmchat.core.attachments.dropped_files import mentioned_files, named_files
+from lmchat.core.attachments.dropped_files import named_files
 from lmchat.core.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.core.attachments.web_page import PageAddress, WebPages, is_page_address
 from lmchat.core.config.settings import Settings
-from lmchat.core.servers.endpoint import bracketed
 
 _MOST_UNASKED = 50  # files that are attached without a question
 _MOST_PATHS = 8  # named in one question; the others are counted
@@ -113,10 +112,6 @@ class GivenFiles:
     async def read(self, name: str) -> Sequence[Attachment]:
         return await self._read([expanded_path(name)])
 
-    async def mentioned(self, text: str, attached: Iterable[str]) -> dict[str, str]:
-        """Return the names behind `@` that are files, by their places; see `mentioned_files`."""
-        return await mentioned_files(text, attached)
-
     async def _read(self, paths: Sequence[Path]) -> Sequence[Attachment]:
         await self._require_consent(paths)
         return [
@@ -148,14 +143,14 @@ class GivenFiles:
     async def _may_fetch(self, address: PageAddress) -> bool:
         refusal = EndpointNotAllowed(
             f"{address.origin} is not allowed: lmchat asks only hosts that you name.",
-            next_step=f"Add --allow-host {bracketed(address.host)}:{address.port}.",
+            next_step=f"Add --allow-host {address.endpoint.netloc}.",
         )
         if self._is_typed:
             raise refusal
         return await self._confirm(
             Question(
                 title="Download this page?",
-                text=f"{address.url}\nHost: {address.host}, port {address.port}",
+                text=f"{address.url}\nHost: {address.endpoint.host}, port {address.endpoint.port}",
                 verb="download",
                 refusal=refusal,
             )

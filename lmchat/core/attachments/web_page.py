@@ -30,8 +30,8 @@ from lmchat.core.servers.endpoint import DEFAULT_PORTS, Endpoint
 from lmchat.core.servers.http.connections import (
     CONNECT_ELSEWHERE_S,
     Connections,
-    body_chunks,
     errors_as_unavailable,
+    read_up_to,
 )
 
 MAX_PAGE_BYTES = 10_000_000  # also decompressed
@@ -73,9 +73,7 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     """Address as it is requested: without user name, password and fragment."""
 
     url: str  # ASCII: other letters are escaped
-    scheme: str
-    host: str  # ASCII, lower case, no brackets around IPv6
-    port: int
+    endpoint: Endpoint  # whose path says nothing
     path: str
     origin: str  # without a path, for a question
 
@@ -92,8 +90,8 @@ class WebPages:
         """Raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file
-        # session, scheme, host and port that the user has allowed
-        self._consents: set[tuple[str, str, str, int]] = set()
+        # session and origin that the user has allowed
+        self._consents: set[tuple[str, str]] = set()
 
     async def attachment(
         self, text: str, session_id: str, ask: Callable[[PageAddress], Awaitable[bool]]
@@ -110,8 +108,9 @@ class WebPages:
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
-            consent = (session_id, address.scheme, address.host, address.port)
-            is_configured = self._allow_list.has_host(address.host, address.port)
+            endpoint = address.endpoint
+            consent = (session_id, endpoint.origin)
+            is_configured = self._allow_list.has_host(endpoint.host, endpoint.port)
             if not (is_configured or consent in self._consents or await ask(address)):
                 raise EndpointNotAllowed(
                     f"Nothing was downloaded from {address.origin}.",
@@ -145,7 +144,7 @@ class WebPages:
 
         Return its content and type, or a redirect, as the user may have to be asked.
         """
-        endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
+        endpoint = address.endpoint
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
         connections = Connections(ca_file=self._ca_file)
         try:
@@ -191,9 +190,7 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
         raise no_address
     return PageAddress(
         url=str(url),
-        scheme=url.scheme,
-        host=host,
-        port=port,
+        endpoint=Endpoint(scheme=url.scheme, host=host, port=port),
         path=url.path,
         origin=f"{url.scheme}://{url.netloc.decode()}",
     )
@@ -208,18 +205,15 @@ async def _read(response: httpx.Response, address: PageAddress) -> tuple[bytes, 
         raise FileRefused(
             f"{address.origin} answered with status {response.status_code}.", next_step=_IN_BROWSER
         )
-    content = bytearray()
     try:
-        async for chunk in body_chunks(response):
-            content += chunk
-            if len(content) > MAX_PAGE_BYTES:
-                raise FileRefused(
-                    f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB.",
-                    next_step=_SAVE_PART,
-                )
+        content = await read_up_to(response, MAX_PAGE_BYTES)
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", next_step=_IN_BROWSER) from None
-    return bytes(content), response.headers.get("Content-Type", "")
+    if len(content) > MAX_PAGE_BYTES:
+        raise FileRefused(
+            f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB.", next_step=_SAVE_PART
+        )
+    return content, response.headers.get("Content-Type", "")
 
 
 async def _attachment(address: PageAddress, content: bytes, content_type: str) -> Attachment:

@@ -13,7 +13,13 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.base.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.base.errors import (
+    FileRefused,
+    LMChatError,
+    RequestInvalid,
+    ServerRejected,
+    with_next_step,
+)
 from lmchat.base.files.images import as_sent
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line
@@ -161,7 +167,7 @@ def select(
     return replace(selection, messages=(*selection.messages, text_message(Role.USER, text)))
 
 
-async def request_of(
+async def chat_request(
     selection: ContextSelection,
     settings: TurnSettings,
     estimator: TokenEstimator,
@@ -248,7 +254,7 @@ class Asking(Struct):
         tools = await rounds.offered(target) if rounds is not None else ()
         choose = partial(select, self.path, settings, estimator, prefill=prefill, tools=tools)
         make = partial(
-            request_of,
+            chat_request,
             settings=settings,
             estimator=estimator,
             store=services.store,
@@ -317,7 +323,7 @@ class Asking(Struct):
                 if less is None or not settings.is_truncating:
                     raise
                 lost = left_out_note(whole, less, selection.left_out)
-                yield RequestAdapted(note=f"{error.message.rstrip('.')}. {lost}")
+                yield RequestAdapted(note=with_next_step(error.message, lost))
                 sent.append(less)
 
     def _notes(self, selection: ContextSelection, request: ChatRequest) -> Iterator[str]:

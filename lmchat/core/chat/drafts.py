@@ -9,6 +9,7 @@ from lmchat.base.errors import LMChatError, StoreUnavailable
 from lmchat.core.chat.session import OpenSession
 from lmchat.core.chat.sessions import OpenSessions
 from lmchat.core.sessions.message import ChatMessage
+from lmchat.core.sessions.prompts import joined_paragraphs
 from lmchat.core.sessions.session import SessionHeader
 from lmchat.core.storage.store import Store
 
@@ -141,7 +142,7 @@ class Drafts(SessionTexts):
         if session is not None and session_id in self._texts:
             pending = session.pending_behind(message.message_id)
             own = self._last_text(session_id)
-            draft = own, joined_prompts(*pending, self.text(session_id))
+            draft = own, joined_paragraphs(*pending, self.text(session_id))
         await self._store.append(header, message, draft)
         if session is not None:
             session.end_pending(message.message_id)
@@ -184,7 +185,7 @@ class Drafts(SessionTexts):
     def _text_to_save(self, session_id: str) -> str:
         session = self._open_sessions.find(session_id)
         draft = self.text(session_id)
-        return joined_prompts(*session.pending, draft) if session else draft
+        return joined_paragraphs(*session.pending, draft) if session else draft
 
     async def restore(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
@@ -196,12 +197,7 @@ class Drafts(SessionTexts):
         async with self._lock:
             earlier = await self._store.take_drafts(session_id)
             own = self._written.get(session_id, "")
-            self._written[session_id] = joined_prompts(earlier, own)
+            self._written[session_id] = joined_paragraphs(earlier, own)
         if earlier:
-            self.change(session_id, joined_prompts(earlier, self.text(session_id)))
+            self.change(session_id, joined_paragraphs(earlier, self.text(session_id)))
         return earlier
-
-
-def joined_prompts(*texts: str) -> str:
-    """Join texts by blank lines; leave out empty ones."""
-    return "\n\n".join(text for text in texts if text)

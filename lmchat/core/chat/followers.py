@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.core.answers.repetition import Repetition, RepetitionWatch
@@ -17,44 +18,38 @@ from lmchat.core.servers.target import Target
 NOT_THINKING = "The model is not thinking now."
 
 
-class AnswerNow:
+class AnswerNow(Struct, eq=False):
     """Lets the server end a thought, once, when the user or a repetition asks for it."""
 
-    def __init__(
-        self,
-        backend: AnswerSource,
-        target: Target,
-        answer: StreamedAnswer,
-        report: Callable[[RequestAdapted], None],
-    ) -> None:
-        self._backend = backend
-        self._target = target
-        self._answer = answer
-        self._report = report
-        self._product = product_named(target.product)
-        self._answer_id = ""
-        self._is_asked = False
-        self._must_ask = False  # with the next piece of the thought
+    _backend: AnswerSource
+    _target: Target
+    _answer: StreamedAnswer
+    _report: Callable[[RequestAdapted], None]
+    _answer_id: str = ""
+    _is_asked: bool = False
+    _must_ask: bool = False  # with the next piece of the thought
 
     @property
     def is_possible(self) -> bool:
-        # only llama.cpp and the engine can continue or end a thought
-        can_end = self._product.chat.can_prefill_thought and not self._is_asked
-        return can_end and self._answer.stats.may_be_thinking
+        return not self._is_asked and not self._obstacle
 
     def end_thought(self) -> str:
         """End this thought, or the next; return why that is impossible, or ""."""
+        if self.is_possible:
+            self._is_asked = self._must_ask = True
+        return self._obstacle
+
+    @property
+    def _obstacle(self) -> str:
         if not self._answer.stats.may_be_thinking:
             return NOT_THINKING
-        if not self._product.chat.can_prefill_thought:
-            return self._refusal
-        if not self._is_asked:
-            self._is_asked = self._must_ask = True
-        return ""
+        # only llama.cpp and the engine can continue or end a thought
+        can_end = product_named(self._target.product).chat.can_prefill_thought
+        return "" if can_end else self._refusal
 
     @property
     def _refusal(self) -> str:
-        subject = self._product.subject
+        subject = product_named(self._target.product).subject
         return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
     async def add(self, event: StreamEvent) -> None:

@@ -46,8 +46,7 @@ def lesser(
         less = lesser(unquoted, error, estimator)
         return less and replace(less, messages=(*less.messages, sent[-1].messages[-1]))
     found = (one for one in _lesser_ones(sent, error, estimator) if one != sent[-1])
-    less = next(found, None)
-    return less and replace(less, is_lesser=True)
+    return next(found, None)
 
 
 def _lesser_ones(
@@ -55,19 +54,18 @@ def _lesser_ones(
 ) -> Iterator[ChatRequest]:
     """Yield what to try; some may be as large as the last request."""
     request = sent[-1]
-    target = sent[-1].target
     is_unclear = error.kind in _UNCLEAR_KINDS and error.status in _UNCLEAR_STATUSES
     if is_unclear or error.kind in ("no_vision", "too_large"):
         yield without_other_images(request)
     first_tokens = selection_of(sent[0]).tokens
     tokens = selection_of(request).tokens
     max_tokens = request.sampling.max_tokens
-    taken = estimator.memory_of(target).taken
+    taken = estimator.memory_of(request.target).taken
     # it is the largest part, and nothing shows that the server takes so many
     if not taken and (max_tokens or 0) >= first_tokens:
         return
     if error.kind in _LENGTH_KINDS:
-        room = estimator.window_room(target, max_tokens)
+        room = estimator.window_room(request.target, max_tokens)
         for share in _SHARES[len(sent) - 1 :]:
             yield _fitting(request, min(share * tokens, room))
     # once: if that is refused, too, it was not the length
@@ -142,7 +140,7 @@ def learn_taken(
 ) -> None:
     """Note that the last request of `sent` is answered; `error` has refused the one before."""
     request = sent[-1]
-    tokens = selection_of(sent[-1]).tokens
+    tokens = selection_of(request).tokens
     if error is None:
         memory.taken = max(memory.taken, tokens)
         return

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError
 from lmchat.base.safe_text import safe_json, shell_word
-from lmchat.core.chat.context import TokenEstimator, dialogue_of, message_tokens, tools_tokens
+from lmchat.core.chat.context import dialogue_of, message_tokens, tools_tokens
 from lmchat.core.chat.lesser import why_named
 from lmchat.core.chat.service import ChatService
 from lmchat.core.chat.session import OpenSession
 from lmchat.core.servers.products import sent_thoughts_to
 from lmchat.core.servers.products.server_api import ModelMemory
-from lmchat.core.servers.request import ChatRequest
+from lmchat.core.servers.request import STREAM_HEADERS, ChatRequest
 from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.target import Target
 from lmchat.core.sessions.message import (
@@ -78,29 +78,13 @@ async def context_of_next_request(
     await session.load_older()
     path = session.messages_so_far  # before an answer starts while the request is made
     request = await chat.next_request(session, prompt, settings=settings)
-    total: int | None = None
+    total: int | None = None  # by the server
     with suppress(LMChatError):
         total = await chat.backend.count_tokens(request)
-    return _context_list(
-        request,
-        path,
-        settings.target,
-        chat.context_window.estimator,
-        total=total,
-    )
-
-
-def _context_list(
-    request: ChatRequest,
-    path: Sequence[ChatMessage],
-    target: Target,
-    estimator: TokenEstimator,
-    *,
-    total: int | None,
-) -> ContextList:
-    """`total` is the server's count."""
-    factor = estimator.factor(target)
-    items = list(_message_items(request, path, factor, estimator.memory_of(target)))
+    target = settings.target
+    estimator = chat.context_window.estimator
+    memory = estimator.memory_of(target)
+    items = list(_message_items(request, path, estimator.factor(target), memory))
     if request.tools:
         tools = ContextItem(
             author="tools",
@@ -186,7 +170,7 @@ def curl_command(prepared: PreparedRequest) -> str:
     In the body below, no character is special.
     """
     lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
-    for name, value in prepared.headers.items():
+    for name, value in STREAM_HEADERS.items():
         lines.append(f"--header {shell_word(f'{name}: {value}')}")
     lines += [f'--header "{name}: VALUE"' for name in prepared.header_names]
     if prepared.has_key:

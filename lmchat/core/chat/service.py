@@ -10,7 +10,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, RequestInvalid
-from lmchat.core.chat.answering import TurnServices, check_start, request_of, select
+from lmchat.core.chat.answering import TurnServices, chat_request, check_start, select
 from lmchat.core.chat.compacting import compacted_branch
 from lmchat.core.chat.context_window import ContextWindow
 from lmchat.core.chat.drafts import Drafts
@@ -238,7 +238,7 @@ class ChatService:
         if toolbox is not None:
             tools = await toolbox.offered(settings.target, session.session_id)
         selection = select(start.sent_path, settings, estimator, prefill=start.prefill, tools=tools)
-        return await request_of(
+        return await chat_request(
             selection,
             settings,
             estimator,

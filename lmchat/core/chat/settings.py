@@ -169,7 +169,7 @@ class TurnOptions:
         self._model_lists = model_lists
         self.chat_settings = chat  # changed by the profile
         self.layers = layers  # without the session's
-        self.target: Target | None = None  # only `use_target` changes it
+        self.target: Target | None = None
         self.toolbox = toolbox
         self._started_with = (chat, layers)
 
@@ -239,9 +239,6 @@ class TurnOptions:
             system_prompt=self.chat_settings.system_prompt,
             prefill_text=prefill_text,
         )
-
-    def use_target(self, target: Target | None) -> None:
-        self.target = target
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Apply it to the settings at the start, so that nothing of an earlier profile stays.

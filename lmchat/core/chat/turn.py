@@ -74,10 +74,9 @@ class Turn(TurnState):
             pass  # the stop is only what follows
         elif task.cancelled():
             state = AnswerState.STOPPED
-            if answer is not None:
-                is_complete = answer.state is AnswerState.COMPLETE
-                if not (is_complete and self.may_call_tools and answer.tool_calls):
-                    state = answer.state  # it had ended before the stop
+            # one that had ended before the stop, unless its calls were to run
+            if answer and not (answer.state is AnswerState.COMPLETE and answer.tool_calls):
+                state = answer.state
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
         elif self.stats is not None:

@@ -99,10 +99,11 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     It may have broken off within a word: then neither side is known, or the joined letters start a
     word of `texts`. Code, numbers, and some scripts need no blank.
     """
-    match = _LAST_WORD.search(before[-_MOST_CHARS:]), _FIRST_WORD.match(after)
-    if match[0] is None or match[1] is None:
+    last = _LAST_WORD.search(before[-_MOST_CHARS:])
+    first = _FIRST_WORD.match(after)
+    if last is None or first is None:
         return False
-    left, right = match[0].group(), match[1].group()
+    left, right = last[0], first[0]
     is_code = before.count("```") % 2 or before.rpartition("\n")[2].count("`") % 2
     is_number = left[-1].isdigit() and right[0].isdigit()
     if is_code or is_number or _JOINED.match(left[-1]) or _JOINED.match(right[0]):

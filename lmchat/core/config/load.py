@@ -101,9 +101,9 @@ class Flags(Struct, frozen=True, kw_only=True):
 class LoadedSettings(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
-    # without values of wrong variables; of a wrong file, only `[keys]` and `[ui]`
-    settings: Settings
     file: Path  # also if it does not exist
+    # without values of wrong variables; of a wrong file, only `[keys]` and `[ui]`
+    settings: Settings = Settings()
     text: str = ""  # `outline` of the file; empty, too, if it cannot be parsed
     tables: Values = field(default_factory=dict)  # empty if the file has a problem
     has_file: bool = False
@@ -256,7 +256,7 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
         tables, text = read_toml(path, Values, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
-            return LoadedSettings(settings=Settings(), file=path)
+            return LoadedSettings(file=path)
         reason = "it does not exist"
         has_file = False
     except OSError as error:
@@ -264,14 +264,14 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
             # a folder may not be entered: what can be done without the file is done
             reason = explain_system_error(error, path).message_with_next_step
             note = Problem(source="", reason=reason)
-            return LoadedSettings(settings=Settings(), file=path, notes=(note,))
+            return LoadedSettings(file=path, notes=(note,))
         reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
     except TomlError as error:
         reason, line = error.reason, error.line
     else:
         return _checked(path, tables, text)
     problem = Problem(source=str(path), reason=reason, line=line)
-    return LoadedSettings(settings=Settings(), file=path, problems=(problem,), has_file=has_file)
+    return LoadedSettings(file=path, problems=(problem,), has_file=has_file)
 
 
 def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
@@ -305,7 +305,7 @@ def _moved_text(found: ServersFile, file: Path) -> str:
 
 
 def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
-    loaded = LoadedSettings(settings=Settings(), file=path, text=outline(text), has_file=True)
+    loaded = LoadedSettings(file=path, text=outline(text), has_file=True)
     notes: list[Problem] = []
     for section, key in _RETIRED:
         table = tables.get(section)

@@ -42,7 +42,12 @@ class Access(Struct, frozen=True, kw_only=True):
     """Origins that the user has named in this run; `Scanner` adds them."""
 
     def may_get_any_key(self, endpoint: Endpoint) -> bool:
-        return endpoint.origin in self.named or self.memories[endpoint].is_recognised
+        """Whether a key without an address may go there: to a server of this machine that is known.
+
+        The user has named it in this run, or it was recognised.
+        """
+        is_known = endpoint.origin in self.named or self.memories[endpoint].is_recognised
+        return endpoint.is_loopback and is_known
 
     def new_start(self, endpoint: Endpoint) -> ServerMemory:
         """Forget what is known of a server but its product, which is asked for first."""

@@ -20,7 +20,7 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.base.metrics import RateLimit
 from lmchat.base.processes.background import background_task, end_tasks
 from lmchat.base.safe_text import safe_line
 from lmchat.core.config.settings import Settings
@@ -56,8 +56,8 @@ from lmchat.core.servers.products.server_api import ModelMemory
 from lmchat.core.servers.request import ChatRequest, ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.answer import answer
 from lmchat.core.servers.sending.exchange import Exchange
-from lmchat.core.servers.sending.forward import Forwarding, read_beside
-from lmchat.core.servers.sending.prepared_request import PreparedRequest, RequestPreparer
+from lmchat.core.servers.sending.forward import Forwarding
+from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.sending.request_checks import RequestChecks
 from lmchat.core.servers.sending.slots import ServerSlots
 from lmchat.core.servers.stream.chunk_parser import prompt_progress
@@ -107,9 +107,9 @@ class HttpServerClient:
             allowed=AllowList(settings.allowed_hosts),
         )
         keys.may_get_any = self._access.may_get_any_key
+        self.counters = self._access.counters
         self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
-        self._preparer = RequestPreparer(self.model_lists, self.memory)
         self._scanner = Scanner(self._access, self.model_lists)
         self._slots = ServerSlots(self.model_lists)
         self.models = ServerModels(
@@ -120,6 +120,9 @@ class HttpServerClient:
     def memory(self, target: Target) -> ModelMemory:
         return self._access.memories[target.endpoint].models[target.model_id]
 
+    def _prepared(self, request: ChatRequest) -> PreparedRequest:
+        return PreparedRequest.of(request, self.model_lists, self.memory(request.target))
+
     # Requests that want no answer
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
@@ -129,7 +132,7 @@ class HttpServerClient:
         api = await self._access.api(request.target, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
-                return await product.count_tokens(api, self._preparer.prepare(request).json())
+                return await product.count_tokens(api, self._prepared(request).json())
         except TimeoutError:
             return None
 
@@ -143,7 +146,7 @@ class HttpServerClient:
             )
         api = await self._access.api(request.target)
         fields = product_named(request.target.product).chat.read_ahead_fields
-        body = {**self._preparer.prepare(request).json(), **fields}
+        body = {**self._prepared(request).json(), **fields}
         is_read = False  # the events also end when the connection breaks
         async with (
             # the last message is not written yet
@@ -165,7 +168,7 @@ class HttpServerClient:
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self._access.allowed.check(request.target.endpoint)
-        prepared = self._preparer.prepare(request)
+        prepared = self._prepared(request)
         endpoint = request.target.endpoint
         has_key = bool(await self._access.keys.key_for(endpoint))
         names = tuple(self._access.connections.headers_for(endpoint))
@@ -186,7 +189,7 @@ class HttpServerClient:
         try:
             while (event := await events.get()) is not None:
                 if isinstance(event, ModelNamed):
-                    is_other = await self._is_other_model(request, event.model)
+                    is_other = await self._find_whether_other(request, event.model)
                     event = replace(event, is_other=is_other)
                 yield event
                 events.task_done()  # for `read_answer`, which waits for a slow caller
@@ -194,14 +197,14 @@ class HttpServerClient:
                     isinstance(event, ModelNamed)
                     and event.is_other
                     and repeats
-                    and self._is_first_away(request.target)
+                    and self._take_first_away(request.target)
                 ):
                     yield RequestAdapted(note="The prompt may have left this machine.")
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
 
-    async def _is_other_model(self, request: ChatRequest, served: str) -> bool:
+    async def _find_whether_other(self, request: ChatRequest, served: str) -> bool:
         """Return whether another model of the server answers than the one asked for (R-40).
 
         A server with one model for all names may have started again with another one, so an unknown
@@ -220,17 +223,16 @@ class HttpServerClient:
                 listed = (await self.models.check(endpoint)).models
         return is_other_model(asked, served, listed)
 
-    def _is_first_away(self, target: Target) -> bool:
+    def _take_first_away(self, target: Target) -> bool:
         """Return True once for a model, for the note that a prompt leaves this machine."""
         key = (target.endpoint, target.model_id)
         is_first = key not in self._noted_remote
         self._noted_remote.add(key)
         return is_first
 
-    @asynccontextmanager
-    async def forward(
+    def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
-    ) -> AsyncIterator[ForwardedReply]:
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
         target = Target.of(request.model)
         self._checks.admit_forwarded(request)
         _logger.info("forwarded request: %d bytes to %s", len(request.body), target.endpoint.origin)
@@ -240,15 +242,7 @@ class HttpServerClient:
             load_model=partial(self.models.load, request.model),
             on_end=on_end,
         )
-
-        @asynccontextmanager
-        async def opening() -> AsyncIterator[ForwardedReply]:
-            async with self._slot(target), forwarding.reply() as reply:
-                yield reply
-
-        # a program that stops reading must not hold the slot
-        async with read_beside(opening()) as reply:
-            yield reply
+        return forwarding.reply(self._slot(target))
 
     async def end_thought(self, target: Target, answer_id: str) -> bool:
         with suppress(LMChatError):
@@ -260,12 +254,6 @@ class HttpServerClient:
 
     def allow(self, host: str) -> None:
         self._access.allowed.allow(host)
-
-    def metrics(self) -> Metrics:
-        return self._access.counters.metrics
-
-    def reset_metrics(self) -> None:
-        self._access.counters.reset()
 
     def rate_limit(self) -> RateLimit:
         return self._checks.limiter.rate_limit()
@@ -321,10 +309,10 @@ class HttpServerClient:
         endpoint = request.target.endpoint
         # a later probe asks for it first
         self._scanner.expect_product(endpoint, request.target.product)
-        prepared = self._preparer.prepare(request)
+        prepared = self._prepared(request)
         self._checks.admit(prepared)
         _logger.info("chat request to %s", endpoint.origin)
-        for note in self._preparer.take_new_notes(prepared):
+        for note in prepared.take_new_notes():
             post(RequestAdapted(note=note))
         return prepared
 
@@ -344,7 +332,7 @@ class HttpServerClient:
                 next_step="Choose it again, or another model.",
                 kind="model_missing",
             )
-        if self._is_first_away(target):
+        if self._take_first_away(target):
             post(RequestAdapted(note=remote.remote_note))
 
     def _remote_model(self, target: Target) -> ModelInfo | None:
@@ -380,7 +368,7 @@ class HttpServerClient:
         post = events.put_nowait
         target = request.target
         async with self._slot(target, post, kept_ids(request)):
-            self._access.counters.add(total_requests=1)
+            self.counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
@@ -403,9 +391,9 @@ class HttpServerClient:
                     "Streaming failed: lmchat had an internal error.", details=type(error).__name__
                 ) from None
             finally:
-                self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
+                self.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._preparer.keep_request_format(prepared)
+            prepared.keep_format()
             self.model_lists.mark_loaded(target)
             return finished
 

@@ -156,12 +156,9 @@ def _port_of(parts: SplitResult) -> int:
 
 
 def _is_host(host: str) -> bool:
-    if _ip_address(host) is not None:
-        return True
-    if len(host) > _MAX_HOST_CHARS:
-        return False
     # international names are refused, also in ASCII, where they start with `xn--`
-    return "xn--" not in host and re.fullmatch(_NAME, host) is not None
+    may_be_name = len(host) <= _MAX_HOST_CHARS and "xn--" not in host
+    return _ip_address(host) is not None or (may_be_name and bool(re.fullmatch(_NAME, host)))
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from lmchat.base.metrics import Metrics, RateLimit
+from lmchat.base.metrics import RateLimit, RequestCounters
 from lmchat.core.servers.discovery.finder import ServerSource
 from lmchat.core.servers.discovery.model_lists import ModelLists
 from lmchat.core.servers.discovery.status import ServerStatus
@@ -98,6 +98,8 @@ class ModelSource(ServerSource, Protocol):
 class ServerClient(AnswerSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
+    counters: RequestCounters
+
     @property
     def models(self) -> ModelSource: ...
 
@@ -111,10 +113,6 @@ class ServerClient(AnswerSource, Protocol):
 
     def allow(self, host: str) -> None:
         """Put "host" or "host:port" on the allow-list, for this run."""
-
-    def metrics(self) -> Metrics: ...
-
-    def reset_metrics(self) -> None: ...
 
     def rate_limit(self) -> RateLimit:
         """Return how many requests are allowed now."""

@@ -131,7 +131,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """One of many: at a server of this machine, the limit of requests per minute does not count it.
     """
     must_call: bool = False  # `tool_choice: "required"`
-    is_lesser: bool = False  # the server has refused the same prompt with more around it
     message_id: str = ""  # of the answer, in a session
 
     @property
@@ -142,6 +141,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API
+STREAM_HEADERS = {
+    "Accept": "text/event-stream, application/json",
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",
+}
+"""For an uncompressed stream (R-34); a key and configured headers come to them."""
 
 
 class ForwardedRequest(Struct, frozen=True, kw_only=True):

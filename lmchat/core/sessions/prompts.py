@@ -30,6 +30,11 @@ def fence_for(text: str) -> str:
     return "`" * max(longest + 1, _MIN_TICKS)
 
 
+def joined_paragraphs(*texts: str) -> str:
+    """Join texts by blank lines; leave out empty ones."""
+    return "\n\n".join(filter(None, texts))
+
+
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"

@@ -23,9 +23,9 @@ from lmchat.core.storage.opening import (
     explain,
     is_damage,
     is_held,
-    is_whole_with_new_indexes,
     name_of,
     real_file,
+    renew_indexes,
     transaction,
 )
 
@@ -182,7 +182,7 @@ class Database:
                 raise
             _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
             self._disconnect()
-            if not is_whole_with_new_indexes(self.path):
+            if not renew_indexes(self.path):
                 self._damaged_file = self._file_identity()
                 self.notice = explain(error, self.path).message_with_next_step
                 raise

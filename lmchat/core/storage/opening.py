@@ -177,10 +177,11 @@ def connect_in_memory() -> Connection:
     return connection
 
 
-def is_whole_with_new_indexes(path: Path) -> bool:
-    """Rebuild all indexes; SQLite's check of the pages does not compare them with the tables.
+def renew_indexes(path: Path) -> bool:
+    """Rebuild all indexes; return whether the file is whole. One that is not stays as it is.
 
-    A file that is not whole stays as it is. Raises errors that do not tell of damage.
+    SQLite's check of the pages does not compare them with the tables. Raises errors that do not
+    tell of damage.
     """
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:

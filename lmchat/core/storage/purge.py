@@ -133,7 +133,9 @@ class Trash(Struct, eq=False):
             named_files = named_digests(connection)
             _delete_messages(connection, [number for number, *_ in going])
             for session_id in going_ids:
-                _delete_session(connection, session_id)
+                connection.execute("delete from drafts where session_id = ?", (session_id,))
+                # with its messages and their parts, by foreign keys
+                connection.execute("delete from sessions where session_id = ?", (session_id,))
             # FTS5 keeps trigrams of removed texts; others may be folded by another Unicode
             index_anew(connection)  # 4 s for 100,000 messages
         # another lmchat may have just kept what its engine has read
@@ -179,12 +181,6 @@ def _remove_answers(path: Path, ids: Collection[str]) -> Iterator[Path]:
         except OSError as error:
             _logger.warning("the file of an answer could not be removed: %s", error.strerror)
             yield file
-
-
-def _delete_session(connection: Connection, session_id: str) -> None:
-    connection.execute("delete from drafts where session_id = ?", (session_id,))
-    # with its messages and their parts, by foreign keys
-    connection.execute("delete from sessions where session_id = ?", (session_id,))
 
 
 def _delete_messages(connection: Connection, numbers: Sequence[int]) -> None:

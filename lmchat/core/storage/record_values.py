@@ -201,12 +201,6 @@ def _id(value: object) -> str:
     return value
 
 
-def _sampling(value: object) -> dict[str, object]:
-    text = text_from(value)
-    options = _from_json(dict[str, object], text) if text else None
-    return options or {}
-
-
 def _from_json(value_type: type[_T], text: str) -> _T | None:
     try:
         return convert(json.loads(text), value_type)
@@ -223,7 +217,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
     "tags": lambda value: tuple(text_from(value).split()),
-    "sampling": _sampling,
+    "sampling": lambda value: _from_json(dict[str, object], text_from(value) or "{}") or {},
     "role": Role,
     "state": AnswerState,
     "receipt": partial(_from_json, AnswerStats),  # the field `stats`

@@ -33,7 +33,7 @@ from lmchat.core.sessions.message import (
     new_id,
     now,
 )
-from lmchat.core.sessions.prompts import Prompt
+from lmchat.core.sessions.prompts import Prompt, joined_paragraphs
 from lmchat.core.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.core.sessions.tokens import TokenProbabilities
 from lmchat.core.storage import importing, message_records, search
@@ -172,12 +172,12 @@ class Store:
         if self._is_temporary:
             return
         moment = self._clock()
-        if not await self.database.run(lambda connection: is_due(connection, moment)):
+        must_copy, keeps_all = await self.database.run(
+            lambda connection: (is_due(connection, moment), is_clock_doubtful(connection, moment))
+        )
+        if not must_copy:
             return
         # a copy dated by a wrong clock must not push out others
-        keeps_all = await self.database.run(
-            lambda connection: is_clock_doubtful(connection, moment)
-        )
         try:
             await run_abandonable(lambda: back_up(self._path, moment, keeps_all=keeps_all))
         except sqlite3.Error:
@@ -703,4 +703,4 @@ def _merged(stored: str, own: str, text: str) -> str:
         parts = [text]
     else:
         parts = [stored, text]
-    return "\n\n".join(filter(None, parts))
+    return joined_paragraphs(*parts)

@@ -78,7 +78,7 @@ def start(store, server: TimedBackend) -> ChatTurns:
 
 async def ask(chat: ChatTurns, target: Target = LLAMA) -> ChatMessage:
     """Ask, and return the answer."""
-    chat.sessions.turn_options.use_target(target)
+    chat.sessions.turn_options.target = target
     await chat.send("one")
     return chat.path[-1]
 

@@ -146,7 +146,7 @@ async def test_the_list_has_the_tools_what_the_window_left_out_and_the_cache_of_
     chat.use("LM Studio", window=400)
     states[2:5] = ["left out"] * 3
     assert [state for _, state in await listed()] == states
-    chat.sessions.turn_options.use_target(Target.of(model("tiny")))
+    chat.sessions.turn_options.target = Target.of(model("tiny"))
     assert not any(state for _, state in await listed()), "another model has read nothing"
 
 

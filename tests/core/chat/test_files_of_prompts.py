@@ -60,7 +60,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     chat = ChatTurns(store, target=target())
     garden = picture(digest=await store.files.save(b"\x89PNG garden"))
     await chat.send("What grows?", [garden])
-    chat.sessions.turn_options.use_target(target(images=False))
+    chat.sessions.turn_options.target = target(images=False)
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
         await chat.send("And here?", [garden])
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)
@@ -73,7 +73,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     listed = await context_of_next_request(chat.sessions, chat.session, Prompt("Then?"))
     assert [one.text for one in listed.items if one.state == "file not sent"] == ["What grows?"]
     for images in (True, False):
-        chat.sessions.turn_options.use_target(target(images=images))
+        chat.sessions.turn_options.target = target(images=images)
         await chat.send("And now?")
     assert chat.notes == ["1 picture is not sent: this model cannot see."] * 2
 

@@ -269,17 +269,15 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
 async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(store):
     chat = ChatTurns(store)
     target = chat.sessions.turn_options.target
-    chat.sessions.turn_options.use_target(None)
+    chat.sessions.turn_options.target = None
     with pytest.raises(RequestInvalid, match="No model is ready") as refused:
         await chat.send("x")
     assert "/model" in refused.value.next_step
-    chat.sessions.turn_options.use_target(
-        type(target)(endpoint=target.endpoint, product="LM Studio")
-    )
+    chat.sessions.turn_options.target = type(target)(endpoint=target.endpoint, product="LM Studio")
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
         await chat.send("x")
     assert chat.path == ()
-    chat.sessions.turn_options.use_target(target)
+    chat.sessions.turn_options.target = target
     gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     with pytest.raises(RequestInvalid, match="is still loading its model"):

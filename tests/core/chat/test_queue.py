@@ -87,7 +87,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
-    chat.sessions.turn_options.use_target(None)
+    chat.sessions.turn_options.target = None
     chat.sessions.send(chat.session, PendingPrompt(draft="three"))
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
@@ -225,7 +225,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     store,
 ):
     chat = ChatTurns(store)
-    chat.sessions.turn_options.use_target(None)
+    chat.sessions.turn_options.target = None
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
         chat.sessions.send(chat.session, PendingPrompt(draft=text))
@@ -301,9 +301,7 @@ async def test_a_title_is_asked_of_the_model_that_has_answered(store):
     choices = chat.sessions.turn_options
     turn = asyncio.create_task(chat.send("What grows in shade?"))
     await until(lambda: len(chat.server.requests) == 1, "the request")
-    choices.use_target(
-        replace(choices.target, model=replace(choices.target.model, model_id="other"))
-    )
+    choices.target = replace(choices.target, model=replace(choices.target.model, model_id="other"))
     gate.set()
     await turn
     await until(lambda: chat.session.header.title == "Lettuce", "the title")

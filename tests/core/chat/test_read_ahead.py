@@ -125,9 +125,7 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.show(*LONG)
     target = typist.sessions.turn_options.target
-    typist.sessions.turn_options.use_target(
-        replace(target, model=replace(target.model, tools=True))
-    )
+    typist.sessions.turn_options.target = replace(target, model=replace(target.model, tools=True))
     typist.sessions.turn_options.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.starts == 0

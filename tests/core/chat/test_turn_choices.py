@@ -33,5 +33,5 @@ async def test_an_effort_that_was_typed_comes_before_the_configuration_until_it_
         assert (sampling.reasoning_effort, sampling.temperature) == (effort, 0.1)
         shown = {one.name: one.value for one in options.options_with_origin({})}
         assert (shown.get("reasoning_effort", ""), shown["temperature"]) == (effort, 0.1)
-    options.use_target(None)
+    options.target = None
     assert options.options_with_origin({})[-1].value == 0.7, "of no model"

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 
+import httpx
 import pytest
 
 from lmchat.base.errors import ServerUnavailable
-from lmchat.core.config.settings import LimitSettings, TimeoutSettings
+from lmchat.core.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.core.servers.client import HttpServerClient
+from lmchat.core.servers.endpoint import loopback
 from lmchat.core.servers.events import (
     RequestSent,
     RetryScheduled,
@@ -16,9 +19,8 @@ from lmchat.core.servers.events import (
     TextDelta,
 )
 from lmchat.core.servers.model import ModelInfo
-from lmchat.core.servers.request import CHAT_PATH, ForwardedReply, ForwardedRequest
+from lmchat.core.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.core.servers.sending import exchange
-from lmchat.core.servers.sending.forward import read_beside
 from lmchat.core.servers.stream import end as answer_end
 from lmchat.core.sessions.message import AnswerState
 from tests.support.client_calls import (
@@ -130,7 +132,7 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         assert (error, text_of(events)) == (None, "Hello there.")
         assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
         assert streamed(events).stats.retries == 1
-        assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
+        assert (client.counters.metrics.retries, client.counters.metrics.total_requests) == (1, 1)
     server.on(CHAT, gateway, chat_reply())
     assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
 
@@ -168,7 +170,7 @@ async def test_closing_the_stream_closes_the_connection(server, client):
             pass
         await stream.aclose()
         assert await asyncio.to_thread(request.client_left.wait, 5)
-        assert client.metrics().stopped_requests == number + 1
+        assert client.counters.metrics.stopped_requests == number + 1
 
 
 async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
@@ -203,24 +205,27 @@ async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(s
     server.on(CHAT, chat_reply())
     body, *_ = await forwarded(server, client, pause_s=1)
     assert body.endswith(b"data: [DONE]\n\n")
-    assert client.metrics().successful_requests == 1
+    assert client.counters.metrics.successful_requests == 1
 
 
 async def test_a_reply_is_read_to_its_end_or_a_limit_before_a_program_takes_it():
+    model = ModelInfo(model_id="tiny", endpoint=loopback(1), product="OpenAI-compatible")
+    request = ForwardedRequest(model=model, path="/embeddings", body=b"{}")
     for part, count in ((b"x", 3), (bytes(64 * 1024 * 1024), 1)):
         read = []
 
-        async def chunks(part=part, read=read):
+        async def parts(part=part, read=read):
             for number in range(3):
                 read.append(number)
                 yield part
 
-        opening = nullcontext(ForwardedReply(status=200, headers={}, chunks=chunks()))
-        async with read_beside(opening) as reply:
-            for _ in range(9):
+        reply_of = httpx.MockTransport(lambda _, parts=parts: httpx.Response(200, content=parts()))
+        client = HttpServerClient(Settings(), transport=reply_of)
+        async with client.forward(request, lambda *_: None) as reply:
+            for _ in range(99):
                 await asyncio.sleep(0)
             assert len(read) == count
-            assert [len(chunk) async for chunk in reply.chunks] == 3 * [len(part)]
+            assert sum([len(chunk) async for chunk in reply.chunks]) == 3 * len(part)
 
 
 async def test_a_passing_reply_has_the_end_the_reason_and_the_counts_of_its_first_choice(

@@ -68,13 +68,13 @@ async def test_models_come_from_the_cache_until_they_are_refreshed(server, clien
     asked = len(server.seen("GET /v1/models"))
     await client.models.listed(endpoint, is_refresh=True)
     assert len(server.seen("GET /v1/models")) == asked + 1
-    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (1, 2)
+    assert (client.counters.metrics.cache_hits, client.counters.metrics.cache_misses) == (1, 2)
     assert client.models.cached().models == first
-    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 2)
+    assert (client.counters.metrics.cache_hits, client.counters.metrics.cache_misses) == (2, 2)
     assert any(probed.state.is_usable for probed in await client.models.detect(named=[endpoint]))
-    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 3)
+    assert (client.counters.metrics.cache_hits, client.counters.metrics.cache_misses) == (2, 3)
     await client.models.detect(named=[endpoint], is_counted=False)
-    assert client.metrics().cache_misses == 3, "nobody asked for the list"
+    assert client.counters.metrics.cache_misses == 3, "nobody asked for the list"
     server.stop()
     with pytest.raises(NoServerFound):
         await client.models.listed(endpoint, is_refresh=True)

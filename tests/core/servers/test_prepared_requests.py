@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.core.servers.request import Sampling, Tool
+from lmchat.core.servers.request import STREAM_HEADERS, Sampling, Tool
 from tests.support.client_calls import ask
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import CHAT, chat_reply, llama_models
@@ -28,7 +28,7 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert seen.headers["authorization"] == f"Bearer {KEY}"
     assert (shown.has_key, KEY in repr(shown)) == (True, False)
     assert {
-        name.lower(): value for name, value in shown.headers.items()
+        name.lower(): value for name, value in STREAM_HEADERS.items()
     }.items() <= seen.headers.items()
 
 

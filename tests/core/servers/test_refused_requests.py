@@ -314,7 +314,7 @@ async def test_a_model_is_waited_for_while_list_or_health_says_that_it_loads(
         server.on(CHAT, replay("loading-chat"), *[loads] * 6, chat_reply())
         client = make_client()
         events = await answered(client, ask(server, product=product, model="alder"))
-        assert (len(server.seen(CHAT)), client.metrics().retries) == (8, 0)
+        assert (len(server.seen(CHAT)), client.counters.metrics.retries) == (8, 0)
         assert ModelLoading() in events
         assert not any(isinstance(event, RetryScheduled) for event in events)
         server.requests.clear()

@@ -50,10 +50,10 @@ async def test_the_first_check_that_refuses_names_the_kind_which_is_logged_witho
         assert error.kind == kind
         assert f"chat request refused: {kind}" in caplog.messages
         assert _WORD not in caplog.text
-        assert client.metrics().refused_requests == number
+        assert client.counters.metrics.refused_requests == number
         if name:
             wrong[name] = good[name]
-    assert (client.metrics().total_requests, client.rate_limit().left) == (1, 0)
+    assert (client.counters.metrics.total_requests, client.rate_limit().left) == (1, 0)
     assert server.requests == []
 
 

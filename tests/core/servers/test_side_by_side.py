@@ -89,4 +89,7 @@ async def test_where_a_waiting_request_is_stopped_the_next_one_gets_the_slot(ser
     assert text_of([event async for event in first]) == "one"
     assert text_of([event async for event in third]) == "three"
     assert len(server.seen(CHAT)) == 2
-    assert (client.metrics().stopped_requests, client.metrics().total_requests) == (0, 2)
+    assert (client.counters.metrics.stopped_requests, client.counters.metrics.total_requests) == (
+        0,
+        2,
+    )

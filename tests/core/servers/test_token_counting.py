@@ -60,7 +60,7 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
         "chat_template_kwargs": {"enable_thinking": False},
     }
     assert client.rate_limit().left == client.rate_limit().limit
-    assert client.metrics() == Metrics()
+    assert client.counters.metrics == Metrics()
 
 
 async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messages(server, client):
@@ -97,7 +97,7 @@ async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
     body = server.seen(CHAT)[0].json
     assert (body["max_tokens"], body["n_predict"]) == (0, 0)
     assert (body["temperature"], body["stream"], body["return_progress"]) == (0.5, True, True)
-    assert client.metrics() == Metrics()
+    assert client.counters.metrics == Metrics()
     assert client.rate_limit().left == client.rate_limit().limit
     server.on(CHAT, sse(PROGRESS, Hold()))
     async with aclosing(client.read_ahead(request)) as steps:

@@ -151,7 +151,7 @@ async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, s
     reads: list[asyncio.Future[object]] = []
     loop = asyncio.get_running_loop()
     has_started = threading.Event()
-    delete = purge._delete_session
+    index = purge.index_anew
 
     async with aclosing(store_at(tmp_path)) as other:
         await other.open()
@@ -160,15 +160,15 @@ async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, s
             has_started.set()
             await other.open_session(session.session_id, is_locked=True)
 
-        def delete_so(*given):
+        def index_so(*given):
             reads.append(asyncio.run_coroutine_threadsafe(read(), loop))
             has_started.wait()
             while not [*tmp_path.rglob("*-window-*")][1:]:
                 pass  # the lock of the other one
             assert not reads[0].done()
-            return delete(*given)
+            return index(*given)
 
-        monkeypatch.setattr(purge, "_delete_session", delete_so)
+        monkeypatch.setattr(purge, "index_anew", index_so)
         assert await store.purge(session.session_id) == Purged()
         with pytest.raises(SessionNotFound):
             await asyncio.wrap_future(reads[0])

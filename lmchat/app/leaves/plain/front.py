@@ -47,6 +47,7 @@ from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line, safe_text
 from lmchat.base.units import counted
 from lmchat.core.attachments.attachment import Attachment
+from lmchat.core.attachments.dropped_files import mentioned_files
 from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
@@ -247,7 +248,7 @@ class PlainFront(TurnListener):
             self.notify("Loading model…")
             await load_shown(self.runtime.load_if_needed, model, self.output)
         target = Target.of(model)
-        self.chat.turn_options.use_target(target)
+        self.chat.turn_options.target = target
         await run_abandonable(
             lambda: change_state(
                 self.context.paths.state_file,
@@ -324,7 +325,7 @@ class PlainFront(TurnListener):
         target = self.chat.turn_options.target
         if target is None:
             target = Target.of(await self.runtime.finder().ready_model(note=self.notify))
-            self.chat.turn_options.use_target(target)
+            self.chat.turn_options.target = target
             self.print_label(f"Model: {model_text(target)}.")
             return
         monitor = Monitor(self.runtime.backend.models.check)
@@ -333,7 +334,7 @@ class PlainFront(TurnListener):
             checked = (await anext(checks)).target
         # of one that has become remote, the request is refused
         if checked is not None and (target.is_remote or not checked.is_remote):
-            self.chat.turn_options.use_target(checked)  # with the window that it has now
+            self.chat.turn_options.target = checked  # with the window that it has now
 
     def print_session(self) -> None:
         session = self.chat.active
@@ -385,7 +386,7 @@ class PlainFront(TurnListener):
     async def _attach_mentioned(self, text: str) -> None:
         """Ask about files that a prompt names with `@`; on a pipe, say that they are only named."""
         attached = [file.part.name for file in self._files]
-        for name in (await self.given.mentioned(text, attached)).values():
+        for name in (await mentioned_files(text, attached)).values():
             shown = safe_line(name)
             question = Question(title=f"Attach {shown}?", text=NAMED_ONLY, verb="attach")
             if not self.reader.is_terminal:

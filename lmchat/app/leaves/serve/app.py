@@ -124,7 +124,7 @@ class ServeApp(Struct, kw_only=True):
     _app: Starlette = field(default_factory=Starlette)
 
     def __post_init__(self) -> None:
-        self._metrics_at_reset = self.client.metrics()
+        self._metrics_at_reset = self.client.counters.metrics
         forwarded = (CHAT_PATH, *(f"{API}{path}" for path in _FORWARDED))  # first the bare one
         self._app = Starlette(
             routes=[
@@ -257,11 +257,13 @@ class ServeApp(Struct, kw_only=True):
         return self.finder.choice(among=servers)
 
     async def _metrics(self, _: Request) -> Response:
-        return JSONResponse(metrics_json(self.client.metrics().since(self._metrics_at_reset)))
+        return JSONResponse(
+            metrics_json(self.client.counters.metrics.since(self._metrics_at_reset))
+        )
 
     async def _reset_metrics(self, _: Request) -> Response:
         """Leave the counters of all runs on the disk."""
-        self._metrics_at_reset = self.client.metrics()
+        self._metrics_at_reset = self.client.counters.metrics
         return JSONResponse({"message": METRICS_RESET})
 
     # Passing on

@@ -21,6 +21,7 @@ from lmchat.core.sessions.message import (
     ToolCallPart,
     tool_calls_text,
 )
+from lmchat.core.sessions.prompts import joined_paragraphs
 
 # that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
@@ -44,7 +45,7 @@ def copied(document: Document, selected: SelectedRange) -> str:
             texts.append(_message_text(document.entries[index]))
         else:
             texts.append(_selected_part(document, index, selected))
-    return "\n\n".join(text for text in texts if text)
+    return joined_paragraphs(*texts)
 
 
 def _message_text(entry: Entry) -> str:
@@ -60,8 +61,7 @@ def _message_text(entry: Entry) -> str:
         # copied with their own messages
         left_out = ToolCallPart if entry.has_call_messages else None
         texts = [part.text for part in entry.parts if part.kind is not left_out]
-    stripped = [text.strip("\n") for text in texts]
-    return "\n\n".join(text for text in stripped if text)
+    return joined_paragraphs(*(text.strip("\n") for text in texts))
 
 
 def _selected_part(document: Document, index: int, selected: SelectedRange) -> str:

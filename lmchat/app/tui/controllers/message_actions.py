@@ -35,7 +35,7 @@ from lmchat.core.sessions.message import (
     now,
     readable_text,
 )
-from lmchat.core.sessions.prompts import text_with_files
+from lmchat.core.sessions.prompts import joined_paragraphs, text_with_files
 
 _ADDRESS_CELLS = 600
 """Width to which a question cuts a long address; it shows the host in full."""
@@ -112,7 +112,7 @@ class MessageActions:
         failure = message.failure
         # the log shows no failure of a complete message
         if failure is not None and message.state is not AnswerState.COMPLETE:
-            text = "\n\n".join(filter(None, (text, failure_text(failure))))
+            text = joined_paragraphs(text, failure_text(failure))
         self._ui.copy(text)
 
     async def edit(self, message: ChatMessage) -> None:

@@ -80,7 +80,7 @@ class ModelSwitch:
 
     def aim_at(self, target: Target | None) -> None:
         """Unlike `use`, this neither remembers the model nor sends the waiting prompts."""
-        self._chat.turn_options.use_target(target)
+        self._chat.turn_options.target = target
         self._workspace.monitor.aim(target)
 
     def update_target(self, checked: Target | None) -> None:
@@ -104,7 +104,7 @@ class ModelSwitch:
             asked = safe_line(target.model_id, limit=60)
             self._ui.notify(f"{name} answers instead of {asked}.")
         # not `aim_at`: the monitor has these values already, and would check again
-        self._chat.turn_options.use_target(checked)
+        self._chat.turn_options.target = checked
         self._tell_if_toolless(checked)
 
     def _tell_if_toolless(self, target: Target) -> None:

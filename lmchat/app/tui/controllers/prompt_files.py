@@ -18,6 +18,7 @@ from lmchat.app.tui.widgets.line import cut_middle
 from lmchat.base.errors import FileRefused
 from lmchat.base.safe_text import safe_line
 from lmchat.core.attachments.attachment import Attachment
+from lmchat.core.attachments.dropped_files import mentioned_files
 from lmchat.core.attachments.given_files import GivenFiles, Question
 from lmchat.core.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.core.attachments.web_page import is_page_address
@@ -90,7 +91,7 @@ class PromptFiles:
         """
         written = Prompt.of(prompt.draft)
         attached = [*(part.name for part in written.files), *(one.name for one in prompt.files)]
-        lacking = await self.given.mentioned(written.text, attached)
+        lacking = await mentioned_files(written.text, attached)
         if not lacking:
             return True
         self._prompt_text.put_back(self._chat.active, prompt)

@@ -17,13 +17,13 @@ from lmchat.app.terminal.programs import Editor
 from lmchat.app.tui.screen_services import ScreenServices
 from lmchat.app.tui.widgets.placeholders import Placeholders
 from lmchat.app.tui.widgets.prompt_input import PromptInput
-from lmchat.core.chat.drafts import joined_prompts
 from lmchat.core.chat.session import OpenSession
 from lmchat.core.sessions.message import ChatMessage, Role
 from lmchat.core.sessions.prompts import (
     PendingFiles,
     PendingPrompt,
     Prompt,
+    joined_paragraphs,
     without_file_lines,
 )
 
@@ -119,13 +119,13 @@ class PromptText:
 
         It starts with a draft of earlier runs, until that is a part of what is typed or `sent`.
         """
-        draft = joined_prompts(self._before_edit, self._changed_text)
+        draft = joined_paragraphs(self._before_edit, self._changed_text)
         if self._restored:
             has_restored = self._restored in draft
             if self._restored.strip() in sent or (has_restored and not self._input.is_recalled):
                 self._restored = ""
             elif not has_restored:
-                draft = joined_prompts(self._restored, draft)
+                draft = joined_paragraphs(self._restored, draft)
         self._drafts.change(self._chat.active.session_id, draft)
 
     @property
@@ -142,7 +142,7 @@ class PromptText:
         Enter then sends or saves it as another version. What was typed before comes back when the
         edit ends, and so does the changed text of an edit that this one replaces.
         """
-        self._before_edit = joined_prompts(self._before_edit, self._changed_text)
+        self._before_edit = joined_paragraphs(self._before_edit, self._changed_text)
         if not self.edited_id:
             self._aside = self._input.prompt
         self._input.prompt = PendingPrompt(edited_id=message.message_id)
@@ -172,7 +172,7 @@ class PromptText:
             self._aside.take_files(self._input.prompt)
         self._input.prompt = self._aside
         self.is_rewriting = False
-        self._input.put(joined_prompts(self._before_edit, typed))
+        self._input.put(joined_paragraphs(self._before_edit, typed))
         self._before_edit = self._unedited = ""
 
     def put_files(self, files: PendingFiles, lines: Sequence[str]) -> None:
@@ -203,7 +203,7 @@ class PromptText:
             prompts = (*prompts, PendingPrompt(draft=draft, files=files))
             self._drafts.change(session.session_id, "")
             session = self._chat.open_sessions.new_session
-        text = joined_prompts(*(prompt.draft for prompt in prompts))
+        text = joined_paragraphs(*(prompt.draft for prompt in prompts))
         typed = self._input.prompt
         if session is not active:
             typed = self._left[session.session_id]
@@ -212,7 +212,7 @@ class PromptText:
         if typed is self._input.prompt:
             self._input.put_before_typed(text)
         else:
-            self._change_unseen(typed, lambda old: joined_prompts(text, old))
+            self._change_unseen(typed, lambda old: joined_paragraphs(text, old))
         for prompt in prompts:
             typed.take_files(prompt)
 
@@ -235,7 +235,7 @@ class PromptText:
 
     def put_after_draft(self, typed: str) -> None:
         if typed:
-            self._input.put(joined_prompts(self._input.full_text, typed))
+            self._input.put(joined_paragraphs(self._input.full_text, typed))
 
     def edit_in_program(self) -> None:
         self._ui.suspend_for(self._edit)

@@ -90,7 +90,7 @@ class Reports:
         except LMChatError as error:
             failure = f"\n\n{error.message}"
         backend = self._workspace.backend
-        metrics = backend.metrics()
+        metrics = backend.counters.metrics
         limit = backend.rate_limit()
         self._ui.open_dialog(
             TextDialog(
@@ -101,7 +101,7 @@ class Reports:
     async def reset_metrics(self) -> None:
         """Those of all runs, as `lmchat metrics reset`, and of this run."""
         await self._workspace.stats_store.reset_counters()
-        self._workspace.backend.reset_metrics()
+        self._workspace.backend.counters.reset()
         self._ui.notify(METRICS_RESET)
 
     async def open_doctor(self) -> None:

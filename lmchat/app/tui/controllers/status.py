@@ -165,7 +165,7 @@ class StatusDisplay:
             is_asking=session.question is not None,
             is_summarising=session.aside is not None,
             read_ahead=self._chat.read_ahead.fraction,
-            metrics=backend.metrics(),
+            metrics=backend.counters.metrics,
             rate_limit=backend.rate_limit(),
             has_tools=bool(turn_options.tools(session.session_id)),
             last_action=self._ui.last_action,

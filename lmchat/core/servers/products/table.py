@@ -5,18 +5,14 @@ What needs code is a function of `native.py`, or a subclass in a module beside t
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-
 from msgspec.structs import replace
 
 from lmchat.base.files.paths import jan_folders, lm_studio_folders
 from lmchat.core.config.settings import EFFORTS
 from lmchat.core.servers.model import BUILT_IN as BUILT_IN_NAME
 from lmchat.core.servers.model import LoadState
-from lmchat.core.servers.products import lm_studio, native, ollama
-from lmchat.core.servers.products.llama_cpp import UNLOAD, LlamaCpp
+from lmchat.core.servers.products import llama_cpp, lm_studio, native, ollama
+from lmchat.core.servers.products.llama_cpp import LlamaCpp
 from lmchat.core.servers.products.lm_studio import LmStudio
 from lmchat.core.servers.products.ollama import Ollama
 from lmchat.core.servers.products.options import TakenOptions
@@ -47,16 +43,6 @@ _VLLM_SAMPLING = {
 
 def _owned_by(*owners: str, created: int | None = None, is_hint: bool = False) -> Clue:
     return Clue(owners=frozenset(owners), created=created, is_hint=is_hint)
-
-
-def _llama_cpp_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folder of llama.cpp's downloads, behind that of its own `LLAMA_CACHE`."""
-    caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-    if sys.platform == "darwin":
-        caches = home / "Library" / "Caches"
-    usual = caches / "llama.cpp"
-    chosen = Path(environ.get("LLAMA_CACHE", ""))
-    return [chosen, usual] if chosen.is_absolute() else [usual]
 
 
 _LM_STUDIO = LmStudio(
@@ -188,7 +174,7 @@ _LLAMA_CPP = LlamaCpp(
     program=LocalProgram(
         name="llama-server",
         folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
-        model_folders=_llama_cpp_folders,
+        model_folders=llama_cpp.model_folders,
     ),
     steps={
         "get": "Get it at github.com/ggml-org/llama.cpp",
@@ -208,7 +194,7 @@ _LLAMA_CPP = LlamaCpp(
     acts=Acts(
         can_remove=True,
         loads_on_demand=True,
-        unload_path=UNLOAD,
+        unload_path=llama_cpp.UNLOAD,
         count_path="/v1/chat/completions/input_tokens",
         count_field="input_tokens",
     ),

@@ -16,6 +16,7 @@ from lmchat.core.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
+from lmchat.core.servers.request import CHAT_PATH
 from lmchat.core.servers.sending.exchange import Exchange
 from lmchat.core.servers.sending.prepared_request import PreparedRequest
 from lmchat.core.servers.sending.request_checks import largest_part
@@ -50,7 +51,7 @@ async def answer(
         if prepared.is_known_to_load or exchange.is_loading:
             exchange.post(ModelLoading(is_asleep=prepared.is_asleep))
         body = prepared.body
-        context = prepared.refusal_context(replace(exchange.refusal_context, sent=body))
+        context = prepared.refusal_context(exchange.refusal_context(body))
         written: list[str] = []
 
         def post(event: StreamEvent) -> None:
@@ -63,9 +64,7 @@ async def answer(
         def refused(value: object) -> ServerRejected:
             return refusal_in_stream(value, replace(context, written="".join(written)))
 
-        async with exchange.response(
-            prepared.url, prepared.headers, body, idle_timeout
-        ) as response:
+        async with exchange.response(CHAT_PATH, body, idle_timeout) as response:
             if not response.is_success:
                 _, error = await exchange.read_refusal(response, context)
                 prepared.name_cause(error, exchange.key)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import httpx
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.base.errors import (
     LMChatError,
@@ -37,6 +38,7 @@ from lmchat.core.servers.http.connections import (
 from lmchat.core.servers.http.reply import Reply
 from lmchat.core.servers.products import product_named
 from lmchat.core.servers.products.product import Product
+from lmchat.core.servers.request import STREAM_HEADERS
 from lmchat.core.servers.stream.timeouts import IdleTimeout
 from lmchat.core.servers.target import Target
 from lmchat.core.servers.wire.refusals import RefusalContext, refusal
@@ -143,17 +145,17 @@ class Exchange(Struct, kw_only=True):
     @asynccontextmanager
     async def response(
         self,
-        url: str,
-        headers: Mapping[str, str],
+        path: str,
         body: bytes,
         idle_timeout: IdleTimeout,
     ) -> AsyncIterator[httpx.Response]:
         """Yield the unread response; raise `ServerUnavailable`.
 
-        The key is added here. `idle_timeout` watches the block: reading has no other limit.
+        `path` is behind the address of the API. `idle_timeout` watches the block: reading has no
+        other limit.
         """
         connect_s = connect_timeout_s(self.target.endpoint, self.timeouts.connect_s)
-        sent_headers = {**request_headers(self.key, has_body=True), **headers}
+        sent_headers = {**request_headers(self.key, has_body=True), **STREAM_HEADERS}
         if self.target.endpoint.is_near:
             # llama.cpp's router closes a connection after a stream without saying so, and the next
             # request on it would fail. To connect again within a network takes under a millisecond.
@@ -162,7 +164,7 @@ class Exchange(Struct, kw_only=True):
             response = await self.access.connections.send(
                 self.target.endpoint,
                 "POST",
-                url,
+                f"{self.target.endpoint.base_url}{path}",
                 headers=sent_headers,
                 timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
                 body=body,
@@ -187,10 +189,9 @@ class Exchange(Struct, kw_only=True):
     def product(self) -> Product:
         return product_named(self.target.product)
 
-    @property
-    def refusal_context(self) -> RefusalContext:
+    def refusal_context(self, sent: bytes) -> RefusalContext:
         """With the key, which is cut out of errors."""
-        return self.access.refusal_context(self.target, self.key)
+        return replace(self.access.refusal_context(self.target, self.key), sent=sent)
 
     def _add_next_step(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key was withheld."""

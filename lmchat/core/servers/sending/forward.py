@@ -8,19 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-import httpx
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, ServerRejected
 from lmchat.base.json_values import NotJsonError, decode
@@ -35,7 +28,6 @@ from lmchat.core.servers.http.connections import (
 from lmchat.core.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.core.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.exchange import Exchange
-from lmchat.core.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.core.servers.stream.chunk_parser import ChunkParser
 from lmchat.core.servers.stream.end import AnswerEnd
 from lmchat.core.servers.stream.timeouts import IdleTimeout
@@ -46,6 +38,7 @@ _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embedd
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that is taken slower than it arrives
 # for a model that is listed, but not loaded
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
+_Head = tuple[int, Mapping[str, str]]  # status and headers
 _logger = logging.getLogger(__name__)
 
 
@@ -57,130 +50,139 @@ class Forwarding(Struct, kw_only=True):
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
-    _refused: list[ForwardedReply] = field(default_factory=list)  # as they came
+    _refused: tuple[_Head, bytes] = ((0, {}), b"")  # the last refusal, as it came
     _reader: _ReplyReader | None = None  # None until a reply has started
+    _started: asyncio.Future[_Head] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    _unread: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    """Parts that have not been taken; None: the task has ended."""
+    _unread_bytes: int = 0
+    _has_room: asyncio.Event = field(default_factory=asyncio.Event)
     # values of `perf_counter`:
     _started_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # of the last attempt
     _first_byte_s: float | None = None
 
     @asynccontextmanager
-    async def reply(self) -> AsyncIterator[ForwardedReply]:
-        """Yield the reply, also a refusal; its connection is closed after the block.
+    async def reply(self, slot: AbstractAsyncContextManager[None]) -> AsyncIterator[ForwardedReply]:
+        """Yield the reply, also a refusal, once it has started; leaving the block ends it.
 
-        Raises `ServerUnavailable` if the server does not answer, or the reply has broken off, and
-        `StreamInterrupted` if it has stopped for too long.
+        A task with the `slot` reads it: a program that stops reading must not hold that. At most
+        `_MAX_UNREAD_BYTES` are read before they are taken. Raises `ServerUnavailable` if the server
+        does not answer. Later errors are raised by `chunks`: also `StreamInterrupted`, if the reply
+        has stopped for too long.
         """
-        self.exchange.access.counters.add(total_requests=1)
-        state = AnswerState.FAILED  # also after a refusal and an unexpected error
-        reply: ForwardedReply | None = None  # None until it has started
+        task = asyncio.create_task(self._run(slot), name="forwarded reply")
+        task.add_done_callback(lambda _: self._unread.put_nowait(None))
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            while (chunk := await self._unread.get()) is not None:
+                self._unread_bytes -= len(chunk)
+                self._has_room.set()
+                if chunk:
+                    yield chunk
+            await task  # raises its error
+
         try:
-            async with AsyncExitStack() as stack:
-                try:
-                    reply = await self.exchange.attempts(
-                        partial(self._send, stack), self._try_to_load
-                    )
-                except ServerRejected:
-                    reply = self._refused[-1]
-                yield reply
-            if httpx.codes.is_success(reply.status):
-                state = AnswerState.COMPLETE
-        except (asyncio.CancelledError, GeneratorExit):
-            state = AnswerState.STOPPED
-            raise
-        except LMChatError as error:
-            if reply is not None:
-                state = AnswerState.INTERRUPTED
-            _logger.info("forwarded request: %s", error.kind)
-            raise
+            futures: set[asyncio.Future[Any]] = {task, self._started}
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            if not self._started.done():
+                await task  # raises its error
+            status, headers = self._started.result()
+            yield ForwardedReply(status=status, headers=headers, chunks=chunks())
         finally:
-            stats = self._stats()
-            has_failed = self._reader is not None and self._reader.end.has_failed
-            if has_failed and state is AnswerState.COMPLETE:
-                state = AnswerState.INTERRUPTED
-            self.exchange.access.counters.add_end(state, stats.elapsed_ms)
-            self.on_end(state, stats)
+            await end_tasks(task)
 
-    async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
-        """Raise the error of a refusal.
+    async def _run(self, slot: AbstractAsyncContextManager[None]) -> None:
+        counters = self.exchange.access.counters
+        state = AnswerState.FAILED  # also after a refusal and an unexpected error
+        async with slot:
+            counters.add(total_requests=1)
+            try:
+                await self.exchange.attempts(self._send, self._try_to_load)
+                state = AnswerState.COMPLETE
+            except ServerRejected:
+                head, body = self._refused
+                self._started.set_result(head)
+                self._unread.put_nowait(body)
+            except asyncio.CancelledError:
+                state = AnswerState.STOPPED
+                raise
+            except LMChatError as error:
+                if self._started.done():
+                    state = AnswerState.INTERRUPTED
+                _logger.info("forwarded request: %s", error.kind)
+                raise
+            finally:
+                stats = self._stats()
+                has_failed = self._reader is not None and self._reader.end.has_failed
+                if has_failed and state is AnswerState.COMPLETE:
+                    state = AnswerState.INTERRUPTED
+                counters.add_end(state, stats.elapsed_ms)
+                self.on_end(state, stats)
 
-        Connection, `idle_timeout` and generator of the body end with `stack`, or after a failure at
-        once.
-        """
+    async def _send(self, idle_timeout: IdleTimeout) -> None:
+        """Pass the reply on to its end; raise the error of a refusal."""
         exchange = self.exchange
         self._sent_s = time.perf_counter()
-        context = replace(exchange.refusal_context, sent=self.request.body)
-        url = f"{exchange.target.endpoint.base_url}{self.request.path}"
-        async with AsyncExitStack() as attempt:
-            opening = exchange.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
-            response = await attempt.enter_async_context(opening)
+        context = exchange.refusal_context(self.request.body)
+        async with exchange.response(
+            self.request.path, self.request.body, idle_timeout
+        ) as response:
             headers = {
                 name.lower(): without_secret(value, *context.secrets)
                 for name, value in response.headers.items()
             }
+            head = response.status_code, headers
             if not response.is_success:
                 body, error = await exchange.read_refusal(response, context)
                 said = body.decode(errors="surrogateescape")
                 told = without_secret(said, *context.secrets).encode(errors="surrogateescape")
-                chunks = _one_chunk(told)
-                refused = ForwardedReply(
-                    status=response.status_code, headers=headers, chunks=chunks
-                )
-                self._refused.append(refused)
+                self._refused = head, told
                 raise error
+            exchange.has_token = True
             self._reader = _ReplyReader(
                 self.request,
                 exchange,
-                idle_timeout,
                 context,
                 is_stream=headers.get("content-type", "").lower().startswith("text/event-stream"),
             )
-            chunks = self._chunks(response, idle_timeout, self._reader)
-            attempt.push_async_callback(chunks.aclose)
-            stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
-            return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
+            self._started.set_result(head)
+            await self._pass_on(body_chunks(response), idle_timeout, self._reader)
 
-    def _without_key(self, data: bytes) -> bytes:
+    async def _pass_on(
+        self, body: AsyncIterator[bytes], idle_timeout: IdleTimeout, reader: _ReplyReader
+    ) -> None:
+        """Cut the API key out; bytes with which it may start wait for the next ones."""
         key = self.exchange.key.encode()
-        return data.replace(key, "…".encode()) if key else data
-
-    def _partial_key_bytes(self, data: bytes) -> int:
-        """Return with how many of its last bytes the API key may start."""
-        key = self.exchange.key.encode()
-        return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
-
-    async def _chunks(
-        self, response: httpx.Response, idle_timeout: IdleTimeout, reader: _ReplyReader
-    ) -> AsyncGenerator[bytes, None]:
-        """Count no silence while a chunk waits to be taken.
-
-        Bytes with which the API key may start wait for the next chunk.
-        """
-        body = body_chunks(response)
         held = b""
-        with errors_as_unavailable(self.exchange.target.endpoint):
-            while True:
-                try:
-                    chunk = await reader.next_part(body)
-                except TRANSPORT_ERRORS:
-                    if held:
-                        yield held
-                    raise
-                if chunk is None:
-                    if held:
-                        yield held
-                    return
-                if self._first_byte_s is None:
-                    self._first_byte_s = time.perf_counter()
-                reader.read(chunk)
-                # for any kind of reply, any byte counts as the first token
-                idle_timeout.note_data(has_token=True)
-                ready = self._without_key(held + chunk)
-                shown = len(ready) - self._partial_key_bytes(ready)
-                ready, held = ready[:shown], ready[shown:]
-                if ready:
-                    with idle_timeout.paused():
-                        yield ready
+        try:
+            with errors_as_unavailable(self.exchange.target.endpoint):
+                while (chunk := await reader.next_part(body, idle_timeout)) is not None:
+                    if self._first_byte_s is None:
+                        self._first_byte_s = time.perf_counter()
+                    reader.read(chunk)
+                    # for any kind of reply, any byte counts as the first token
+                    idle_timeout.note_data(has_token=True)
+                    ready = held + chunk
+                    if key:
+                        ready = ready.replace(key, "…".encode())
+                    starts = (size for size in range(1, len(key)) if ready.endswith(key[:size]))
+                    end = len(ready) - max(starts, default=0)
+                    held = ready[end:]
+                    await self._put(ready[:end], idle_timeout)
+        finally:
+            self._unread.put_nowait(held)
+
+    async def _put(self, ready: bytes, idle_timeout: IdleTimeout) -> None:
+        """Count no silence while too much waits to be taken."""
+        self._unread.put_nowait(ready)
+        self._unread_bytes += len(ready)
+        if self._unread_bytes >= _MAX_UNREAD_BYTES:
+            self._has_room.clear()
+            with idle_timeout.paused():
+                await self._has_room.wait()
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
         """Load the model once if a refusal says that it is missing."""
@@ -218,53 +220,6 @@ class Forwarding(Struct, kw_only=True):
         )
 
 
-@asynccontextmanager
-async def read_beside(
-    opening: AbstractAsyncContextManager[ForwardedReply],
-) -> AsyncIterator[ForwardedReply]:
-    """Enter `opening` and read its reply in a task, so that it ends when the server is done.
-
-    At most `_MAX_UNREAD_BYTES` are read before they are taken. Errors after the beginning of the
-    reply are raised by `chunks`.
-    """
-    started: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
-    unread: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the task has ended
-    unread_bytes = 0
-    has_room = asyncio.Event()
-    has_room.set()
-
-    async def read() -> None:
-        nonlocal unread_bytes
-        async with opening as reply:
-            started.set_result(reply)
-            async for chunk in reply.chunks:
-                unread.put_nowait(chunk)
-                unread_bytes += len(chunk)
-                if unread_bytes >= _MAX_UNREAD_BYTES:
-                    has_room.clear()
-                    await has_room.wait()
-
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        nonlocal unread_bytes
-        while (chunk := await unread.get()) is not None:
-            unread_bytes -= len(chunk)
-            has_room.set()
-            yield chunk
-        await task  # raises its error
-
-    task = asyncio.create_task(read(), name="forwarded reply")
-    task.add_done_callback(lambda _: unread.put_nowait(None))
-    try:
-        futures: set[asyncio.Future[Any]] = {task, started}
-        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-        if not started.done():
-            await task  # raises its error
-        reply = started.result()
-        yield ForwardedReply(status=reply.status, headers=reply.headers, chunks=chunks())
-    finally:
-        await end_tasks(task)
-
-
 class _ReplyReader:
     """Reader of the counts and the end of a reply."""
 
@@ -272,7 +227,6 @@ class _ReplyReader:
         self,
         request: ForwardedRequest,
         exchange: Exchange,
-        idle_timeout: IdleTimeout,
         refusal_context: RefusalContext,
         *,
         is_stream: bool,
@@ -284,10 +238,11 @@ class _ReplyReader:
         self._received = bytearray()  # the beginning of a reply that is no stream
         self._is_stream = is_stream
         self._is_parallel = request.is_parallel
-        self._idle_timeout = idle_timeout
         self._is_readable = True  # until an error in the stream
 
-    async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
+    async def next_part(
+        self, body: AsyncIterator[bytes], idle_timeout: IdleTimeout
+    ) -> bytes | None:
         """Return the next bytes; None at the end.
 
         Only the server knows the end of parallel answers.
@@ -295,7 +250,7 @@ class _ReplyReader:
         if self._is_parallel or not self._is_stream:
             return await anext(body, None)
         try:
-            return await self.end.next_part(body, self._idle_timeout)
+            return await self.end.next_part(body, idle_timeout)
         except TRANSPORT_ERRORS:
             if self.end.is_whole(is_broken=True):
                 return None
@@ -325,7 +280,3 @@ class _ReplyReader:
             self.chunks.post_held()
         except (ServerRejected, MalformedStreamError):
             self._is_readable = False
-
-
-async def _one_chunk(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body

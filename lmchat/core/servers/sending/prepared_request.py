@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.base.errors import ServerRejected
+from lmchat.base.errors import ServerRejected, with_next_step
 from lmchat.base.json_values import JsonObject, encode
 from lmchat.base.safe_text import safe_line
 from lmchat.core.servers.discovery.model_lists import ModelLists
@@ -20,7 +20,6 @@ from lmchat.core.servers.products.request_body import body_of, json_words, tool_
 from lmchat.core.servers.products.server_api import ModelMemory
 from lmchat.core.servers.request import CHAT_PATH, ChatRequest
 from lmchat.core.servers.sampling_options import STORED, left_out_notes
-from lmchat.core.servers.target import Target
 from lmchat.core.servers.wire.lessons import (
     MOVE_SYSTEM_PROMPT,
     SEND_AGAIN,
@@ -34,12 +33,6 @@ from lmchat.core.servers.wire.refusals import RefusalContext
 from lmchat.core.servers.wire.request_format import RequestFormat
 from lmchat.core.sessions.message import Role
 
-STREAM_HEADERS = {
-    "Accept": "text/event-stream, application/json",
-    "Content-Type": "application/json",
-    "Accept-Encoding": "identity",
-}
-"""For an uncompressed stream (R-34)."""
 _REPEATED_KINDS = ("bad_request", "template", "server_error")
 """Behind the result of a tool, which may be wrong or the next call."""
 _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
@@ -48,7 +41,7 @@ _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
 class PreparedRequest(Struct, kw_only=True):
     """Request as its product wants it, in a form that refusals change.
 
-    `url`, `headers` and `body` are also what the user is shown.
+    `url` and `body` are also what the user is shown.
     """
 
     request: ChatRequest
@@ -61,6 +54,20 @@ class PreparedRequest(Struct, kw_only=True):
     # for a request that is shown: an API key is sent, too, and headers with these names
     has_key: bool = False
     header_names: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, request: ChatRequest, lists: ModelLists, memory: ModelMemory) -> PreparedRequest:
+        """Use the format that the model took last, else that of the product."""
+        target = request.target
+        listed = lists.models_of(target.endpoint)
+        product_format = product_named(target.product).chat.request_format
+        return cls(
+            request=request,
+            model=lists.model(target),
+            has_list=None if listed is None else bool(listed),
+            request_format=memory.request_format or product_format,
+            memory=memory,
+        )
 
     @property
     def product(self) -> Product:
@@ -82,11 +89,6 @@ class PreparedRequest(Struct, kw_only=True):
     @property
     def url(self) -> str:
         return f"{self.request.target.endpoint.base_url}{CHAT_PATH}"
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """All but the one with the key."""
-        return STREAM_HEADERS
 
     @property
     def body(self) -> bytes:
@@ -206,7 +208,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     def _send_again(self, refused: Refused) -> list[str] | None:
         """The model may write another call, which its server understands."""
-        if self.is_repeated or self.request.is_lesser or "tools" not in refused.body:
+        if self.is_repeated or "tools" not in refused.body:
             return None
         self.is_repeated = True
         return self._notes(refused.error, SEND_AGAIN, self.request_format)
@@ -218,7 +220,7 @@ class PreparedRequest(Struct, kw_only=True):
             lost=", ".join(sorted(name for name, _ in form.dropped - before.dropped)),
             json=json_words(output, form.json_mode(output)),
         )
-        return [f"{error.message.rstrip('.')}. {note}"] if note else []
+        return [with_next_step(error.message, note)] if note else []
 
     def _name_system_prompt(self, error: ServerRejected) -> None:
         """Unless the messages have other roles, which may be what is refused."""
@@ -230,47 +232,24 @@ class PreparedRequest(Struct, kw_only=True):
                 'Leave the system prompt out: /system "" in a session, --system "" with a command.'
             )
 
-
-class RequestPreparer(Struct, eq=False):
-    """Preparer of requests; remembers the request format of each model."""
-
-    _lists: ModelLists
-    _memory_of: Callable[[Target], ModelMemory]
-
-    def prepare(self, request: ChatRequest) -> PreparedRequest:
-        """Use the format that the model took last, else that of the product."""
-        target = request.target
-        memory = self._memory_of(request.target)
-        product = product_named(target.product)
-        listed = self._lists.models_of(target.endpoint)
-        return PreparedRequest(
-            request=request,
-            model=self._lists.model(target),
-            has_list=None if listed is None else bool(listed),
-            request_format=memory.request_format or product.chat.request_format,
-            memory=memory,
-        )
-
-    def keep_request_format(self, prepared: PreparedRequest) -> None:
-        """Prepare later requests in the form that was just accepted.
+    def keep_format(self) -> None:
+        """Have later requests start with the form that was just accepted.
 
         Tools are sent again until they are refused twice in a row.
         """
-        request_format = prepared.request_format
-        if prepared.request.tools and request_format.tool_refusals < _FINAL_REFUSALS:
-            dropped = frozenset(
-                pair for pair in request_format.dropped if pair[0] not in TOOL_FIELDS
-            )
-            refusals = request_format.tool_refusals if prepared.has_lost_tools else 0
-            request_format = replace(request_format, dropped=dropped, tool_refusals=refusals)
-        prepared.memory.request_format = request_format
+        form = self.request_format
+        if self.request.tools and form.tool_refusals < _FINAL_REFUSALS:
+            dropped = frozenset(pair for pair in form.dropped if pair[0] not in TOOL_FIELDS)
+            refusals = form.tool_refusals if self.has_lost_tools else 0
+            form = replace(form, dropped=dropped, tool_refusals=refusals)
+        self.memory.request_format = form
 
-    def take_new_notes(self, prepared: PreparedRequest) -> Iterator[str]:
+    def take_new_notes(self) -> Iterator[str]:
         """Yield a note for each option that is not sent, once for each model; always for tools."""
-        noted = prepared.memory.noted
-        if prepared.has_lost_tools:
-            yield f"{prepared.product.subject} has refused the tools twice. They are not sent."
-        for name, note in prepared.option_notes.items():
+        noted = self.memory.noted
+        if self.has_lost_tools:
+            yield f"{self.product.subject} has refused the tools twice. They are not sent."
+        for name, note in self.option_notes.items():
             if name not in noted:
                 noted.add(name)
                 yield note

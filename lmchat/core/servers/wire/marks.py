@@ -10,7 +10,6 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
 
     open: str
     close: str
-    source: str  # models, and where their marks are defined
     # `close` is a token of its own, behind which the answer may start in the same line
     is_token: bool = True
     may_close_alone: bool = True  # a chat template may open the thought
@@ -18,88 +17,89 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     ends: tuple[str, ...] = ()
 
 
+# above each, models, and where their marks are defined
 FAMILIES = (
+    # DeepSeek-R1, Qwen3, GLM, MiniMax-M2, EXAONE 4: their chat templates
     Marks(
         open="<think>",
         close="</think>",
         is_token=False,
-        source="DeepSeek-R1, Qwen3, GLM, MiniMax-M2, EXAONE 4: their chat templates",
     ),
+    # models tuned on answers of Claude: qwen-code, taggedThinkingParser.ts
     Marks(
         open="<thinking>",
         close="</thinking>",
         is_token=False,
         may_close_alone=False,
-        source="models tuned on answers of Claude: qwen-code, taggedThinkingParser.ts",
     ),
+    # EXAONE Deep: its chat template, which opens the thought
     Marks(
         open="<thought>",
         close="</thought>",
         is_token=False,
-        source="EXAONE Deep: its chat template, which opens the thought",
     ),
+    # Reka Flash 3: ahyatt/llm, issue 170
     Marks(
         open="<reasoning>",
         close="</reasoning>",
         is_token=False,
         may_close_alone=False,
-        source="Reka Flash 3: ahyatt/llm, issue 170",
     ),
+    # LongCat Flash Thinking: mlx-lm, tokenizer_utils.py
     Marks(
         open="<longcat_think>",
         close="</longcat_think>",
-        source="LongCat Flash Thinking: mlx-lm, tokenizer_utils.py",
     ),
+    # OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS
     Marks(
         open="<|begin_of_thought|>",
         close="<|end_of_thought|>",
         start="<|begin_of_solution|>",
         ends=("<|end_of_solution|>",),
-        source="OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS",
     ),
+    # Seed-OSS: vllm/reasoning/seedoss_reasoning_parser.py
     Marks(
         open="<seed:think>",
         close="</seed:think>",
-        source="Seed-OSS: vllm/reasoning/seedoss_reasoning_parser.py",
     ),
+    # MiniMax-M3: its chat template; hermes-agent issue 8878
     Marks(
         open="<mm:think>",
         close="</mm:think>",
-        source="MiniMax-M3: its chat template; hermes-agent issue 8878",
     ),
+    # Magistral, Ministral 3 Reasoning: special tokens of mistral-common
     Marks(
         open="[THINK]",
         close="[/THINK]",
-        source="Magistral, Ministral 3 Reasoning: special tokens of mistral-common",
     ),
+    # Gemma 4: llama.cpp, models/templates/gemma4.jinja
     Marks(
         open="<|channel>thought",
         close="<channel|>",
-        source="Gemma 4: llama.cpp, models/templates/gemma4.jinja",
     ),
+    # Command R7B, Command A Reasoning: their chat templates, in llama.cpp
     Marks(
         open="<|START_THINKING|>",
         close="<|END_THINKING|>",
         start="<|START_RESPONSE|>",
         ends=("<|END_RESPONSE|>",),
-        source="Command R7B, Command A Reasoning: their chat templates, in llama.cpp",
     ),
+    # Kimi K3: llama.cpp, models/templates/Kimi-K3.jinja
     Marks(
         open="<|open|>think<|sep|>",
         close="<|close|>think<|sep|>",
         start="<|open|>response<|sep|>",
         ends=("<|close|>response<|sep|>",),
-        source="Kimi K3: llama.cpp, models/templates/Kimi-K3.jinja",
     ),
+    # Kimi-VL-Thinking: LLaMA-Factory, template `kimi_vl`
     Marks(
         open="◁think▷",
         close="◁/think▷",
-        source="Kimi-VL-Thinking: LLaMA-Factory, template `kimi_vl`",
     ),
+    # Apertus: llama.cpp, common/chat.cpp
     Marks(
         open="<|inner_prefix|>",
         close="<|inner_suffix|>",
-        source="Apertus: llama.cpp, common/chat.cpp",
     ),
 )
 
