@@ -62,6 +62,8 @@ def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     if sys.platform == "darwin":
         caches = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        caches = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     usual = caches / "llama.cpp"
     chosen = Path(environ.get("LLAMA_CACHE", ""))
     return [chosen, usual] if chosen.is_absolute() else [usual]
