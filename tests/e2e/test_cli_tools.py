@@ -196,17 +196,28 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
-def test_the_tokens_and_the_time_of_a_turn_are_those_of_all_its_answers(adding, server):
+def test_the_tokens_and_the_time_of_a_turn_are_those_of_all_its_answers(adding, server, tmp_path):
     call = {"index": 0, "id": "a", "function": {"name": "files__echo", "arguments": "{}"}}
-    called = sse(delta(tool_calls=[call]), Pause(0.2), finish("tool_calls"), usage(23, 4), DONE)
-    for last, total in (
-        (sse("It is 5.", finish(), usage(31, 5), DONE), {"prompt_tokens": 54, "estimated": False}),
-        (error_reply(401, "no"), {"completion_tokens": 4, "estimated": True}),
+    called = (delta(tool_calls=[call]), Pause(0.2), finish("tool_calls"))
+    last = sse("It is 5.", finish(), usage(31, 5), DONE)
+    for counts, reply, total in (
+        ([usage(23, 4)], last, {"prompt_tokens": 54, "estimated": False}),
+        ([usage(23, 4)], error_reply(401, "no"), {"completion_tokens": 4, "estimated": True}),
+        ([], last, {"estimated": True}),
     ):
-        server.on(CHAT, called, last)
+        server.on(CHAT, sse(*called, *counts, DONE), reply)
         value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
         assert value["usage"] == value["usage"] | total
         assert value["elapsed_ms"] > 200
+    assert value["usage"]["prompt_tokens"] > 31, "that of the first request is estimated"
+    started = tmp_path / "started"
+    call["function"] = {"name": "files__never", "arguments": f'{{"started": "{started}"}}'}
+    server.on(CHAT, sse(*called, usage(23, 4), DONE))
+    with adding.start("ask", "--tools", "--json", "?") as program:
+        wait_until(started.exists, "the call")
+        program.send_signal(signal.SIGINT)
+        value = json.loads(program.communicate()[0])
+    assert value["usage"]["total_tokens"] == 27
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):

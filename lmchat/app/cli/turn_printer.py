@@ -70,7 +70,6 @@ class TurnPrinter:
         such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
-        self.earlier: list[AnswerStats] = []  # of the answers before the last one
         self.request_notes: list[str] = []
         self.output = output
         self._asked_model = asked_model
@@ -160,8 +159,6 @@ class TurnPrinter:
                         reason = safe_line(event.message.tool_result, limit=_MAX_CHARS)
                         text += f" {event.message.state}: {reason}".rstrip(": ")
                     output.note(f"lmchat: {text}")
-                elif event.message.stats is not None:
-                    self.earlier.append(event.message.stats)
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
                 output.note(f"lmchat: retry {attempt}: {event.reason}")

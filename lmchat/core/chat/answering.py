@@ -307,8 +307,7 @@ class Asking(Struct):
                     estimator.memory_of(target).window = error.room_tokens
                 is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
                 if is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
-                    selection = choose(is_quoted=True)
-                    whole = await make(selection)
+                    whole = await make(choose(is_quoted=True))
                     sent, refusal = [whole], None  # its form was refused, not its size
                     continue
                 refusal = error

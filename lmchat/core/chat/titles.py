@@ -79,8 +79,8 @@ class TitleWriter(Struct, eq=False):
                     async for event in events:
                         streamed.add(event)
             # "**Title:** Lettuce in pots." becomes "Lettuce in pots"
-            text = streamed.content.text("text").replace("**", "").strip(_AROUND_TITLE)
-            written = text.lstrip("# ").removeprefix("Title:").strip(_AROUND_TITLE)
+            text = streamed.content.text("text").strip(_AROUND_TITLE)
+            written = text.removeprefix("Title:").strip(_AROUND_TITLE)
             # cut if the answer is cut and has no further line
             is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
             is_data = written.startswith(("{", "[", "```"))

@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.base.files.disk import free_name
 from lmchat.core.sessions.journal_entries import parts_of
 from lmchat.core.sessions.message import interrupted
 from lmchat.core.storage.branch_queries import arrived_parts
@@ -62,14 +61,11 @@ def _end_record(connection: Connection, number: int, message_id: str, moment: da
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
-    """A file whose answer cannot be saved stays, one with a damaged head by another name."""
+    """A file whose answer cannot be saved stays; one with a damaged head has no known session."""
     # removed by another process, or a damaged id or time in its head
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
-        if entries:
-            if head is None:
-                path.rename(free_name(connection.path, f"damaged-{moment:%Y%m%d-%H%M%S}"))
-                return
+        if head is not None and entries:
             with transaction(connection):
                 if number_of(connection, head.message_id) is None:
                     message = interrupted(head.message(parts_of(entries)), _KILLED)

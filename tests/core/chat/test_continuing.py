@@ -88,19 +88,18 @@ async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first
         assert (answer.text, answer.state) == (text, AnswerState.INTERRUPTED)
         assert answer.failure.kind == "bad_request"
     too_long = ServerRejected("Too long.", kind="context_overflow", status=400)
-    chat = ChatTurns(
-        store, answer_steps("a " * 200), STARTED, [REFUSED], [too_long], REST, window=400
-    )
-    await chat.send("first")
-    await chat.send("next")
-    await chat.continue_answer(chat.path[-1])
+    for refusals in (([too_long], [REFUSED]), ([REFUSED], [too_long])):
+        chat = ChatTurns(store, answer_steps("a " * 200), STARTED, *refusals, REST, window=400)
+        await chat.send("first")
+        await chat.send("next")
+        await chat.continue_answer(chat.path[-1])
+        assert (await chat.on_disk())[-1].text == "Several vegetables."
     sent = [chat.sent(index) for index in (2, 3, 4)]
     assert [texts[-1] for texts in sent] == [
         "Several vegeta",
         *[f"{CONTINUE}\n\nSeveral vegeta"] * 2,
     ]
     assert [texts[0] for texts in sent] == ["first", "first", "next"]
-    assert (await chat.on_disk())[-1].text == "Several vegetables."
 
 
 async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):

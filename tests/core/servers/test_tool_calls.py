@@ -293,6 +293,7 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     no_id = {"type": "function", "function": {"name": "weigh", "arguments": {"grams": 40}}}
     again = [fragment(None, "c", "weigh", '{ "grams":40}'), fragment(None, "d", "weigh", FIFTY)]
     named = [delta(tool_calls=[fragment(n, one, "weigh", "")]) for n, one in enumerate("ab")]
+    rewritten = fragment(None, "a", "weigh", FIFTY)
     twin = delta(tool_calls=[fragment(1, "b", "weigh", FORTY)])
     pieces = [fragment(0, "a", "weigh", FORTY[:7]), fragment(0, None, None, FORTY[7:])]
     both = [{"delta": {"tool_calls": [one]}, "message": {"tool_calls": [one]}} for one in pieces]
@@ -307,20 +308,20 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
         ((call, last(weigh, other)), [FORTY, FIFTY]),
         ((call, last(fragment(None, "c", "weigh", '{"grams": 4e1}'))), [FORTY]),
         ((call, last(*reversed(again))), [FORTY, FIFTY]),
-        ((call, last(fragment(None, "a", "weigh", FIFTY))), [FORTY]),
+        ((call, last(rewritten)), [FORTY]),
+        ((call, last(rewritten, weigh)), [FORTY, FIFTY]),
+        ((call, last(weigh, fragment(None, "a", "count", FORTY))), [FORTY, FORTY]),
+        ((delta(tool_calls=pieces[:1]), last(weigh)), [FORTY[:7], FORTY]),
+        ((delta(tool_calls=[fragment(0, "a", "weigh", "{}")]), last(weigh)), ["{}", FORTY]),
         ((call, twin, last(again[0], again[0])), [FORTY, FORTY]),
         ((*named, last(no_id, again[1])), ['{"grams":40}', FIFTY]),
         ([{"choices": [one]} for one in both], [FORTY]),
+        ((last(weigh, other),), [FORTY, FIFTY]),
     ):
-        server.on(CHAT, sse(*chunks, DONE))
+        server.on(CHAT, sse(*chunks, DONE) if chunks[1:] else json_reply(*chunks))
         events = await answered(make_client(), ask(server))
         parts = [part for part in streamed(events).content.parts if isinstance(part, ToolCallPart)]
         assert [part.arguments for part in parts] == found, chunks
-    server.on(CHAT, json_reply(last(weigh, other)))
-    events = await answered(make_client(), ask(server))
-    assert (
-        len([one for one in streamed(events).content.parts if isinstance(one, ToolCallPart)]) == 2
-    )
 
 
 @pytest.mark.rule("R-20")

@@ -36,6 +36,7 @@ from lmchat.base.errors import AnswerUnfit, LMChatError, StoreUnavailable, Wrong
 from lmchat.base.markdown.commonmark import code_blocks
 from lmchat.base.safe_text import safe_json, safe_line
 from lmchat.base.units import rounded
+from lmchat.core.answers.streamed_answer import StreamedAnswer
 
 _SAVED_STEP = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_STEP = "The text so far is not saved. Check the server's log, or ask again."
@@ -155,6 +156,7 @@ class _AskFrontEnd:
     async def _run_turn(self, ask: Ask) -> LMChatError | None:
         """Send a prompt, print the answer, and return its misfit."""
         self._turn = turn = self._home.run(ask)
+        self._answers: set[StreamedAnswer | None] = set()  # of the turn
         try:
             async with (
                 self._printer.stages_shown(lambda: turn.stats),
@@ -162,6 +164,7 @@ class _AskFrontEnd:
             ):
                 async for event in events:
                     self._printer.print_event(event)
+                    self._answers.add(turn.streamed)
         except StoreUnavailable:
             if turn.answer is None:
                 raise
@@ -283,11 +286,10 @@ class _AskFrontEnd:
         """Return what `--json` prints; times are in milliseconds."""
         streamed = self._turn.streamed
         stats = answer.stats or AnswerStats()
-        estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
-        earlier = self._printer.earlier
-        counts = [usage_json(stats, estimated_prompt_tokens), *map(usage_json, earlier)]
-        usage = {name: sum(one[name] or 0 for one in counts) for name in counts[0]}
-        elapsed_ms = sum(one.elapsed_ms or 0.0 for one in (stats, *earlier))
+        lives = [one.stats for one in self._answers | {streamed} if one is not None]
+        counts = [usage_json(one.saved(), one.estimated_prompt_tokens) for one in lives]
+        usage = {name: sum(one[name] for one in counts) for name in counts[0]}
+        elapsed_ms = sum(one.elapsed_ms for one in lives)
         document = {
             "reply": answer.text,
             "reasoning": answer.reasoning,

@@ -167,7 +167,7 @@ class Calls:
     def close(self, repeated: Iterable[_Call] = ()) -> list[ToolCallDelta]:
         """Return events for what was held back: arguments, and further calls.
 
-        A `repeated` call is that of the same id, or of the same name and arguments.
+        A `repeated` call is that of the same name and arguments, or else of the same id and name.
         """
         known = defaultdict[str, set[bytes]](set)  # arguments by the name
         unstarted = defaultdict[str, deque[_Call]](deque)  # without arguments
@@ -183,9 +183,17 @@ class Calls:
                 further.append((call, call.objects[1:]))
             else:
                 unstarted[call.name].append(call)
-        told = (call for call, _ in further if call.objects[0].canonical != b"{}")
-        told_ids = {call.call_id for call in told} - {""}
-        further += [(call, call.objects) for call in repeated if call.call_id not in told_ids]
+        told = {
+            (call.call_id, call.name)
+            for call, _ in further
+            if call.objects[0].is_whole and call.objects[0].canonical != b"{}"
+        }
+        further += [
+            (call, call.objects)
+            for call in repeated
+            if (call.call_id, call.name) not in told
+            or any(one.canonical in known[call.name] for one in call.objects)
+        ]
         for call, objects in further:
             waiting = unstarted[call.name]
             so_far = known[call.name]

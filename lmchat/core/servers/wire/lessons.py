@@ -122,7 +122,10 @@ LESSONS: tuple[Lesson, ...] = (
         (
             "response.format",
             "json mode",
-            "json schema",
+            "json.schema",
+            "structured output",
+            "grammar error",
+            "json_validate_failed",
             "initialize samplers",
             "required for format",
         ),
@@ -167,14 +170,6 @@ LESSONS: tuple[Lesson, ...] = (
         ),
         _without_tools,
         _WITHOUT,
-    ),
-    Lesson(
-        ("",),
-        # no words name the part that is refused
-        lambda form, refused: (
-            _in_next_json_mode(form, refused) if refused.error.kind == "bad_request" else form
-        ),
-        "lmchat now asks for JSON {json}.",
     ),
 )
 """In the order in which they are tried."""
