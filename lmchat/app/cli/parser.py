@@ -307,7 +307,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
     next_step = f"Run `{prog} --help` for usage."
     if line.command is PROGRAM and " " in word:
         message = "A prompt needs a command."
-        options = "".join(f"{shell_word(option)} " for option in line.options)
+        shown = [option for option in line.options if option not in ("--plain", "--inline")]
+        options = "".join(f"{shell_word(option)} " for option in shown)  # those that `ask` takes
         is_whole = typed == word and not may_have_password and "@" not in options
         next_step = f"Use: lmchat {options}ask {shell_word(word)}" if is_whole else _ASK
     elif {"--local", "-hf"} & {*line.options}:  # as llama.cpp has it

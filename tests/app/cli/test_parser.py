@@ -116,6 +116,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         assert caught.value.next_step.endswith(hint), line
     for words, hint in (
         (["-m", "a b", "What is new?"], "Use: lmchat -m 'a b' ask 'What is new?'"),
+        (["--plain", "-m", "x", "--inline", "a b"], "Use: lmchat -m x ask 'a b'"),
         (["What has a@b.example written?"], 'To send a prompt: lmchat ask "PROMPT".'),
     ):
         with pytest.raises(WrongUse) as caught:
