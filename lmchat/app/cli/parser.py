@@ -149,6 +149,11 @@ OPTIONS_INSTEAD = {
     "--theme": "/theme in the chat",
 }
 _MISSING = "the following arguments are required"  # of argparse
+_SPARE = {  # what a spare argument means, by the name of another one
+    "files": "One -f for each file, or a pattern in quotes: -f '*.py'.",
+    "prompt": "Put a prompt in quotes.",
+    "title": "Put the title in quotes.",
+}
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
 _OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
@@ -188,8 +193,8 @@ class _Parser(argparse.ArgumentParser):
         next_step = f"Run `{self.prog} --help` for usage."
         for action in self.arguments:
             name = "/".join(action.option_strings) or action.metavar
-            if message.startswith("unrecognized") and action.dest == "prompt":
-                next_step = f"Put a prompt in quotes. {next_step}"
+            if message.startswith("unrecognized") and action.dest in _SPARE:
+                next_step = f"{_SPARE[action.dest]} {next_step}"
             elif message in (f"{_MISSING}: {name}", f"argument {name}: expected one argument"):
                 next_step = f"{name}: {action.help}. {next_step}"
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)

@@ -108,6 +108,15 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             "-r",
             "continue a session: its id, 4 letters of it, or `last`. Run `lmchat --help` for usage.",
         ),
+        (
+            "ask hi note.txt",
+            "One -f for each file, or a pattern in quotes: -f '*.py'. Put a prompt in quotes. "
+            "Run `lmchat ask --help` for usage.",
+        ),
+        (
+            "sessions rename last New title",
+            "Put the title in quotes. Run `lmchat sessions rename --help` for usage.",
+        ),
         ("models -s x", "`lmchat models --help` lists what it takes."),  # it has no system prompt
         ("ask --quiet hi", "`lmchat ask --help` lists what it takes."),
     ):
