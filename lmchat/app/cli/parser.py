@@ -51,12 +51,10 @@ COMMANDS_INSTEAD = {
     "lmchat config set": "lmchat config path, and edit that file",
     "lmchat config edit": "lmchat config path, and edit that file",
     "lmchat config get": "lmchat config show",
-    "lmchat config list": "lmchat config show",
     "lmchat resume": "lmchat -r last",
     "lmchat continue": "lmchat -r last",
     "lmchat chat": "lmchat",
     "lmchat new": "lmchat",
-    "lmchat start": "lmchat",
     "lmchat prompt": 'lmchat ask "PROMPT"',
     "lmchat exec": 'lmchat ask "PROMPT"',
     "lmchat grep": "lmchat search WORDS",
@@ -70,18 +68,13 @@ COMMANDS_INSTEAD = {
     "lmchat endpoints": "lmchat detect",
     "lmchat settings": "lmchat config show",
     "lmchat mcp": "lmchat tools, or lmchat tools add NAME -- COMMAND",
-    "lmchat models list": "lmchat models",
     "lmchat models ps": "lmchat models",
     "lmchat models show": "lmchat models --json",
     "lmchat models info": "lmchat models --json",
     "lmchat models default": "lmchat -m MODEL",
-    "lmchat models ls": "lmchat models",
     "lmchat models remove": "lmchat models rm MODEL",
     "lmchat models delete": "lmchat models rm MODEL",
-    "lmchat sessions list": "lmchat sessions",
-    "lmchat sessions ls": "lmchat sessions",
     "lmchat sessions rm": "lmchat sessions delete ID",
-    "lmchat sessions clear": "lmchat sessions delete ID",
     "lmchat sessions remove": "lmchat sessions delete ID",
     "lmchat sessions pin": "Ctrl+B on the chat screen, then p",
     "lmchat sessions tag": "Ctrl+B on the chat screen, then g",
@@ -91,7 +84,6 @@ COMMANDS_INSTEAD = {
     "lmchat sessions search": "lmchat search WORDS",
     "lmchat tools rm": "lmchat tools remove NAME",
     "lmchat tools delete": "lmchat tools remove NAME",
-    "lmchat tools ls": "lmchat tools",
     "lmchat replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
 }
 # The same for options; those of sampling are in `_option_instead`.
@@ -101,6 +93,10 @@ OPTIONS_INSTEAD = {
     "--last": "-r last",
     "--models": "lmchat models",
     "--list-models": "lmchat models",
+    "--list-sessions": "lmchat sessions",
+    "--serve": "lmchat serve",
+    "--stream": "nothing: answers stream anyway",
+    "--no-stream": "--json",
     "--cid": "-r ID",
     "--conversation": "-r ID",
     "--session": "-r ID",
@@ -134,7 +130,7 @@ OPTIONS_INSTEAD = {
     "-p": 'lmchat ask "PROMPT", or lmchat ask -p NAME "PROMPT" for a preset',
     "--key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
     "--api-key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
-    "--verbose": "--log-level debug",
+    "--verbose": "--log-level debug, or --json for tokens and times",
     "--debug": "--log-level debug",
     "-f": "--format json",
     "-v": "--version",
@@ -324,6 +320,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         message = "Unknown command. To connect to a server: lmchat --endpoint URL."
     elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):
         next_step = f"Use: {instead}"
+    elif word in ("list", "ls"):
+        next_step = f"Use: {prog}"
     elif groups := _groups_with(line.command, word):
         next_step = f"Use: {' or '.join(f'{prog} {group} {word}' for group in groups)}"
     elif similar := closest_word(word, names, _LIKENESS):

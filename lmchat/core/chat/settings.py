@@ -44,6 +44,8 @@ _MAX_VALUE_CHARS = 60
 _INSTEAD = {
     "parameter": "/set NAME VALUE",
     "system": "/system TEXT",
+    "think": "/effort LEVEL",
+    "nothink": "/effort none",
 }
 OptionValues = Mapping[str, object]
 """Values by the names in `servers/sampling_options.py`."""

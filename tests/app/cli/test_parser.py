@@ -108,6 +108,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             "-r",
             "continue a session: its id, 4 letters of it, or `last`. Run `lmchat --help` for usage.",
         ),
+        ("config ls", "Use: lmchat config"),
         (
             "ask hi note.txt",
             "One -f for each file, or a pattern in quotes: -f '*.py'. Put a prompt in quotes. "
