@@ -29,6 +29,7 @@ from lmchat.core.config.settings import (
     non_default_values,
 )
 from lmchat.core.servers.discovery.model_lists import ModelLists
+from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.products import no_model_selected, product_named
 from lmchat.core.servers.request import AnyText, OutputFormat, Sampling, Tool, given_options
 from lmchat.core.servers.sampling_options import STORED, checked_option, option_form, parsed_value
@@ -179,6 +180,10 @@ class TurnOptions:
     def is_ready(self) -> bool:
         target = self.target
         return target is not None and bool(target.model_id) and not self.is_loading
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self.target.endpoint if self.target else None
 
     @property
     def is_loading(self) -> bool:

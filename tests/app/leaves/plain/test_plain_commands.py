@@ -79,6 +79,22 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
         assert asked == ["beta", "beta", "alder-7b", "beta"]
 
 
+def test_a_name_means_the_model_of_the_server_in_use(tmp_path):
+    with ScriptedServer() as one, ScriptedServer() as two:
+        servers = (one, two)
+        for server in servers:
+            plain(server, "beta")
+        config = tmp_path / "c.toml"
+        config.write_text(
+            "".join(f'[[endpoints]]\nname = "s"\nurl = "{server.url}"\n' for server in servers)
+        )
+        cli = Inside(home=tmp_path)
+        for number in "12":
+            stdin = f"/model\n/model {number}\n/model beta\nHello\n"
+            assert cli("--plain", "--config", str(config), stdin=stdin).returncode == 0
+        assert [len(server.seen(CHAT)) for server in servers] == [1, 1]
+
+
 def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
     with ScriptedServer() as server:
         plain(server)
