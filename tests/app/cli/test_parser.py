@@ -99,7 +99,6 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ),
         ("-hf org/plant", "Use: lmchat --local -m org/plant"),
         ("rename", "Use: lmchat sessions rename"),
-        ("models download x", "Use: lmchat models pull NAME"),
         ("serve --api-key K", "--key KEY of lmchat serve."),
         ("sessions pin last", "Use: Ctrl+B on the chat screen, then p"),
         ("ask -o answer.md hi", "Use --set NAME=VALUE, or > FILE for a file."),
@@ -111,8 +110,10 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ("config ls", "Use: lmchat config"),
         (
             "ask hi note.txt",
-            "One -f for each file, or a pattern in quotes: -f '*.py'. Put a prompt in quotes. "
-            "Run `lmchat ask --help` for usage.",
+            (
+                "One -f for each file, or a pattern in quotes: -f '*.py'. Put a prompt in quotes. "
+                "Run `lmchat ask --help` for usage."
+            ),
         ),
         (
             "sessions rename last New title",

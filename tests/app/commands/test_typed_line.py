@@ -76,7 +76,7 @@ def test_other_names_of_a_command_take_the_words_that_it_takes():
     for name in ALIASES:
         assert is_command(name), name
     assert parse_slash("/open notes.md").command.name == "/file"
-    assert parse_slash("/resume last", is_plain=True).command.name == "/sessions"
+    assert parse_slash("/resume").command.name == "/sessions"
     assert parse_slash("/rename Peas and beans").argument == "Peas and beans"
     for line in (
         "/exit strategies for startups?",

@@ -81,18 +81,11 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
 
 def test_a_name_means_the_model_of_the_server_in_use(tmp_path):
     with ScriptedServer() as one, ScriptedServer() as two:
-        servers = (one, two)
-        for server in servers:
-            plain(server, "beta")
-        config = tmp_path / "c.toml"
-        config.write_text(
-            "".join(f'[[endpoints]]\nname = "s"\nurl = "{server.url}"\n' for server in servers)
-        )
+        tables = '[[endpoints]]\nname = "a"\nurl = "{}"\n' * 2
         cli = Inside(home=tmp_path)
-        for number in "12":
-            stdin = f"/model\n/model {number}\n/model beta\nHello\n"
-            assert cli("--plain", "--config", str(config), stdin=stdin).returncode == 0
-        assert [len(server.seen(CHAT)) for server in servers] == [1, 1]
+        cli.configure(tables.format(plain(one, "beta").url, plain(two, "beta").url))
+        cli("--plain", stdin="/model\n/model 2\n/model beta\nHi\n/model 1\n/model beta\nHi\n")
+        assert len(one.seen(CHAT)) == len(two.seen(CHAT)) == 1
 
 
 def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
