@@ -21,8 +21,8 @@ _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
     "it is for another address, or for servers of this machine that lmchat recognises. "
-    "To use it here, type it at the server's row on the screen, or add an [[endpoints]] entry with "
-    "this url and the key."
+    "To use it here, set the address beside it (LMCHAT_ENDPOINT beside LMCHAT_API_KEY), type it at "
+    "the server's row on the screen, or add an [[endpoints]] entry with this url and the key."
 )
 
 
@@ -150,7 +150,7 @@ class ApiKeys:
             return "", "", f"The environment variable {entry.api_key_env} is not set."
         if settings.api_key:
             place = setting_origin.name or "the configuration"
-            return "", "", f"The API key in {place} was not sent: {_FOR_ANOTHER}"
+            return "", "", f"The key in {place} was not sent: {_FOR_ANOTHER}"
         return "", "", ""
 
     def accept(self, endpoint: Endpoint, key: str) -> None:

@@ -261,6 +261,15 @@ class Setup(Struct, frozen=True, kw_only=True):
         if (warning := await run_abandonable(self.keys.load)) not in told:
             note(warning)
         state = await self.saved_state()
+        if not settings.endpoint and is_address(state.endpoint):
+            used = Endpoint.parse(state.endpoint)
+            try:
+                AllowList(settings.allowed_hosts).check(used)
+            except LMChatError:
+                note(
+                    f"{used.netloc}, used last, is not allowed in this run: "
+                    f"--allow-host {used.host}, or allowed_hosts in the configuration."
+                )
         backend, engine = self.make_backend(settings, state, reads_per_second=reads_per_second)
         is_saved = is_saved and not self.is_temporary
         opening = open_stores(self.paths, is_saved=is_saved, note=None if is_screen else note)

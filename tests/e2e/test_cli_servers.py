@@ -98,6 +98,9 @@ def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_wa
     assert value["endpoint"] == server.url
     places = {row["url"].rpartition(":")[2] for row in value["candidates"]}
     assert {"1234", "1337", "11434", "8000", "30000", "4000", str(server.port)} <= places
+    (alone.folder / "state.toml").write_text('endpoint = "http://192.0.2.2:9663"\n')
+    notice = "192.0.2.2:9663, used last, is not allowed in this run: --allow-host 192.0.2.2, or"
+    assert notice in alone("models").stderr
 
 
 def test_detection_of_a_named_address_speaks_of_that_address_alone(alone, server):

@@ -92,6 +92,7 @@ def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(l
     for typed, code in (("n\r", 2), ("y\r", 0)):
         assert not (local.folder / "engine" / SMOLLM2.file_name).exists()
         with asking(local) as program:
+            program.wait_for("-m FILE takes any other.")
             program.wait_for("Download it? [y/N]")
             program.type(typed)
             assert program.wait_exit(60) == code

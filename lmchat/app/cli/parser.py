@@ -51,12 +51,10 @@ COMMANDS_INSTEAD = {
     "lmchat config set": "lmchat config path, and edit that file",
     "lmchat config edit": "lmchat config path, and edit that file",
     "lmchat config get": "lmchat config show",
-    "lmchat config list": "lmchat config show",
     "lmchat resume": "lmchat -r last",
     "lmchat continue": "lmchat -r last",
     "lmchat chat": "lmchat",
     "lmchat new": "lmchat",
-    "lmchat start": "lmchat",
     "lmchat prompt": 'lmchat ask "PROMPT"',
     "lmchat exec": 'lmchat ask "PROMPT"',
     "lmchat grep": "lmchat search WORDS",
@@ -67,21 +65,13 @@ COMMANDS_INSTEAD = {
     "lmchat show": "lmchat sessions show ID, or lmchat models --json",
     "lmchat status": "lmchat doctor",
     "lmchat servers": "lmchat detect",
-    "lmchat endpoints": "lmchat detect",
     "lmchat settings": "lmchat config show",
     "lmchat mcp": "lmchat tools, or lmchat tools add NAME -- COMMAND",
-    "lmchat models list": "lmchat models",
-    "lmchat models ps": "lmchat models",
     "lmchat models show": "lmchat models --json",
-    "lmchat models info": "lmchat models --json",
     "lmchat models default": "lmchat -m MODEL",
-    "lmchat models ls": "lmchat models",
     "lmchat models remove": "lmchat models rm MODEL",
     "lmchat models delete": "lmchat models rm MODEL",
-    "lmchat sessions list": "lmchat sessions",
-    "lmchat sessions ls": "lmchat sessions",
     "lmchat sessions rm": "lmchat sessions delete ID",
-    "lmchat sessions clear": "lmchat sessions delete ID",
     "lmchat sessions remove": "lmchat sessions delete ID",
     "lmchat sessions pin": "Ctrl+B on the chat screen, then p",
     "lmchat sessions tag": "Ctrl+B on the chat screen, then g",
@@ -91,7 +81,6 @@ COMMANDS_INSTEAD = {
     "lmchat sessions search": "lmchat search WORDS",
     "lmchat tools rm": "lmchat tools remove NAME",
     "lmchat tools delete": "lmchat tools remove NAME",
-    "lmchat tools ls": "lmchat tools",
     "lmchat replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
 }
 # The same for options; those of sampling are in `_option_instead`.
@@ -101,6 +90,10 @@ OPTIONS_INSTEAD = {
     "--last": "-r last",
     "--models": "lmchat models",
     "--list-models": "lmchat models",
+    "--list-sessions": "lmchat sessions",
+    "--serve": "lmchat serve",
+    "--stream": "nothing: answers stream anyway",
+    "--no-stream": "--json",
     "--cid": "-r ID",
     "--conversation": "-r ID",
     "--session": "-r ID",
@@ -132,9 +125,9 @@ OPTIONS_INSTEAD = {
     "--plot": "--json",
     "-T": "--tools",
     "-p": 'lmchat ask "PROMPT", or lmchat ask -p NAME "PROMPT" for a preset',
-    "--key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
-    "--api-key": "the variable LMCHAT_API_KEY, or --key KEY of lmchat serve",
-    "--verbose": "--log-level debug",
+    "--key": "LMCHAT_API_KEY with the address in LMCHAT_ENDPOINT, or --key KEY of lmchat serve",
+    "--api-key": "LMCHAT_API_KEY with the address in LMCHAT_ENDPOINT, or --key KEY of lmchat serve",
+    "--verbose": "--log-level debug, or --json for tokens and times",
     "--debug": "--log-level debug",
     "-f": "--format json",
     "-v": "--version",
@@ -149,6 +142,11 @@ OPTIONS_INSTEAD = {
     "--theme": "/theme in the chat",
 }
 _MISSING = "the following arguments are required"  # of argparse
+_SPARE = {  # what a spare argument means, by the name of another one
+    "files": "One -f for each file, or a pattern in quotes: -f '*.py'.",
+    "prompt": "Put a prompt in quotes.",
+    "title": "Put the title in quotes.",
+}
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
 _OPTION = re.compile("--?[a-zA-Z]")
 _WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
@@ -188,8 +186,8 @@ class _Parser(argparse.ArgumentParser):
         next_step = f"Run `{self.prog} --help` for usage."
         for action in self.arguments:
             name = "/".join(action.option_strings) or action.metavar
-            if message.startswith("unrecognized") and action.dest == "prompt":
-                next_step = f"Put a prompt in quotes. {next_step}"
+            if message.startswith("unrecognized") and action.dest in _SPARE:
+                next_step = f"{_SPARE[action.dest]} {next_step}"
             elif message in (f"{_MISSING}: {name}", f"argument {name}: expected one argument"):
                 next_step = f"{name}: {action.help}. {next_step}"
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
@@ -307,7 +305,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
     next_step = f"Run `{prog} --help` for usage."
     if line.command is PROGRAM and " " in word:
         message = "A prompt needs a command."
-        options = "".join(f"{shell_word(option)} " for option in line.options)
+        shown = [option for option in line.options if option not in ("--plain", "--inline")]
+        options = "".join(f"{shell_word(option)} " for option in shown)  # those that `ask` takes
         is_whole = typed == word and not may_have_password and "@" not in options
         next_step = f"Use: lmchat {options}ask {shell_word(word)}" if is_whole else _ASK
     elif {"--local", "-hf"} & {*line.options}:  # as llama.cpp has it
@@ -318,6 +317,8 @@ def _unknown_command(line: CommandLine) -> WrongUse:
         message = "Unknown command. To connect to a server: lmchat --endpoint URL."
     elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):
         next_step = f"Use: {instead}"
+    elif word in ("list", "ls"):
+        next_step = f"Use: {prog}"
     elif groups := _groups_with(line.command, word):
         next_step = f"Use: {' or '.join(f'{prog} {group} {word}' for group in groups)}"
     elif similar := closest_word(word, names, _LIKENESS):

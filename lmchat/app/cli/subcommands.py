@@ -453,6 +453,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 argument("--yes", "start and connect without asking"),
             ),
             notes="Options come before the name. The servers are in mcp.json, beside config.toml.\n"
+            "They start in that folder: write whole paths of files, as /home/me/srv.py.\n"
             "Exit codes: 0 all were added, 1 one was not.",
             handler="tool_servers:add",
             common=_TOOL,

@@ -123,7 +123,7 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
-        words="history chats trash deleted archive pin rename resume ls",
+        words="history chats trash deleted archive pin rename /resume ls",
     ),
     _key(
         "telemetry",
@@ -401,7 +401,7 @@ COMMANDS: tuple[Command, ...] = (
         "continue",
         "Continue an unfinished answer",
         slash="/continue",
-        words="/resume",
+        words="resume",
     ),
     _message(
         "probabilities",

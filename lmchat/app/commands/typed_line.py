@@ -93,7 +93,7 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
         name, _ = _divided(line)
         typed = safe_line(name, limit=_TYPED_CHARS)
         named = [one.name for one in SLASH_COMMANDS if name[1:] in one.words.split()]
-        known = tuple(command.name for command in SLASH_COMMANDS)
+        known = (*(command.name for command in SLASH_COMMANDS), *_ALIASES)
         ending = f"; see {' or '.join(named)}." if named else did_you_mean(typed, known)
         next_step = f"{help_by} lists the commands. Begin with a space to send it as a message."
         if name[1:] in SamplingSettings.__struct_fields__:

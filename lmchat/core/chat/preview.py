@@ -172,7 +172,7 @@ def curl_command(prepared: PreparedRequest) -> str:
     lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
     for name, value in STREAM_HEADERS.items():
         lines.append(f"--header {shell_word(f'{name}: {value}')}")
-    lines += [f'--header "{name}: VALUE"' for name in prepared.header_names]
+    lines += [f"--header {shell_word(f'{name}: VALUE')}" for name in prepared.header_names]
     if prepared.has_key:
         lines.append(f'--header "Authorization: Bearer ${KEY_VARIABLE}"')
     lines.append(f"--data-binary @- <<'{_END}'")

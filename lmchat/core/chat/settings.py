@@ -29,6 +29,7 @@ from lmchat.core.config.settings import (
     non_default_values,
 )
 from lmchat.core.servers.discovery.model_lists import ModelLists
+from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.products import no_model_selected, product_named
 from lmchat.core.servers.request import AnyText, OutputFormat, Sampling, Tool, given_options
 from lmchat.core.servers.sampling_options import STORED, checked_option, option_form, parsed_value
@@ -44,6 +45,8 @@ _MAX_VALUE_CHARS = 60
 _INSTEAD = {
     "parameter": "/set NAME VALUE",
     "system": "/system TEXT",
+    "think": "/effort LEVEL",
+    "nothink": "/effort none",
 }
 OptionValues = Mapping[str, object]
 """Values by the names in `servers/sampling_options.py`."""
@@ -177,6 +180,10 @@ class TurnOptions:
     def is_ready(self) -> bool:
         target = self.target
         return target is not None and bool(target.model_id) and not self.is_loading
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self.target.endpoint if self.target else None
 
     @property
     def is_loading(self) -> bool:

@@ -47,7 +47,7 @@ _HEADERS = {"expected": "values in quotes by names of HTTP headers, but for Cont
 _Headers = Mapping[  # RFC 9110, 5.1
     Annotated[
         str,
-        Meta(pattern=r"(?i)^(?!(content-length|transfer-encoding)\Z)[!#$%&'*+.^_|~0-9a-z-]+\Z"),
+        Meta(pattern=r"(?ai)^(?!(content-length|transfer-encoding)\Z)[!#$%&'*+.^_`|~0-9a-z-]+\Z"),
     ],
     str,
 ]

@@ -202,13 +202,20 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 
 
 def model_meant(
-    name: str, models: Sequence[ModelInfo], *, is_exact: bool = False, is_for_chat: bool = True
+    name: str,
+    models: Sequence[ModelInfo],
+    *,
+    used: Endpoint | None = None,
+    is_exact: bool = False,
+    is_for_chat: bool = True,
 ) -> ModelInfo:
     """Return the model of this name, else, unless `is_exact`, the only one that contains it.
 
-    Raises `WrongUse`, also for one that cannot chat, if it `is_for_chat`.
+    Of several servers with such a model, it is at the `used` one. Raises `WrongUse`, also for a
+    model that cannot chat, if it `is_for_chat`.
     """
     find = find_model if is_exact else find_by_part
+    models = sorted(models, key=lambda model: model.endpoint != used)
     possible = [model for model in models if model.can_chat or not is_for_chat]
     if found := find(name, possible):
         return found

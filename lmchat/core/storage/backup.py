@@ -213,7 +213,8 @@ def _is_own(log: Path, file: Path, head: bytes) -> bool:
             before = opened.read(_HEAD_BYTES)
         changes = int.from_bytes(head[_CHANGES]) - int.from_bytes(before[_CHANGES])
         is_same = changes in (0, 1) and head[_CONNECTION] == before[_CONNECTION]
-        return is_same or int.from_bytes(number) != 1
+        # SQLite has written the number of the page, and not yet the page
+        return is_same or int.from_bytes(number) != 1 or not before
     if _is_index_used(file):  # an older lmchat runs
         return True
     if head[_MODE] != _WRITE_AHEAD:

@@ -97,6 +97,7 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("text = 'x'", "it belongs below [prompts.NAME]"),
         ("api_key = '$OPENAI_API_KEY'", "api_key_env of [[endpoints]]"),
         ("[[endpoints]]\nheaders = {'X App' = '1'}", "by names of HTTP headers"),
+        ("[[endpoints]]\nheaders = {'\u212a-\u017f' = '1'}", "by names of HTTP headers"),
         ("allowed_hosts = 'nas'", 'as in ["a", "b"]'),
         ("[ui]\nmouse = 'false'", "expected true or false, got text (use the mouse"),
         ("[[endpoints]]\ntype = 'openai'", "possible here: name, url, api_key"),

@@ -99,7 +99,6 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         ),
         ("-hf org/plant", "Use: lmchat --local -m org/plant"),
         ("rename", "Use: lmchat sessions rename"),
-        ("models download x", "Use: lmchat models pull NAME"),
         ("serve --api-key K", "--key KEY of lmchat serve."),
         ("sessions pin last", "Use: Ctrl+B on the chat screen, then p"),
         ("ask -o answer.md hi", "Use --set NAME=VALUE, or > FILE for a file."),
@@ -107,6 +106,18 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         (
             "-r",
             "continue a session: its id, 4 letters of it, or `last`. Run `lmchat --help` for usage.",
+        ),
+        ("config ls", "Use: lmchat config"),
+        (
+            "ask hi note.txt",
+            (
+                "One -f for each file, or a pattern in quotes: -f '*.py'. Put a prompt in quotes. "
+                "Run `lmchat ask --help` for usage."
+            ),
+        ),
+        (
+            "sessions rename last New title",
+            "Put the title in quotes. Run `lmchat sessions rename --help` for usage.",
         ),
         ("models -s x", "`lmchat models --help` lists what it takes."),  # it has no system prompt
         ("ask --quiet hi", "`lmchat ask --help` lists what it takes."),
@@ -116,6 +127,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         assert caught.value.next_step.endswith(hint), line
     for words, hint in (
         (["-m", "a b", "What is new?"], "Use: lmchat -m 'a b' ask 'What is new?'"),
+        (["--plain", "-m", "x", "--inline", "a b"], "Use: lmchat -m x ask 'a b'"),
         (["What has a@b.example written?"], 'To send a prompt: lmchat ask "PROMPT".'),
     ):
         with pytest.raises(WrongUse) as caught:

@@ -76,6 +76,7 @@ def test_other_names_of_a_command_take_the_words_that_it_takes():
     for name in ALIASES:
         assert is_command(name), name
     assert parse_slash("/open notes.md").command.name == "/file"
+    assert parse_slash("/resume").command.name == "/sessions"
     assert parse_slash("/rename Peas and beans").argument == "Peas and beans"
     for line in (
         "/exit strategies for startups?",
@@ -128,7 +129,11 @@ def test_an_unknown_command_is_told_with_a_near_name():
     with pytest.raises(WrongUse, match=r"Unknown command: /temperature\.$") as caught:
         require_slash("/temperature 0.7", help_by="F1")
     assert caught.value.next_step == "Use: /set temperature VALUE"
-    for line, ending in (("/xyzzyfoo", r"\."), ("/prompt x", "; see /system or /p.")):
+    for line, ending in (
+        ("/xyzzyfoo", r"\."),
+        ("/prompt x", r"; see /system or /p\."),
+        ("/tokns", r"; did you mean /tokens\?"),
+    ):
         with pytest.raises(WrongUse, match=rf"Unknown command: /\w+{ending}$"):
             require_slash(line, help_by="F1")
     with pytest.raises(WrongUse, match="…"):

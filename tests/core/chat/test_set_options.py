@@ -85,7 +85,7 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
         ("temprature", unknown),
         ("temp", "Unknown sampling option: temp; did you mean temperature?"),
         ("system Be brief.", "system is no sampling option."),
-        ("parameter temperature 1", "parameter is no sampling option."),
+        ("nothink", "nothink is no sampling option."),
         ("temperature = nan", "temperature must be a number from 0 to 2, not nan."),
         ("=", "/set needs the name of an option."),
     ):

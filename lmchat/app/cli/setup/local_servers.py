@@ -58,8 +58,8 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
         text = (
-            "There is no model on this disk. A demo model, only for trying lmchat, can be "
-            f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
+            f"A demo model, only for trying lmchat, can be downloaded: {demo.name}, {size}, "
+            f"{demo.licence}, into {engine.folder}. -m FILE takes any other."
         )
         await agrees(text)
         output.note("Downloading the demo model …")

@@ -102,7 +102,8 @@ async def batch(context: Context) -> int:
     done_before = records.done_count if records else 0
     answered, failed = progress.done, progress.failed
     text = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
-    output.note(f"lmchat: {text}{answered - failed} answered, {failed} failed.")
+    silent = f" ({progress.without_text} without text)" if progress.without_text else ""
+    output.note(f"lmchat: {text}{answered - failed} answered{silent}, {failed} failed.")
     if failed and target_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0

@@ -145,11 +145,12 @@ class Progress:
         self._output = output
         self._total = total
         self._started_s = monotonic()
-        self.done = self.failed = self._tokens = 0
+        self.done = self.failed = self.without_text = self._tokens = 0
 
     def count(self, record: Record, *, is_failed: bool) -> None:
         self.done += 1
         self.failed += is_failed
+        self.without_text += not (is_failed or record["reply"])
         self._tokens += record.get("usage", {}).get("completion_tokens", 0)
         elapsed_s = monotonic() - self._started_s
         speed = self._tokens / (elapsed_s or 1e-3)  # 0 s: the clock of Windows has steps of 16 ms

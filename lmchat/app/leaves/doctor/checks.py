@@ -191,9 +191,10 @@ def store_findings(path: Path) -> list[Finding]:
     """
     if status_of(path) is None:
         return [STORE(Grade.OK, "No session is saved yet.")]
-    if foreign_logs(path):
-        step = "lmchat sessions opens the file without it, and keeps both"
-        return [STORE(Grade.WARNING, "A log beside the file is of another file.", step)]
+    with suppress(FileNotFoundError):  # another lmchat, which writes, has removed its log
+        if foreign_logs(path) and foreign_logs(path):  # between two looks, it ends its change
+            step = "lmchat sessions opens the file without it, and keeps both"
+            return [STORE(Grade.WARNING, "A log beside the file is of another file.", step)]
     file_format, fault = check_file(path)
     if fault:
         step = "lmchat sessions recover keeps it, and puts a daily backup in its place"

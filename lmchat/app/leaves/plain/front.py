@@ -316,7 +316,8 @@ class PlainFront(TurnListener):
         self.notify(f"Your next prompt begins with {text}.")
 
     async def use_model(self, name: str) -> None:
-        [model, *_] = await self.runtime.finder().models_named([name])
+        used = self.chat.turn_options.endpoint
+        [model] = await self.runtime.finder().models_named([name], used=used)
         await self._switch_to(model)
 
     # Turns

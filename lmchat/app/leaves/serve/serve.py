@@ -48,13 +48,15 @@ _MODEL_COLUMNS = 24
 async def serve(context: Context) -> int:
     """Listen, look for servers, and serve until a signal; return exit code 0."""
     options = context.options
-    key = options.key or context.environ.get(_KEY_VARIABLE, "")
+    given = options.key or context.environ.get(_KEY_VARIABLE)
     try:
-        key = header_value(key)  # "" for a key of blanks
+        key = header_value(given or "")  # "" for a key of blanks
     except ValueError as error:
         raise WrongUse(
             f"The value of --key or {_KEY_VARIABLE} {error}.", next_step="Choose another key."
         ) from None
+    if given is not None and not key:
+        raise WrongUse(f"{_KEY_VARIABLE} is empty.", next_step="Unset it to serve without a key.")
     if not is_loopback_host(options.host) and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",

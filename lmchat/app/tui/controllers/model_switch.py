@@ -146,13 +146,9 @@ class ModelSwitch:
 
     def pick_named(self, name: str) -> None:
         """A whole name that no server lists is used on a server that may have it all the same."""
-        target = self._chat.turn_options.target
-        models = self._workspace.backend.models.cached().models
-        in_use = (
-            [] if target is None else [one for one in models if one.endpoint == target.endpoint]
-        )
-        try:  # of several servers with such a model, the one in use
-            model = model_meant(name, [*in_use, *models])
+        used = self._chat.turn_options.endpoint
+        try:
+            model = model_meant(name, self._workspace.backend.models.cached().models, used=used)
         except WrongUse as error:
             unlisted = self._workspace.finder.unlisted(name)
             if unlisted is None:
@@ -255,9 +251,8 @@ class ModelSwitch:
 
     async def _pull_if_wanted(self, name: str) -> None:
         """Have a model downloaded, while a dialog shows how far it is; Esc stops it."""
-        target = self._chat.turn_options.target
         servers = self._workspace.finder.servers
-        server = server_for_pull(servers, target.endpoint if target else None)
+        server = server_for_pull(servers, self._chat.turn_options.endpoint)
         text = f"{server.name} downloads it. Esc stops the download."
         if not await confirmed(
             self._ui, f"Download {safe_line(name, limit=40)}?", text, verb="download it"

@@ -105,8 +105,7 @@ class Reports:
         self._ui.notify(METRICS_RESET)
 
     async def open_doctor(self) -> None:
-        target = self._workspace.chat.turn_options.target
-        examination = self._workspace.platform.examine(target.endpoint if target else None)
+        examination = self._workspace.platform.examine(self._workspace.chat.turn_options.endpoint)
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
         report = await examination

@@ -438,12 +438,8 @@ class ServerSearch:
         if model is not None:
             return model
         demo = engine.demo
-        # if there are files, `choose` has returned None because the demo model was named
-        reason = (
-            "" if await engine.files() else "No program that lmchat knows has a model file here.\n"
-        )
         text = (
-            f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"
+            f"{demo.name} is a small model, only for trying lmchat.\n\n"
             f"Size     {units.size_text(demo.download_bytes)}\n"
             f"Licence  {demo.licence}\n"
             f"Folder   {safe_line(str(engine.folder))}"

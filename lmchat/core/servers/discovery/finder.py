@@ -133,7 +133,7 @@ class ServerFinder:
         return [model for server in await self.usable() for model in server.models]
 
     async def models_named(
-        self, names: Sequence[str], *, is_exact: bool = False
+        self, names: Sequence[str], *, used: Endpoint | None = None, is_exact: bool = False
     ) -> list[ModelInfo]:
         """Return the models that names mean (`model_meant`), on any server; raise `WrongUse`.
 
@@ -144,7 +144,7 @@ class ServerFinder:
         models: list[ModelInfo] = []
         for name in names:
             try:
-                models.append(model_meant(name, listed, is_exact=is_exact))
+                models.append(model_meant(name, listed, used=used, is_exact=is_exact))
             except WrongUse:
                 model = self.unlisted(name)
                 if model is None:

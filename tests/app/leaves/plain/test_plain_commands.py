@@ -79,6 +79,15 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
         assert asked == ["beta", "beta", "alder-7b", "beta"]
 
 
+def test_a_name_means_the_model_of_the_server_in_use(tmp_path):
+    with ScriptedServer() as one, ScriptedServer() as two:
+        tables = '[[endpoints]]\nname = "a"\nurl = "{}"\n' * 2
+        cli = Inside(home=tmp_path)
+        cli.configure(tables.format(plain(one, "beta").url, plain(two, "beta").url))
+        cli("--plain", stdin="/model\n/model 2\n/model beta\nHi\n/model 1\n/model beta\nHi\n")
+        assert len(one.seen(CHAT)) == len(two.seen(CHAT)) == 1
+
+
 def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
     with ScriptedServer() as server:
         plain(server)

@@ -19,7 +19,7 @@ from lmchat.app.leaves.batch.jobs import Progress
 from lmchat.app.terminal.output import Output
 from tests.support.programs import PYTHON, WAIT_S, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, model_list, plain, repeat
-from tests.support.scripted_server import Gate, finish, json_reply, sse
+from tests.support.scripted_server import DONE, Gate, delta, finish, json_reply, sse
 
 Cli = Inside
 
@@ -201,9 +201,11 @@ def test_an_option_of_a_line_that_the_server_does_not_take_is_named_once(cli, se
 def test_failed_lines_are_done_again_and_only_those(cli, server, to_target, target):
     cli.configure("[limits]\nretries = 1\n")
     failed = json_reply({"error": {"message": "boom"}}, status=500)
-    server.on(CHAT, lambda seen: failed if prompt_of(seen) > "word 3" else repeat(seen))
+    thought = sse(delta(reasoning_content="Hm."), finish("length"), DONE)
+    server.on(CHAT, lambda seen: failed if prompt_of(seen) > "word 3" else thought)
     words = to_target(6)
     done = cli(*words)
+    assert "3 answered (3 without text), 3 failed." in done.stderr
     assert (done.returncode, f"The rows in {target} say why." in done.stderr) == (1, True)
     assert [row["index"] for row in rows(target) if "error" in row] == [4, 5, 6]
     server.on(CHAT, repeat)

@@ -577,6 +577,8 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
         done = cli("serve", *words)
         assert done.returncode == 2
         assert text in done.stderr
+    done = cli("serve", "--port", "70000", LMCHAT_SERVE_KEY="")
+    assert "LMCHAT_SERVE_KEY is empty." in done.stderr
 
 
 def test_without_the_extra_one_sentence_names_the_install_line(alone, tmp_path):
