@@ -149,12 +149,10 @@ class ModelSwitch:
     def pick_named(self, name: str) -> None:
         """A whole name that no server lists is used on a server that may have it all the same."""
         target = self._chat.turn_options.target
+        in_use = None if target is None else target.endpoint
         models = self._workspace.backend.models.cached().models
-        in_use = (
-            [] if target is None else [one for one in models if one.endpoint == target.endpoint]
-        )
         try:  # of several servers with such a model, the one in use
-            model = model_meant(name, [*in_use, *models])
+            model = model_meant(name, sorted(models, key=lambda one: one.endpoint != in_use))
         except WrongUse as error:
             unlisted = self._workspace.finder.unlisted(name)
             if unlisted is None:
