@@ -162,6 +162,7 @@ class SessionView:
 
     def show_card(self) -> None:
         """Show the card that asks about a tool call, if there is one, to who follows the answer."""
+        self._ui.app.key_queue.note_question()
         self.show_calls()
         if self._log.viewport.is_following:
             self._log.show_start(self._log.calls.card_id)  # "" without a card
