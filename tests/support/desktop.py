@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -78,6 +78,7 @@ _PASSING = {
     "count",
     "colours",
     "parse",
+    "catch",  # up with another lmchat
 }
 """Groups of workers that end by themselves."""
 
@@ -211,10 +212,10 @@ class Desktop:
         await self.say(text)
         await self.answered(count)
 
-    async def type(self, text: str) -> None:
+    async def type(self, keys: Iterable[str]) -> None:
         """Type as fast as the terminal hands keys over; the pilot rests 50 ms after each."""
-        for char in text:
-            event = events.Key(_KEYS.get(char, char), char)
+        for key in keys:
+            event = events.Key(_KEYS.get(key, key), key if len(key) == 1 else None)
             event.set_sender(self.app)
             self.app._driver.send_message(event)
             await asyncio.sleep(0)

@@ -78,5 +78,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "regenerate" if is_imported_call(message):
             return IMPORTED_CALL
         case "previous_version" | "next_version" if message.versions <= 1:
-            return "Only one version. Retry an answer or edit a prompt for another."
+            return (
+                "This message has only one version. Retry an answer or edit a prompt for another."
+            )
     return ""

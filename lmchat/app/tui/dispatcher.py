@@ -151,7 +151,7 @@ class Dispatcher:
         """Without the focus, save draft and bookmark: another lmchat may go on in the session."""
         if is_focused:
             self.controllers.server_search.search_soon()
-            self.ui.start(self.controllers.session_view.catch_up, "catch up", holds_keys=True)
+            self.ui.start(self.controllers.session_view.catch_up, "catch up")
         else:
             self.controllers.session_view.keep_draft_and_position()
 

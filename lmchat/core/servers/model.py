@@ -189,16 +189,19 @@ def _is_same_name(name: str, known: str) -> bool:
 
 
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, else the only one that contains it, but no remote one."""
+    """Return the model of this name, else the first with the only name that contains it.
+
+    A part means no remote one.
+    """
     if found := find_model(name, models):
         return found
-    matches = [
-        model
-        for model in models
+    matches = {
+        model.model_id: model
+        for model in reversed(models)
         if not model.is_remote and name.casefold() in model.model_id.casefold()
-    ]
+    }
     # it is a part of every name
-    return matches[0] if name and len(matches) == 1 else None
+    return matches.popitem()[1] if name and len(matches) == 1 else None
 
 
 def model_meant(

@@ -36,7 +36,9 @@ def test_versions_of_prompts_are_versions_too():
 
 def test_of_an_only_version_it_says_how_to_get_another():
     reason = unavailable_reason("next_version", MESSAGES["answer"], is_busy=False)
-    assert reason == "Only one version. Retry an answer or edit a prompt for another."
+    assert (
+        reason == "This message has only one version. Retry an answer or edit a prompt for another."
+    )
 
 
 def test_a_failed_call_that_came_with_an_imported_chat_is_not_run_again():

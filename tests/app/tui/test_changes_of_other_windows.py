@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing, asynccontextmanager
 
 from msgspec.structs import replace
@@ -7,7 +8,7 @@ from textual.events import AppFocus
 
 from lmchat.core.sessions.message import AnswerState, AnswerStats, TextPart
 from lmchat.core.storage.store import Store
-from tests.support.chats import answer, header, say
+from tests.support.chats import START, answer, header, say
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -34,16 +35,43 @@ async def test_the_text_of_another_window_that_was_killed_is_shown_soon(tmp_path
         await gone(desk, "another lmchat")
 
 
-async def test_the_end_of_an_answer_of_another_window_is_shown_soon(tmp_path):
+async def test_what_another_window_adds_is_shown_soon_and_moves_nothing_that_is_read(tmp_path):
     async with beside_a_running_answer(tmp_path) as (desk, store, theirs):
-        final = replace(theirs, parts=(TextPart(text="all of it"),), state=AnswerState.COMPLETE)
-        await store.end_answer(desk.active.session_id, final)
-        await shown(desk, "all of it")
+        parts = (TextPart(text="all of it. " * 900 + "That is all."),)
+        final = replace(theirs, parts=parts, state=AnswerState.COMPLETE)
+        session_id = desk.session_id
+        await store.end_answer(session_id, final)
+        await shown(desk, "That is all.")
         await gone(desk, "another lmchat")
 
-        await say(store, desk.active.header, "And they went on.", theirs)
-        desk.app.post_message(AppFocus())
-        await shown(desk, "And they went on.")
+        async def gets_the_focus():
+            desk.app.post_message(AppFocus())
+            await desk.rests()
+
+        await desk.press("home", hides="That is all.")
+        rows = desk.log_rows
+        news = await say(store, desk.active.header, "And they went on.", theirs)
+        await gets_the_focus()
+        assert desk.log_rows == rows
+        await desk.press("end", "alt+up", sees="And they went on.")
+        await gets_the_focus()
+        assert desk.log_view.has_focus
+
+        await desk.press("e", sees="Esc cancel edit")
+        await say(store, desk.active.header, "Much farther.", news)
+        await gets_the_focus()
+        assert desk.texts[-1] == "And they went on."
+        view = desk.dispatcher.controllers.session_view
+        looking = asyncio.create_task(view.catch_up())
+        await asyncio.sleep(0)
+        view.start_new()  # before it was read
+        await looking
+        assert desk.texts == []
+
+        await desk.open_in_list(session_id)
+        await store.update_session(session_id, {"deleted_at": START})
+        await gets_the_focus()
+        assert "trash" not in desk.text
 
 
 async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path):

@@ -85,6 +85,7 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(
             (["tab"], ["-5.html", "● HTML", "left out"]),
             (["tab"], ["-5.txt", "● text"]),
             (["tab", "x"], ["-5x.md", "● Markdown"]),
+            (["ctrl+u", *"x.html"], [" x.html ", "● HTML"]),
         ):
             await desk.press(*keys)
             await shown(desk, *words)

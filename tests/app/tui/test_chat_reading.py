@@ -49,6 +49,15 @@ async def test_the_pill_tells_of_new_text_and_a_click_on_it_goes_to_the_end(tmp_
         assert desk.prompt_input.has_focus
 
 
+async def test_end_follows_an_answer_of_which_nothing_is_above_the_screen_yet(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("A little.", gate, LONG)) as desk:
+        await desk.say("First", sees="A little.")
+        await desk.press("ctrl+f", "a", "escape", "end")
+        gate.set()
+        await shown(desk, "Paragraph 79")
+
+
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat_whose_place_no_dialog_changes(
     tmp_path,
 ):

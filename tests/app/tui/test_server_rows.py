@@ -179,7 +179,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     )
     assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", "Next: Go.")
     unloaded = probed("model_not_loaded", model(state=LoadState.NOT_LOADED))
-    words = "The server you named does not answer. LM Studio does."
+    words = "The server you named cannot be used. LM Studio can."
     assert headline_and_advice([away, unloaded]) == (words, "")
     words = "LM Studio answers, but no model is loaded."
     assert server_rows([unloaded], LocalSetup())[0].next_step == "Choose a model"
@@ -191,7 +191,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     unknown = probed("", model(), product=OPENAI_COMPATIBLE)
     subject = f"The server at {unknown.endpoint.netloc}"
     assert headline_and_advice([unknown])[0] == f"{subject} answers."
-    words = f"The server you named does not answer. {subject} does."
+    words = f"The server you named cannot be used. {subject} can."
     assert headline_and_advice([away, unknown]) == (words, "")
 
 

@@ -223,6 +223,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.scroll_to_end()
         self._repaint()
 
+    def action_scroll_end(self) -> None:
+        """Textual does nothing while all fits, but the end may not be followed."""
+        self.scroll_end()
+
     # Messages and their text
 
     def show(self, messages: Sequence[ChatMessage], *, is_ours: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from textual.timer import Timer
@@ -13,6 +14,7 @@ from lmchat.app.tui.controllers.prompt_text import PromptText
 from lmchat.app.tui.controllers.status import StatusDisplay
 from lmchat.app.tui.messages import ReadSessions
 from lmchat.app.tui.screen_services import ScreenServices, Work
+from lmchat.base.errors import SessionNotFound
 from lmchat.base.safe_text import safe_line
 from lmchat.core.chat.drafts import SessionTexts
 from lmchat.core.chat.session import OpenSession
@@ -84,11 +86,15 @@ class SessionView:
     async def catch_up(self) -> None:
         """Show what another lmchat has added to the active session, or chosen in it."""
         session = self._chat.active
-        if session.has_had_messages and not self._prompt_text.edited_id:
+        with suppress(SessionNotFound):  # it is in the trash, or not saved yet
             stored = await self._chat.open_sessions.find_or_load(session.session_id)
-            if session is self._chat.active and stored.messages.leaf_id != session.messages.leaf_id:
-                self._chat.open_sessions.switch_to(stored)
-                self.redraw()
+            if (
+                session is self._chat.active
+                and not self._prompt_text.edited_id
+                and stored.messages.leaf_id != session.messages.leaf_id
+            ):
+                self.keep_draft_and_position()
+                await self.go_to(session.session_id)
 
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
         """Show how answers and tool calls of another lmchat end; it may be killed."""
@@ -108,8 +114,12 @@ class SessionView:
     def mark_left_out(self) -> None:
         """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None
-        draft = self._prompt_text.typed_prompt  # none: an edit takes the place of its message
-        selection = self._chat.context_window.select(self._chat.active, draft)
+        draft = self._prompt_text.typed_prompt
+        selection = (
+            None  # an edit takes the place of its message and all behind
+            if self._prompt_text.edited_id
+            else self._chat.context_window.select(self._chat.active, draft)
+        )
         count = 0 if selection is None else selection.left_out  # of messages
         messages = () if selection is None else selection.messages
         # at the first message behind them: never the system prompt, which is always sent
@@ -152,6 +162,7 @@ class SessionView:
 
     def show_card(self) -> None:
         """Show the card that asks about a tool call, if there is one, to who follows the answer."""
+        self._ui.app.key_queue.note_question()
         self.show_calls()
         if self._log.viewport.is_following:
             self._log.show_start(self._log.calls.card_id)  # "" without a card

@@ -215,13 +215,18 @@ class TurnView(TurnListener):
     def decide(self, scope: ApprovalScope) -> None:
         """Pass on what the user chose; after a no, ask for a reason first.
 
-        A card whose beginning is not seen is brought into view instead.
+        A card whose beginning is not seen is brought into view instead. So is one that was shown
+        later than the key arrived, as behind the key for the card before.
         """
         question = self._chat.active.question
         screen = self._ui.screen
         if question is None:
             self._ui.notify("No tool asks now.")
-        elif self._log.viewport.row_of(self._log.calls.card_id) is None or screen.classes & _OVER:
+        elif (
+            self._log.viewport.row_of(self._log.calls.card_id) is None
+            or screen.classes & _OVER
+            or self._ui.app.key_queue.early > 0
+        ):
             screen.remove_class(*_OVER)
             self._log.show_start(self._log.calls.card_id)
         else:

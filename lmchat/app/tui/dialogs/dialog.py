@@ -133,8 +133,10 @@ class Dialog(ModalScreen[Any]):
             widget.styles.max_height = max(room, 1)  # lays out again only if it has changed
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Refuse keys that were meant for the chat, before the dialog is complete."""
-        if action != "leave" and not self.can_show:
+        """Refuse keys that were meant for the chat, before the dialog is complete and drawn."""
+        if action != "leave" and not (
+            self.can_show and all(one.rows for one in self.query(RowList))
+        ):
             return False
         return super().check_action(action, parameters)
 

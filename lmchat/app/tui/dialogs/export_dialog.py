@@ -35,6 +35,7 @@ class ExportDialog(AskDialog):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_format", priority=True),
         Binding("ctrl+r", "switch('with_reasoning')", priority=True),
+        Binding("ctrl+u", "clear", priority=True),
         Binding("ctrl+b", "switch('with_branches')", priority=True),
     ]
 
@@ -123,6 +124,10 @@ class ExportDialog(AskDialog):
         stem = name.removesuffix(Path(name).suffix) if form else name
         self._input.value = f"{stem}.{next_form}"
         self._go_before_ending()
+
+    def action_clear(self) -> None:
+        """Clear also the ending, behind the cursor: another name may have its own."""
+        self._input.clear()
 
     def action_switch(self, part: str) -> None:
         is_included = getattr(self._contents, part)

@@ -58,11 +58,16 @@ class KeyQueue:
         self._waiting: deque[Typed] = deque()
         self._current: _Delivered | None = None  # None if no key has still to have its effect
         self.last_key = ""  # also if it waits; "" after a paste
+        self.early = 0  # keys that are not done, of those before `note_question`
 
     async def put(self, event: Typed) -> None:
         self.last_key = event.key if isinstance(event, events.Key) else ""
         self._waiting.append(event)
         await self._deliver_waiting()
+
+    def note_question(self) -> None:
+        """Count the keys so far as `early`: they were pressed before it was seen."""
+        self.early = len(self._waiting) + (self._current is not None)
 
     def hold_while(self, condition: Callable[[], bool]) -> None:
         """Let the keys behind the current one wait."""
@@ -75,6 +80,7 @@ class KeyQueue:
         ):
             if self._current is not None:
                 self._current.time_limit.cancel()
+                self.early -= 1
             event = self._waiting.popleft()
             # in the queue of the app, as a timer can await nothing
             loop = asyncio.get_running_loop()
@@ -133,6 +139,7 @@ class KeyQueue:
 
     async def _deliver_next(self) -> None:
         self._current = None
+        self.early -= 1
         await self._deliver_waiting()
 
 

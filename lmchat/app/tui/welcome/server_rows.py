@@ -174,7 +174,7 @@ def headline_and_advice(
     runs.sort(key=lambda one: (one.endpoint != chosen, not one.has_named_address))
     usable = usable_of(runs)
     if named and usable and not any(server.is_model_server for server in named):
-        return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
+        return f"The server you named cannot be used. {_server_name(usable[0])} can.", ""
     for server in runs:
         if server.endpoint == chosen or server.action not in (Next.CHAT, Next.WAIT):
             return server.sentence(_server_name(server)), _advice(server)

@@ -154,7 +154,7 @@ class WelcomeScreen(Screen[None]):
         if not advice and not usable_of(servers):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "choose “Type an address”"
-            advice = f"Start one, or {way}. This page continues when a server appears."
+            advice = f"Start one, or {way}. lmchat finds a server that appears."
         chosen = next((row for row in self._servers if row.key == self._rows.key), None)
         if self._has_user_chosen and chosen is not None and chosen.next_step:
             advice = f"{chosen.name}: {chosen.next_step}"  # its row may have no room for all of it
