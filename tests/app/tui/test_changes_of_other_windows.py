@@ -49,10 +49,13 @@ async def test_what_another_window_adds_is_shown_soon_and_moves_nothing_that_is_
             await desk.rests()
 
         await desk.press("home", hides="That is all.")
+        await desk.press("ctrl+f")
         rows = desk.log_rows
+        focused = desk.app.focused
         news = await say(store, desk.active.header, "And they went on.", theirs)
         await gets_the_focus()
-        assert desk.log_rows == rows
+        assert (desk.log_rows, desk.app.focused) == (rows, focused)
+        await desk.press("escape")
         await desk.press("end", "alt+up", sees="And they went on.")
         await gets_the_focus()
         assert desk.log_view.has_focus

@@ -88,13 +88,18 @@ class SessionView:
         session = self._chat.active
         with suppress(SessionNotFound):  # it is in the trash, or not saved yet
             stored = await self._chat.open_sessions.find_or_load(session.session_id)
+            read = Bookmark.parse(self._log.viewport.bookmark)
+            if read is not None and stored.messages.find(read.message_id) is None:
+                await stored.load_older()
             if (
                 session is self._chat.active
                 and not self._prompt_text.edited_id
                 and stored.messages.leaf_id != session.messages.leaf_id
             ):
-                self.keep_draft_and_position()
-                await self.go_to(session.session_id)
+                self._chat.open_sessions.switch_to(stored)
+                self.redraw()
+                if read is not None:
+                    self._log.go_to_bookmark(read)
 
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
         """Show how answers and tool calls of another lmchat end; it may be killed."""
