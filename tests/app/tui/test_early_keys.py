@@ -31,7 +31,9 @@ async def test_keys_that_are_faster_than_a_dialog_end_nothing_else():
     async with app.run_test() as pilot:
         for make in DIALOGS:
             app.push_screen(dialog := make(), app.results.append)
-            for key in cycle(KEYS):  # pressed before, on the chat, which had no use for it
+            # pressed before, on the chat, which had no use for it
+            await app._check_bindings("enter")
+            for key in cycle(KEYS[:-1]):
                 if dialog.can_show and dialog.list.rows:
                     break
                 await app._check_bindings(key)
