@@ -145,9 +145,6 @@ CASES = {
         kind="model_failed",
         words="CUDA error: out of memory",
     ),
-    "a limit that leaves no room for a token": Case(
-        sse(R, finish("length"), usage(9000, 0), DONE), text="", kind="context_overflow"
-    ),
     "an unknown reason without a text": Case(
         sse(R, finish("load"), DONE), text="", kind="interrupted", words="the reason load."
     ),

@@ -11,7 +11,7 @@ import httpx
 
 from lmchat.base.errors import ServerRejected, StreamInterrupted
 from lmchat.base.json_values import NotJsonError, decode, dict_or_empty, dicts_in
-from lmchat.core.servers.events import StreamEvent, StreamFinished, UsageReported
+from lmchat.core.servers.events import StreamEvent, StreamFinished
 from lmchat.core.servers.http.connections import TRANSPORT_ERRORS, body_chunks
 from lmchat.core.servers.http.network_errors import error_text, http_fault
 from lmchat.core.servers.http.reply import is_error, is_failure, read_body
@@ -25,7 +25,6 @@ from lmchat.core.servers.wire.refusals import (
     refusal,
     refusal_in_stream,
 )
-from lmchat.core.sessions.message import is_cut_end
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # None behind the last
 MAX_WAITING = 256  # then reading from the network pauses
@@ -104,13 +103,12 @@ async def read_answer(
         chunks.close()
     finished = chunks.conclude(network_error, broken=broken)
 
-    # an empty answer is an overflow if its prompt fills the window, or leaves room for no token
+    # an empty answer whose prompt fills the window is an overflow
     if not chunks.has_posted_token:
         if end.reason in _OVERFLOW_REASONS:
             raise refusal_in_stream({"code": end.reason}, context)
-        usage = chunks.usage or UsageReported()
-        is_full = window and (usage.prompt_tokens or 0) >= window
-        if is_full or (is_cut_end(end.reason) and usage.completion_tokens == 0):
+        tokens = chunks.usage.prompt_tokens if chunks.usage is not None else None
+        if window and tokens is not None and tokens >= window:
             full = {"code": "context_length_exceeded", "n_ctx": window}
             raise refusal_in_stream(full, context)
     return finished
