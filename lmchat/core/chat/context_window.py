@@ -56,10 +56,12 @@ class ContextWindow:
             use, tokens=use.tokens + (session.stats.completion_tokens or 0), is_estimated=True
         )
 
-    def select(self, session: OpenSession, draft: str) -> ContextSelection | None:
+    def select(
+        self, session: OpenSession, draft: str, before_id: str = ""
+    ) -> ContextSelection | None:
         """Select what would be sent now, with the draft as a prompt.
 
-        Tools are counted once they are known. None without a known window, or while
+        Message `before_id` and all behind it are not. Tools are counted once they are known. None without a known window, or while
         older messages are not read.
         """
         target = self._turn_options.target
@@ -69,6 +71,8 @@ class ContextWindow:
         if estimator.window(target) is None and estimator.room(target) == math.inf:
             return None
         path = session.messages
+        if before_id:
+            path = path.before(path.index_of(before_id) or 0)
         if draft:
             start = self._turn_options.prompt_start(Prompt.of(draft), session.prefill_text)(path)
             path = start.sent_path

@@ -84,9 +84,11 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         # an edited prompt takes the place of its message and all behind it
         await desk.ask("two", 2)
         await desk.ask("three", 3)
+        await desk.ask("four", 4)
         await shown(desk, "left out", "100 %")
-        await desk.press(*["alt+up"] * 6, "e", sees="Esc cancel edit", hides="left out")
+        await desk.press(*["alt+up"] * 8, "e", sees="Esc cancel edit", hides="left out")
         await shown(desk, " 0 %")
+        await desk.press("escape", "end", "alt+up", "alt+up", "e", sees="left out")
 
 
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):

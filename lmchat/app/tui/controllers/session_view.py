@@ -119,12 +119,9 @@ class SessionView:
     def mark_left_out(self) -> None:
         """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None
-        draft = self._prompt_text.typed_prompt
-        selection = (
-            None  # an edit takes the place of its message and all behind
-            if self._prompt_text.edited_id
-            else self._chat.context_window.select(self._chat.active, draft)
-        )
+        draft = self._prompt_text.typed_prompt  # none: an edit takes the place of its message
+        edited_id = self._prompt_text.edited_id
+        selection = self._chat.context_window.select(self._chat.active, draft, edited_id)
         count = 0 if selection is None else selection.left_out  # of messages
         messages = () if selection is None else selection.messages
         # at the first message behind them: never the system prompt, which is always sent
