@@ -127,6 +127,7 @@ LESSONS: tuple[Lesson, ...] = (
             "grammar error",
             "json_validate_failed",
             "initialize samplers",
+            "parse grammar",
             "required for format",
         ),
         _in_next_json_mode,
