@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing, suppress
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ _TITLE_REQUEST = (
     "for a chat that begins as follows. "
     "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"
 )
+_MARKS = r"^#+ |(?<!\w)\*\*(.+?)\*\*(?!\w)"  # of Markdown
 _AROUND_TITLE = "\"'“”„*. \n"  # models put these around a title
 
 
@@ -79,8 +81,8 @@ class TitleWriter(Struct, eq=False):
                     async for event in events:
                         streamed.add(event)
             # "**Title:** Lettuce in pots." becomes "Lettuce in pots"
-            text = streamed.content.text("text").strip(_AROUND_TITLE)
-            written = text.removeprefix("Title:").strip(_AROUND_TITLE)
+            text = re.sub(_MARKS, r"\1", streamed.content.text("text").strip())
+            written = text.strip(_AROUND_TITLE).removeprefix("Title:").strip(_AROUND_TITLE)
             # cut if the answer is cut and has no further line
             is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
             is_data = written.startswith(("{", "[", "```"))

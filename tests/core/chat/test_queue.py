@@ -282,6 +282,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         ("Lettuce in pots\n\nIt is a plant", "length", "Lettuce in pots"),
         ("**Title:** Lettuce", "stop", "Lettuce"),
         ("**Title: Lettuce**", "stop", "Lettuce"),
+        ("## Title: **Lettuce** in pots", "stop", "Lettuce in pots"),
         ("Why 2**10 is 1024", "stop", "Why 2**10 is 1024"),
         ('{"title": "Lettuce"}', "stop", "What grows in shade?"),
         ('```json\n{"title": "Lettuce"}\n```', "stop", "What grows in shade?"),
