@@ -249,19 +249,20 @@ class Setup(Struct, frozen=True, kw_only=True):
         is_saved: bool = True,
         reads_per_second: float | None = None,
         is_screen: bool = False,
+        is_local: bool = False,
     ) -> AsyncIterator[Runtime]:
         """Open all that is needed to talk to servers, and close it after the block.
 
         `note` gets what the user should know. At the end, the counters of requests are saved.
         `is_saved` is False for what saves no session. The screen itself looks after the file of
-        sessions. Raises `ConfigError`.
+        sessions. With `is_local`, no server is looked for. Raises `ConfigError`.
         """
         settings = self.loaded.require_valid().settings
         told = ("", *(one.sentence for one in self.loaded.notes))
         if (warning := await run_abandonable(self.keys.load)) not in told:
             note(warning)
         state = await self.saved_state()
-        if not settings.endpoint and is_address(state.endpoint):
+        if not (settings.endpoint or is_local) and is_address(state.endpoint):
             used = Endpoint.parse(state.endpoint)
             try:
                 AllowList(settings.allowed_hosts).check(used)

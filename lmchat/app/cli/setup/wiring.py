@@ -35,6 +35,7 @@ def open_runtime(
         is_saved=is_saved,
         reads_per_second=reads_per_second,
         is_screen=warn is not None,
+        is_local=context.is_local,
     )
 
 
