@@ -61,8 +61,8 @@ class ContextWindow:
     ) -> ContextSelection | None:
         """Select what would be sent now, with the draft as a prompt.
 
-        Message `before_id` and all behind it are not. Tools are counted once they are known. None without a known window, or while
-        older messages are not read.
+        Message `before_id` and all behind it are not. Tools are counted once they are known. None
+        without a known window, or while older messages are not read.
         """
         target = self._turn_options.target
         estimator = self.estimator
