@@ -45,6 +45,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     size_bytes: int  # of all parts
     source: str = ""  # `LM Studio`, `Ollama`, …
     quantization: str = ""  # if the name tells it
+    parts: int = 1
     is_demo: bool = False
 
     @property
@@ -206,6 +207,7 @@ def _model_at(path: Path) -> ModelFile | None:
         name=name,
         size_bytes=sum(state.st_size for state in states),
         quantization=quantization_of(name),
+        parts=len(states),
     )
 
 

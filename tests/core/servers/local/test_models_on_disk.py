@@ -54,7 +54,7 @@ def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
     (tmp_path / ".lmstudio/settings.json").write_text(json.dumps(chosen), encoding="utf-8")
     model = found(LLAMA_CACHE=str(tmp_path / "chosen/llama"))["qwen3-8b-Q4_K_M"]
     assert (model.source, model.size_bytes, model.quantization) == (source, 5000, "Q4_K_M")
-    assert not model.is_demo
+    assert (model.parts, model.is_demo) == (1, False)
 
 
 @pytest.mark.parametrize(
