@@ -31,6 +31,7 @@ class Paths:
         self.credentials_file = config_dir / "credentials.toml"
         # also drafts, prompt history, metrics and stats
         self.sessions_file = config_dir / "sessions.db"
+        self.attachments_dir = config_dir / "attachments"
         self.models_file = cache_dir / "models.json"  # the last list of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
         self.kept_prompts_dir = cache_dir / "kept_prompts"  # what the built-in engine has read
