@@ -143,7 +143,7 @@ async def test_markdown_that_takes_too_long_costs_its_message_the_form_only():
 
 @pytest.mark.slow
 async def test_markdown_behind_one_that_takes_too_long_has_its_form():
-    slow, next_one = chat("[a](" * 100_000), chat("Next.")
+    slow, next_one = chat("[a](" * 1_000_000), chat("Next.")
     session = replace(slow, messages=(*slow.messages, *next_one.messages))
     assert [*await html_by_message(session)] == [next_one.messages[0].message_id]
 
