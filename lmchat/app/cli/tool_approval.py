@@ -42,7 +42,7 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     if question.note:  # why an always allowed tool needs an answer
         note(f"lmchat: {question.note}")
     while True:
-        await drop_typed()  # what was typed before does not answer
+        await drop_typed(note)  # what was typed before does not answer
         note(f"{name} wants to run:", *(f"    {row}" for row in rows))
         line = await typed_line(f"{name}? {_CHOICES}:")
         if not line:  # Ctrl+D, or the terminal is gone
@@ -63,7 +63,7 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
         note(f"lmchat: Declined without a terminal: {question.title}")
         return False
     note(f"lmchat: {question.title}")
-    await drop_typed()
+    await drop_typed(note)
     asked = "Open the address in your browser?" if question.url else "Yes?"
     if not await ask_yes_no(asked, *question.rows):
         return False

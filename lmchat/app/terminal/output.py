@@ -317,10 +317,14 @@ async def typed_line(question: str) -> bytes:
         return await _whole_line(b"")
 
 
-async def drop_typed() -> None:
+async def drop_typed(note: Callable[[str], None]) -> None:
     """Drop unread text, so that it does not answer the next question, and all of a paste in it."""
-    if is_in_paste(typed := take_typed(sys.stdin.fileno())):
-        await _whole_line(typed)
+    typed = take_typed(sys.stdin.fileno())
+    if is_in_paste(typed):
+        typed = await _whole_line(typed)
+    if typed:
+        text = safe_line(typed.decode("utf-8", "replace"), limit=_MAX_CELL)
+        note(f"lmchat: Not taken, as it was typed before the question: {text}")
 
 
 async def _whole_line(line: bytes) -> bytes:

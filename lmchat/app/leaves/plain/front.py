@@ -279,7 +279,7 @@ class PlainFront(TurnListener):
     async def confirm(self, question: Question) -> bool:
         """A typed line may be a paste that the user has not read; on a pipe, none is."""
         if can_ask():
-            await drop_typed()  # the next lines of a paste are no answer
+            await drop_typed(self.output.note)  # the next lines of a paste are no answer
             return await ask_yes_no(question.title, *question.text.split("\n"))
         if question.refusal is not None:
             raise question.refusal
