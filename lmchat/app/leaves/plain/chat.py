@@ -51,7 +51,7 @@ def run_plain(context: Context) -> int:
         try:
             front = runner.run(_open(context, stack, reader))
             return _run_lines(front, runner, signals)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):  # `OSError` of a terminal that has hung up
             if not signals:  # it was Ctrl+C
                 raise
             return 128 + signals[0]
