@@ -116,7 +116,7 @@ class ServerOverHttp:
             # a session is refused by 404, or else without an answer to the call
             is_lost = self.status == HTTPStatus.NOT_FOUND or (
                 self.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
-                and _id_of(content) != REQUEST_ID.get()
+                and str(_id_of(content)) != str(REQUEST_ID.get())
             )
             call.has_no_session = is_lost and _SESSION in reply.request.headers
         if is_refused:

@@ -481,10 +481,14 @@ async def test_of_calls_at_the_same_time_none_runs_twice(tmp_path, http):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 500, 503])
+@pytest.mark.parametrize("id_type", [int, str])  # some servers make a text of it
 async def test_an_answer_to_the_call_or_another_refusal_does_not_begin_a_session(
-    tmp_path, http, status
+    tmp_path, http, status, id_type
 ):
-    server = Forgetful(http, lambda seen: json_reply(gone(seen), status=status), lasts=0)
+    def refuse(seen):
+        return json_reply(gone(seen) | {"id": id_type(seen.json["id"])}, status=status)
+
+    server = Forgetful(http, refuse, lasts=0)
     async with a_host(
         tmp_path, over_http(http, Authorization="WIKI_TOKEN"), environ={"WIKI_TOKEN": "abc"}
     ) as host:
