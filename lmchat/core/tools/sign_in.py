@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
@@ -93,6 +93,8 @@ class SignIn(Auth):
             redirect_handler=self._note_address,
             callback_handler=self._send_user,
         )
+        # it would be held until an answer comes, in which time no other call could be sent
+        self.provider.context.lock = nullcontext()  # type: ignore[assignment]
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """Sign in as the SDK does, but renew a token that was refused before the user is asked.
@@ -101,27 +103,36 @@ class SignIn(Auth):
         notices, ask for nothing.
         """
         refused = ""
-        async with self._using:  # one request at a time, as within the SDK
-            while True:
-                async with aclosing(self.provider.async_auth_flow(request)) as flow:
-                    async with AsyncExitStack() as stack:
-                        await self._freshen(refused, stack)
-                        outgoing = await anext(flow)
-                        while outgoing is not request:
-                            outgoing = await flow.asend((yield outgoing))
-                        if not self.provider.context.is_token_valid():
-                            # the server may have forgotten the client, too: register anew
-                            self.provider.context.client_info = self._client
-                    response = yield request
-                    if request.method != "POST" or SENT_CALL.get(SentCall()).starts_session:
-                        return
-                    is_refused = response.status_code == HTTPStatus.UNAUTHORIZED and not refused
-                    if not is_refused or "Authorization" not in request.headers:
+        while True:
+            async with aclosing(self.provider.async_auth_flow(request)) as flow:
+                async with self._using, AsyncExitStack() as stack:
+                    await self._freshen(refused, stack)
+                    outgoing = await anext(flow)
+                    while outgoing is not request:
+                        outgoing = await flow.asend((yield outgoing))
+                    if not self.provider.context.is_token_valid():
+                        # the server may have forgotten the client, too: register anew
+                        self.provider.context.client_info = self._client
+                response = yield request
+                if request.method != "POST" or SENT_CALL.get(SentCall()).starts_session:
+                    return
+                if response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    return
+                sent = request.headers.pop("Authorization", "")
+                can_renew = response.status_code == HTTPStatus.UNAUTHORIZED and sent and not refused
+                async with self._using:
+                    if not can_renew and not self._has_newer(sent):
                         with suppress(StopAsyncIteration):
                             while True:
                                 response = yield await flow.asend(response)
                         return
-                    refused = request.headers.pop("Authorization")
+                refused = sent
+
+    def _has_newer(self, sent: str) -> bool:
+        """Whether another request has signed in since this one was sent."""
+        tokens = self.provider.context.current_tokens
+        is_valid = self.provider.context.is_token_valid()
+        return is_valid and tokens is not None and sent != f"Bearer {tokens.access_token}"
 
     async def _freshen(self, refused: str, stack: AsyncExitStack) -> None:
         """Take what another process has saved; if that is over, let `stack` hold the renewal."""

@@ -23,7 +23,14 @@ from lmchat.core.tools.mcp_servers import McpServers
 from tests.support import mcp_server
 from tests.support.files_to_attach import image
 from tests.support.programs import PYTHON, is_running, until
-from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply
+from tests.support.scripted_server import (
+    Hold,
+    ScriptedServer,
+    body_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
 from tests.support.small_programs import put
 
 SCRIPT = str(Path(mcp_server.__file__))
@@ -478,6 +485,21 @@ async def test_of_calls_at_the_same_time_none_runs_twice(tmp_path, http):
         answers = [result.text for result in results if not result.is_error]
         assert answers
         assert (server.ran, len(server.sessions)) == (3 + len(answers), 2)
+
+
+async def test_notices_and_a_call_without_an_answer_hold_up_no_other_call(tmp_path, http):
+    def reply(seen):
+        if not seen.body or '"slow"' in seen.body.decode():
+            return raw_reply(Hold())
+        found = mcp_server.replies(seen.json)
+        return json_reply(found[-1]) if found else text_reply("", status=202)
+
+    http.unknown = reply
+    async with a_host(tmp_path, over_http(http)) as host:
+        slow = asyncio.create_task(call(host, "wiki/echo", text="slow"))
+        await until(lambda: any(b'"slow"' in one.body for one in http.seen()), "the call")
+        assert (await call(host, "wiki/echo", text="a")).text == "a"
+        slow.cancel()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 500, 503])

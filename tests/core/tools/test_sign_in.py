@@ -421,6 +421,13 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
 
         garden.tokens.clear()
         garden.refresh_tokens.clear()
+        host.ask_user = browser
+        results = await asyncio.gather(plant(host), plant(host))
+        assert all("elicitation capability" in result.text for result in results)
+        assert garden.signed_in == 3  # once for both
+
+        garden.tokens.clear()
+        garden.refresh_tokens.clear()
         host.ask_user = refusing = User(says_no=True)
         assert (await plant(host)).is_error
         assert len(refusing.questions) == 1
