@@ -95,16 +95,14 @@ class ServerOverHttp:
 
     def _is_message(self, request: Any) -> bool:
         """Other requests ask for notices, end the session, or sign in."""
-        import httpx2
-
-        return bool(request.method == "POST" and request.url == httpx2.URL(self._settings.url))
+        return request.method == "POST" and "text/event-stream" in request.headers["accept"]
 
     async def _note_request(self, request: Any) -> None:
         if self._sign_in is not None:
             await self._sign_in.note_request(request)
         if self._is_message(request):
             self.status = 0
-            REQUEST_ID.set(_id_of(request.content))
+            REQUEST_ID.set(_id_of(await request.aread()))  # of one that is redirected, too
 
     async def _note_reply(self, reply: Any) -> None:
         if not self._is_message(reply.request):

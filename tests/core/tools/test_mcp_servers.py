@@ -430,6 +430,8 @@ class Forgetful:
     def __call__(self, seen):
         if not seen.body:
             return text_reply("", status=405)
+        if seen.path == "/mcp":  # as some frameworks do
+            return text_reply("", status=307, headers={"Location": "/mcp/"})
         method = seen.json["method"]
         if method == "initialize":
             session = f"session-{len(self.sessions)}"
