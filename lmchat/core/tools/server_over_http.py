@@ -95,7 +95,7 @@ class ServerOverHttp:
 
     def _is_message(self, request: Any) -> bool:
         """Other requests ask for notices, end the session, or sign in."""
-        return request.method == "POST" and "text/event-stream" in request.headers["accept"]
+        return request.method == "POST" and "text/event-stream" in request.headers.get("accept", "")
 
     async def _note_request(self, request: Any) -> None:
         if self._sign_in is not None:
