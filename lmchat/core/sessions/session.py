@@ -242,17 +242,14 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
     """Group sorted headers by the local day or month of their last change."""
     groups: dict[str, list[SessionHeader]] = {}
-    archived: list[SessionHeader] = []
     for header in headers:
         if header.is_archived:
-            archived.append(header)
+            name = "Archived"
         elif header.is_pinned:
-            groups.setdefault("Pinned", []).append(header)
+            name = "Pinned"
         else:
             name = day_name(header.updated_at, moment=moment)
-            groups.setdefault(name, []).append(header)
-    if archived:
-        groups["Archived"] = archived
+        groups.setdefault(name, []).append(header)
     return tuple(
         SessionGroup(name=name, headers=tuple(group_headers))
         for name, group_headers in groups.items()

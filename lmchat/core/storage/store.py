@@ -226,11 +226,13 @@ class Store:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
-        """Pinned ones come first, then the last changed; damaged ones are left out."""
+        """Pinned ones come first, archived ones last, else the last changed; no damaged ones."""
         if is_trash:
             clauses = "deleted_at is not null order by deletion desc, deleted_at desc, rowid desc"
         else:
-            clauses = f"deleted_at is null order by is_pinned desc, {LAST_CHANGED_FIRST}"
+            clauses = (
+                f"deleted_at is null order by is_archived, is_pinned desc, {LAST_CHANGED_FIRST}"
+            )
         query = f"select {HEADER_COLUMNS} from sessions where {clauses}"
         headers = [header_from(record) for record in connection.execute(query)]
         return tuple(header for header in headers if header is not None)

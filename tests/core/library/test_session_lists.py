@@ -45,6 +45,7 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     assert [found.session_id for found in await library.store.list_sessions()] == [three, one]
     assert [found.session_id for found in await library.store.list_sessions(is_trash=True)] == [two]
     await store.update_session(one, {"is_pinned": True})
+    assert [found.session_id for found in await library.store.list_sessions()] == [three, one]
     groups = await library.groups()
     assert [(group.name, [header.title for header in group.headers]) for group in groups] == [
         ("Today", ["three"]),

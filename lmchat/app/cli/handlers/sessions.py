@@ -32,7 +32,7 @@ def _opened(context: Context) -> AbstractAsyncContextManager[Store]:
 
 
 async def list_sessions(context: Context) -> int:
-    """Print the sessions: the pinned ones, then those that were changed last.
+    """Print the sessions: the pinned ones, those that were changed last, the archived ones.
 
     With `--trash`, print those in the trash instead, the last deleted one first.
     """
@@ -48,7 +48,8 @@ async def list_sessions(context: Context) -> int:
             header.model,
             (header.title or "Untitled")
             + (" (fork)" if header.parent_id else "")
-            + (" (pinned)" if header.is_pinned else ""),
+            + (" (pinned)" if header.is_pinned else "")
+            + (" (archived)" if header.is_archived else ""),
         )
         for header in headers
     ]

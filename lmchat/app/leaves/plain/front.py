@@ -510,7 +510,9 @@ class PlainFront(TurnListener):
 def session_text(header: SessionHeader) -> str:
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
-    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
+    archived = ", archived" if header.is_archived else ""
+    text = f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}"
+    return f"{text}{archived}, {short_id}"
 
 
 def model_text(model: ModelInfo | Target) -> str:
