@@ -102,6 +102,7 @@ def test_what_keeps_from_a_chat_is_told_once_a_search_has_ended():
         (unnamed, [empty, probed("auth")], ServerState.NEEDS_KEY),
         (unnamed, [empty], ServerState.AWAY),
         (None, [probed("offline")], ServerState.AWAY),
+        (None, [probed("offline"), probed("")], ServerState.NO_MODEL),  # `--local` has failed
     ]:
         assert chat_state(used, servers, is_loading=False) is state
         assert chat_state(used, servers, is_loading=True) is ServerState.LOADING

@@ -130,7 +130,12 @@ def _row(label: str, value: str, style: str = "", *, says_now: bool = True) -> T
 
 def search_word(state: ServerState | None) -> str:
     """Return `checking` once there is a server to use."""
-    words = {None: "looking", ServerState.AWAY: "not found", ServerState.NEEDS_KEY: "needs key"}
+    words = {
+        None: "looking",
+        ServerState.AWAY: "not found",
+        ServerState.NEEDS_KEY: "needs key",
+        ServerState.NO_MODEL: "not chosen",
+    }
     return words.get(state, "checking")
 
 

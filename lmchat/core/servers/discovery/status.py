@@ -366,6 +366,8 @@ def chat_state(
     empty = [server.endpoint for server in servers if server.reason in ("empty", "not_pulled")]
     if target is not None and target.endpoint not in empty:
         return ServerState.NO_MODEL
+    if target is None and ServerState.READY in states.values():  # `--local`, which has failed
+        return ServerState.NO_MODEL
     if any(server.state is ServerState.NEEDS_KEY for server in servers):
         return ServerState.NEEDS_KEY
     return ServerState.AWAY if servers else None
