@@ -107,6 +107,8 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         sessions.focus()
         await pilot.press("slash", *"TRAIN")
         assert words_of(sessions) == ["Yesterday", "└ with the train", "21:40"]
+        await pilot.press("down", "slash", *"train")  # in place of the first
+        assert words_of(sessions) == ["Yesterday", "└ with the train", "21:40"]
         await pilot.press("enter", "escape")
         await pilot.press("slash", *"the ", "down", "down", "enter")
         assert opened(app) == [

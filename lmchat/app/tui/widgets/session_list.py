@@ -239,6 +239,7 @@ class SessionList(Vertical, can_focus=True):
         self._hint.display = False
         self._filter.display = True
         self.screen.set_focus(self._filter)  # at once: the next key must reach it
+        self._filter.select_all()  # what is typed replaces an earlier filter
 
     def action_clear_filter(self) -> None:
         self._hint.display = True
