@@ -117,7 +117,7 @@ NAMES = " Or press Enter on its row to name a model."
 OFFERED = (
     (("", "loading"), "", True),
     (("not_pulled",), " Or press Enter to download one.", True),
-    (("auth", "key_withheld", "key_rejected"), " Then press Enter.", True),
+    (("auth", "key_withheld", "key_rejected"), " Press Enter, then type it.", True),
     (("not_allowed",), " Or press Enter to allow it for this run.", True),
     (("empty", "timeout", "server_error", "refuses_path"), NAMES, False),
     (("not_an_llm", "other_path", "dropped"), NAMES, False),

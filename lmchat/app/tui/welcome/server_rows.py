@@ -204,7 +204,7 @@ def _advice(server: ServerStatus) -> str:
         case Next.NAME:
             return f"{step} Or press Enter on its row to name a model."
         case Next.KEY:
-            return f"{step} Then press Enter."
+            return f"{step} Press Enter, then type it."
         case _:
             return step
 
