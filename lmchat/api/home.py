@@ -25,6 +25,7 @@ from lmchat.api.clients import Client, Options, checked_options, chosen_model
 from lmchat.api.runtime import Runtime, Setup
 from lmchat.base.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
 from lmchat.base.files.paths import Paths
+from lmchat.base.matching import did_you_mean
 from lmchat.base.processes.background import run_abandonable
 from lmchat.base.safe_text import safe_line
 from lmchat.core.answers.json_schema import SchemaOutput
@@ -252,7 +253,11 @@ class Tools:
             for server in servers:
                 if server.name == server_name and server.error:
                     raise LMChatError(server.error, kind="tools", next_step=server.next_step)
-            raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
+            known = tuple(one.full_name for one in toolbox.tools)
+            raise WrongUse(
+                f"There is no tool {name}{did_you_mean(name, known)}",
+                next_step="`lmchat tools` lists the tools.",
+            )
         if toolbox.approval("", tool) == "never":
             raise WrongUse(
                 f"{name} may never run.", next_step="Change its approval in config.toml."

@@ -227,7 +227,7 @@ def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_
     server.on(CHAT, _ECHO, chat_reply("I cannot."))
     done = cli("ask", "--tools", "--json", "?")
     assert done.returncode == 0
-    way = 'Not allowed: files/echo. To allow it, set [tools.approval] "files/echo" = "always".'
+    way = 'Not allowed: files/echo. To allow it, set [tools.approval] "files/echo" = "always" in config.toml.'
     assert done.stderr.splitlines()[0] == f"lmchat: {way}"
     assert json.loads(done.stdout)["steps"][0]["state"] == "stopped"
     assert "without a terminal" in server.seen(CHAT)[-1].json["messages"][-1]["content"]

@@ -36,7 +36,7 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
         if can_ask():
             way = "Its arguments do not fit on the screen: call it in the chat screen, or"
             reason = "Its arguments are too long to show."
-        note(f"lmchat: Not allowed: {name}. {way} set [tools.approval] {setting}.")
+        note(f"lmchat: Not allowed: {name}. {way} set [tools.approval] {setting} in config.toml.")
         return Decision(choice=ApprovalScope.NO, reason=reason)
 
     if question.note:  # why an always allowed tool needs an answer

@@ -34,7 +34,7 @@ from lmchat.app.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.app.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
 from lmchat.base.errors import AnswerUnfit, LMChatError, StoreUnavailable, WrongUse
 from lmchat.base.markdown.commonmark import code_blocks
-from lmchat.base.safe_text import safe_json, safe_line
+from lmchat.base.safe_text import safe_json, safe_line, safe_text
 from lmchat.base.units import rounded
 from lmchat.core.answers.streamed_answer import StreamedAnswer
 
@@ -234,6 +234,8 @@ class _AskFrontEnd:
             self._printer.end()
             if self._extract_text:
                 output.print_text(self._extract_text)
+            elif misfit is not None:  # it may have taken minutes
+                output.note(*safe_text(answer.text).split("\n"))
             # else the error says what is wrong, or the value stood in the thought
             if error is None and (answer.text.strip() or not self._extract_text):
                 self._printer.print_notes_on(answer)
