@@ -250,7 +250,7 @@ COMMANDS: tuple[Command, ...] = (
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
-        words="/open /attach /add /read upload image pdf web page url",
+        words="/open /attach /add /read /image upload pdf web page url",
     ),
     _slash(
         "paste",

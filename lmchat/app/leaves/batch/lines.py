@@ -27,7 +27,7 @@ class BatchLine(Struct, kw_only=True):
     """Prompt of a line with its options, or why the line cannot be used."""
 
     number: int  # from 1; blank lines count, too
-    line_id: str | int | None = None  # `custom_id` or `id`, if it has one
+    line_id: str | float | None = None  # `custom_id` or `id`, if it has one
     messages: tuple[ChatMessage, ...] = ()  # empty only with an error
     model: str = ""  # empty if it names none
     options: dict[str, object] = {}  # sampling options by name
@@ -100,7 +100,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
         if not isinstance(fields, dict):
             raise RequestInvalid("it is not a JSON object.")
         line_id = fields.get("custom_id", fields.get("id"))
-        if isinstance(line_id, str | int):
+        if isinstance(line_id, str | int | float):
             line.line_id = line_id
         _read_fields(line, fields)
     except LMChatError as error:
