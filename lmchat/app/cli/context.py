@@ -126,7 +126,7 @@ class Context:
         )
 
 
-async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
+async def confirmed(context: Context, question: str, refusal: str) -> bool:
     """Ask whether something large or final may be done, unless `--yes` says so.
 
     Raises `WrongUse` with the words of `refusal` without `--yes` and a terminal.

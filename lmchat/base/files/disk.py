@@ -204,7 +204,7 @@ def locked(path: Path, *, is_shared: bool = False, wait_s: float = _LOCK_S) -> I
         if descriptor is not None:
             stack.callback(os.close, descriptor)
             until_s = monotonic() + wait_s
-            while not _is_mine(descriptor, is_shared=is_shared):
+            while not _try_to_lock(descriptor, is_shared=is_shared):
                 if monotonic() > until_s:
                     raise system_error(errno.EAGAIN, path)
                 sleep(_RETRY_S)
@@ -219,7 +219,7 @@ def _open_lock(file: Path) -> int | None:
     return None
 
 
-def _is_mine(descriptor: int, *, is_shared: bool) -> bool:
+def _try_to_lock(descriptor: int, *, is_shared: bool) -> bool:
     """Try to lock; return True also where there are no locks."""
     try:
         return try_lock(descriptor, is_shared=is_shared)

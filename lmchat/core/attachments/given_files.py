@@ -67,7 +67,7 @@ class GivenFiles:
         A set may need `require_consent_to`. For each session, the user is asked once about a host.
         """
         if is_page_address(name):
-            return [await self._pages.attachment(name, session_id, self._may_fetch)], None
+            return [await self._pages.attachment(name, session_id, self._ask_to_fetch)], None
         if not self._is_typed and (pasted := await self.pasted(name)):
             return pasted, None
         set_name = await parse_set_name(name, Path())
@@ -140,7 +140,7 @@ class GivenFiles:
         if outside and not await self._confirm(question):
             raise WrongUse("The file was not attached.", next_step="Name it again, and say yes.")
 
-    async def _may_fetch(self, address: PageAddress) -> bool:
+    async def _ask_to_fetch(self, address: PageAddress) -> bool:
         refusal = EndpointNotAllowed(
             f"{address.origin} is not allowed: lmchat asks only hosts that you name.",
             next_step=f"Add --allow-host {address.endpoint.netloc}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.cli.handlers.sessions import header_json
 from lmchat.app.cli.read_prompt import piped_data
 from lmchat.app.commands.import_lines import loss_lines, result_lines
@@ -86,7 +86,7 @@ async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple
         return []
     if options.dry_run:
         return places
-    if await is_confirmed(context, "Import these chats?", "These chats were not imported."):
+    if await confirmed(context, "Import these chats?", "These chats were not imported."):
         return places
     return []
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from lmchat.api.runtime import Runtime
 from lmchat.app.cli.as_json import detection_json, health_json, model_json
-from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.cli.home import load_shown
 from lmchat.app.cli.setup.wiring import open_runtime, setup_of
 from lmchat.app.terminal.output import table, terminal_columns
@@ -167,7 +167,7 @@ async def rm(context: Context) -> int:
         size = units.breakable(units.size_text(model.size_bytes)) or "size not known"
         subject = f"{model.model_id} ({size}, on {model.product} at {model.endpoint.url})"
         refusal = f"Deleting {subject} cannot be undone."
-        if not await is_confirmed(context, f"Delete {subject} from the disk?", refusal):
+        if not await confirmed(context, f"Delete {subject} from the disk?", refusal):
             return context.output.print_list([], [], "Nothing was deleted.")
         await runtime.backend.models.remove(model)
     return context.output.print_result(model_json(model), f"{model.model_id}: deleted")

@@ -12,7 +12,7 @@ from itertools import chain
 
 from msgspec.structs import asdict
 
-from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.terminal.output import SHORT_ID, local_time, table, terminal_columns
 from lmchat.base.errors import SessionOpen, StoreDamaged, WrongUse
 from lmchat.base.files.disk import empty_log
@@ -165,7 +165,7 @@ async def purge(context: Context) -> int:
         # else a purge does not see which sessions other lmchats have open
         if not await asyncio.to_thread(has_file_locks, context.paths.config_dir):
             question = f"{_NO_LOCKS} {question}"
-        if not await is_confirmed(context, question, refusal):
+        if not await confirmed(context, question, refusal):
             return output.print_list([], [], "Nothing was deleted.")
         ids = [header.session_id for header in headers]
         purged = await store.purge(*ids, is_with_messages=not wanted)

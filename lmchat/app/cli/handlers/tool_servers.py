@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.cli.handlers.tools import open_toolbox
 from lmchat.app.cli.setup.wiring import setup_of
 from lmchat.base.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
@@ -171,7 +171,7 @@ async def _start(
                 next_step="Name one of them before --from.",
             )
         context.output.note(*(f"    {row}" for row in rows[:-1]))
-        if not await is_confirmed(
+        if not await confirmed(
             context,
             rows[-1],
             "This starts programs or connects to hosts, after a question that needs a terminal.",

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.api.runtime import Runtime
-from lmchat.app.cli.context import Context, is_confirmed
+from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.terminal.output import can_ask
 from lmchat.base.errors import WrongUse
 from lmchat.base.units import breakable
@@ -42,7 +42,7 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     engine = runtime.engine
     output = context.output
     named = model_name or runtime.settings.local.model
-    agrees = partial(_agrees, context)
+    agrees = partial(_ask_to_download, context)
     if await engine.has_to_download(named):
         show = output.show_progress
         path = await runtime.backend.models.download_file(
@@ -69,10 +69,10 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
 
-async def _agrees(context: Context, text: str) -> bool:
+async def _ask_to_download(context: Context, text: str) -> bool:
     """Raise `WrongUse` if the user does not agree."""
-    if can_ask():  # else `is_confirmed` has these words
+    if can_ask():  # else `confirmed` has these words
         context.output.note(text)
-    if not await is_confirmed(context, "Download it?", text):
+    if not await confirmed(context, "Download it?", text):
         raise WrongUse("There is no model.", next_step="Name a file with -m FILE.gguf.")
     return True

@@ -295,7 +295,7 @@ class ModelSwitch:
 
     def _load_or_unload(self, model: ModelInfo) -> None:
         """Load a model; if it is loaded, unload it; if it is being loaded, stop that."""
-        if self._is_remote(model):
+        if self._refuse_remote(model):
             return
         if self._lists.load_of(model) is not None:
             self._ui.stop(_group(model))
@@ -305,14 +305,14 @@ class ModelSwitch:
         else:
             self._start_load(model)
 
-    def _is_remote(self, model: ModelInfo) -> bool:
+    def _refuse_remote(self, model: ModelInfo) -> bool:
         if model.is_remote:
             self._ui.notify(f"{_short_name(model)} is a remote model: it is not in memory here.")
         return model.is_remote
 
     def _ask_for_context(self, model: ModelInfo) -> None:
         """Ask for a context window, and load the model with it, also if it is in memory."""
-        if self._is_remote(model):
+        if self._refuse_remote(model):
             return
         product = product_named(model.product)
         if not product.acts.context_field:

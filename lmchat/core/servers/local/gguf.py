@@ -157,13 +157,13 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
     visited: set[str] = set()
     for top, source in sources.items():
         for folder, folders, names in folders_below(top, follows_links=True):
-            if not _is_first_visit(folder, visited):
+            if not _visit(folder, visited):
                 folders.clear()  # nothing below it is visited
                 continue
             folders.sort()
             for name in sorted(names):
                 path = folder / name
-                if path.suffix.lower() != _SUFFIX or not _is_first_visit(path, visited):
+                if path.suffix.lower() != _SUFFIX or not _visit(path, visited):
                     continue
                 model = _model_at(path)
                 if model and not is_encoder(model.name):
@@ -176,7 +176,7 @@ def model_in(file: str) -> Iterator[ModelFile]:
         yield model
 
 
-def _is_first_visit(path: Path, visited: set[str]) -> bool:
+def _visit(path: Path, visited: set[str]) -> bool:
     """Add the real path to `visited`; return whether it was not there."""
     # `realpath` follows any number of links by calling itself; the system refuses more than 40
     if not os.path.exists(path):  # noqa: PTH110 - Path raises for some names

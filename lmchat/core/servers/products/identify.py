@@ -45,13 +45,13 @@ async def identify(api: ServerApi, expected: Product) -> Product:
     proof = candidate.place.proof
     if proof is None or (proof.needs_hint and not hinted):
         return UNKNOWN
-    if not await _is_proved(api, candidate.name, proof, is_open=reply.is_good):
+    if not await _prove(api, candidate.name, proof, is_open=reply.is_good):
         return UNKNOWN
     api.memory.has_clue = bool(hinted and records)
     return candidate
 
 
-async def _is_proved(api: ServerApi, name: str, proof: Proof, *, is_open: bool) -> bool:
+async def _prove(api: ServerApi, name: str, proof: Proof, *, is_open: bool) -> bool:
     """Ask for the proof once; of a server that lists its models (`is_open`) also if it refuses."""
     if name in api.memory.refuted:
         return False
