@@ -181,8 +181,14 @@ class HttpServerClient:
 
         None in the queue of events means that the task has ended; its error is raised then.
         """
+        # a later probe asks for it first
+        self._scanner.expect_product(request.target.endpoint, request.target.product)
+        prepared = self._prepared(request)
+        self._checks.admit(prepared)
+        _logger.info("chat request to %s", request.target.endpoint.origin)
+        for note in prepared.take_new_notes():
+            yield RequestAdapted(note=note)
         events: EventQueue = asyncio.Queue()
-        prepared = self._admit(request, events.put_nowait)
         task = asyncio.create_task(self._run(prepared, events), name="chat request")
         task.add_done_callback(lambda _: events.put_nowait(None))
         repeats = product_named(request.target.product).chat.repeats_local_name
@@ -305,17 +311,6 @@ class HttpServerClient:
         model = self.model_lists.model(target)
         return model is None or model.state is not LoadState.LOADED
 
-    def _admit(self, request: ChatRequest, post: Callable[[StreamEvent], None]) -> PreparedRequest:
-        endpoint = request.target.endpoint
-        # a later probe asks for it first
-        self._scanner.expect_product(endpoint, request.target.product)
-        prepared = self._prepared(request)
-        self._checks.admit(prepared)
-        _logger.info("chat request to %s", endpoint.origin)
-        for note in prepared.take_new_notes():
-            post(RequestAdapted(note=note))
-        return prepared
-
     async def _require_chosen(self, target: Target, post: Callable[[StreamEvent], None]) -> None:
         """Raise `RequestInvalid` for a model that has become remote since it was chosen.
 
@@ -372,7 +367,7 @@ class HttpServerClient:
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
-                async with self._loading_reports(prepared, post):
+                async with background_task(self._report_loading(prepared, post)):
                     finished = await answer(self._new_exchange(target, post), prepared, events)
                 state = AnswerState.COMPLETE
             except asyncio.CancelledError:
@@ -397,19 +392,12 @@ class HttpServerClient:
             self.model_lists.mark_loaded(target)
             return finished
 
-    @asynccontextmanager
-    async def _loading_reports(
+    async def _report_loading(
         self, prepared: PreparedRequest, post: Callable[[StreamEvent], None]
-    ) -> AsyncIterator[None]:
-        if not prepared.is_known_to_load:
-            yield
-            return
-        target = prepared.request.target
-        api = await self._access.api(target)
-        loading = prepared.product.follow_loading(
-            api,
-            target.model_id,
-            lambda fraction: post(ModelLoading(fraction=fraction)),
-        )
-        async with background_task(loading):
-            yield
+    ) -> None:
+        if prepared.is_known_to_load:
+            target = prepared.request.target
+            api = await self._access.api(target)
+            await prepared.product.follow_loading(
+                api, target.model_id, lambda fraction: post(ModelLoading(fraction=fraction))
+            )
