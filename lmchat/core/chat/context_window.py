@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -30,7 +30,7 @@ class ContextWindow:
     ) -> None:
         self._turn_options = turn_options
         self.estimator = TokenEstimator(memory_of)
-        self._counted_tools: tuple[list[Tool], int] = ([], 0)
+        self._counted_tools: tuple[Sequence[Tool], int] = ((), 0)
 
     def draft_tokens(self, draft: str) -> int:
         text, files = split_draft(draft)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -344,9 +344,8 @@ class TurnOptions:
         options = self.options_with_origin(session.session_sampling)
         return next((option for option in options if option.name == name), None)
 
-    def tools(self, session_id: str) -> list[Tool]:
-        """A server's tools are known once it has started."""
+    def tools(self, session_id: str) -> Sequence[Tool]:
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
-            return []
-        return [tool for tool in toolbox.tools if toolbox.is_offered(session_id, tool)]
+            return ()
+        return toolbox.offered_now(session_id)

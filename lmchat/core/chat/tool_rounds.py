@@ -228,8 +228,7 @@ class ToolRounds:
         session_id = self._session.session_id
         tool = toolbox.find(call.name)
         if tool is None:
-            offered = (one for one in toolbox.tools if toolbox.is_offered(session_id, one))
-            names = ", ".join(one.wire_name for one in offered)
+            names = ", ".join(one.wire_name for one in toolbox.offered_now(session_id))
             return f"There is no tool of this name. The tools are: {names}."
         arguments = parse_arguments(call.arguments)
         # some servers send nothing for a call without arguments; else they have not come

@@ -97,6 +97,10 @@ class Toolbox:
         if not self.can_use(target):
             return ()
         await self.host.start_servers()
+        return self.offered_now(session_id)
+
+    def offered_now(self, session_id: str) -> tuple[Tool, ...]:
+        """Of the servers that have started."""
         return tuple(tool for tool in self.tools if self.is_offered(session_id, tool))
 
     def is_offered(self, session_id: str, tool: Tool) -> bool:

@@ -89,7 +89,7 @@ class ToolsDialog(ListDialog):
                 rows += [text_row(f"  {line}", style="", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
-        count_on = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
+        count_on = len(toolbox.offered_now(session_id))
         figure = f"{count_on} of {units.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
