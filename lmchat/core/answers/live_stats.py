@@ -95,8 +95,7 @@ class LiveStats(Struct, kw_only=True):
     usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
-    retry_from_s: float = 0.0  # when this wait started
-    asks_again_s: float | None = None  # when a server that loads is asked again, if it said so
+    asks_again_s: float | None = None  # at the next attempt, or as a server that loads has said
     retries: int = 0
     stalls: int = 0  # how often the server has sent nothing for a while
     silent_s: float = 0.0  # without a byte, while it is stalled
@@ -132,7 +131,7 @@ class LiveStats(Struct, kw_only=True):
             case RetryScheduled():
                 self.stage = Stage.RETRYING
                 self.retry = event
-                self.retry_from_s = now_s
+                self.asks_again_s = now_s + event.wait_s
                 self.retries = event.attempt - 1  # the first attempt is no retry
             case ModelLoading(fraction=fraction, is_asleep=is_asleep, wait_s=wait_s):
                 self._leave_queue(now_s)  # the server has taken the request
@@ -186,14 +185,14 @@ class LiveStats(Struct, kw_only=True):
 
     def stage_label(self, now_s: float) -> str:
         retry = self.retry
+        wait = units.elapsed(max((self.asks_again_s or now_s) - now_s, 0.0))
         if self.stage is Stage.RETRYING and retry is not None:
-            wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
-            return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
+            return f"retry {retry.attempt}/{retry.attempts} in {wait}"
         if self.stage is Stage.STARTING:
             return f"starting {self.starting()}"
         text = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
-            text += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
+            text += f", asked again in {wait}"
         return text
 
     def end(self, state: AnswerState, now_s: float) -> None:

@@ -228,7 +228,7 @@ def test_the_stage_is_told_in_a_word():
         (turn(stage=Stage.READING, fraction=0.62), "reading 62\u00a0%"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
         (
-            turn(stage=Stage.RETRYING, retry=RETRY, retry_from_s=100.5),
+            turn(stage=Stage.RETRYING, retry=RETRY, asks_again_s=102.4),
             "retry 2/3 in 1.4\u00a0s",
         ),
         (ended(AnswerState.STOPPED, 105.0), "stopped"),
