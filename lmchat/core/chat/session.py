@@ -486,8 +486,7 @@ class OpenSession:
 
     def refuse(self, error: Exception) -> TurnEnded:
         """Note that a queued prompt was refused: no caller waits for its error."""
-        self._earlier_stats = self.stats
-        self.turn = TurnState()
+        self.start_turn(TurnState())  # one that never runs
         self.last_end = TurnEnded(state=AnswerState.FAILED, error=error)
         return self.last_end
 
