@@ -129,8 +129,13 @@ def _ends_block(
 
 def _first_sign(state: StateBlock, line: int) -> str:
     """Return " " for an empty line."""
-    start = state.bMarks[line] + state.tShift[line]
+    start = _start_of(state, line)
     return state.src[start] if start < state.eMarks[line] else " "
+
+
+def _start_of(state: StateBlock, line: int) -> int:
+    """Return the index of the first sign of a line, behind its indent."""
+    return state.bMarks[line] + state.tShift[line]
 
 
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -152,7 +157,7 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
     """
     if state.is_code_block(first):
         return False
-    start = state.bMarks[first] + state.tShift[first]
+    start = _start_of(state, first)
     stop = state.eMarks[first]
     opening = re.compile(_MATH_STARTS).match(state.src, start, stop)
     if opening is None:
@@ -188,13 +193,13 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
     Without a token, a caller would not know its lines. Definitions with numbers are the sources of
     an answer: those in a row are one token `sources`.
     """
-    start = state.bMarks[first] + state.tShift[first]
+    start = _start_of(state, first)
     if state.src.startswith("[^", start) or not reference(state, first, last, silent):
         return False
     is_source = re.compile(_SOURCE)
     kind = "definition" if is_source.match(state.src, start) is None else "sources"
     while kind == "sources" and state.line < last:
-        start = state.bMarks[state.line] + state.tShift[state.line]
+        start = _start_of(state, state.line)
         if is_source.match(state.src, start) is None or state.sCount[state.line] < state.blkIndent:
             break
         if not reference(state, state.line, last, False):
@@ -220,7 +225,7 @@ def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     depth = 0
     # unless it is Markdown, only its last line and the one behind may differ
     line = first + 1 if opening.holds_markdown else max(first + 1, state.line - 1)
-    while line < last and state.bMarks[line] + state.tShift[line] < len(state.src):
+    while line < last and _start_of(state, line) < len(state.src):
         depth = opening.depth_behind(_line_of(state, line), depth)
         if depth < 0 or (state.sCount[line] < state.blkIndent and not state.isEmpty(line)):
             break
@@ -234,7 +239,7 @@ def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 def _line_of(state: StateBlock, line: int) -> str:
     """Return a line without the indent of the block around it."""
     indent = " " * (state.sCount[line] - state.blkIndent)  # none if it is indented less
-    return indent + state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+    return indent + state.src[_start_of(state, line) : state.eMarks[line]]
 
 
 def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -258,7 +263,7 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
         elif token.type == "inline":
             cells.append(token)
         elif token.type == "tr_close":
-            row = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+            row = state.src[_start_of(state, line) : state.eMarks[line]].strip()
             # each cell but the first and the last ends with a sign
             if row.count("|") + 1 - row.startswith("|") - row.endswith("|") > len(cells):
                 texts = cells_of(row.removeprefix("|"))
