@@ -128,8 +128,8 @@ class RunningTurn(Generic[Events]):
 
     events: Events
 
-    def __init__(self, ask: Ask) -> None:
-        self.ask = ask
+    def __init__(self, ask: Ask | str) -> None:
+        self.ask = ask if isinstance(ask, Ask) else Ask(prompt=ask)
         self.queue: _EventQueue = asyncio.Queue()
         self.session_id = ""
         self.session: OpenSession | None = None  # once it has started
@@ -448,7 +448,7 @@ class Home:
                 replaced or continued, or as `model` does.
             StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
         """
-        return self._events_of(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
+        return self._events_of(RunningTurn(ask))
 
     def run(self, ask: Ask) -> RunningTurn[AsyncGenerator[TurnEvent, None]]:
         """As `turn`: the turn also knows what has come of it, and whether that is saved."""

@@ -68,9 +68,6 @@ class LoopThread:
             tasks.append(self._loop.create_task(_with_exits(work)))
             tasks[0].add_done_callback(lambda _: ended.set_result(None))
 
-        def cancel() -> None:
-            tasks[0].cancel()
-
         with self._start_lock:
             if self._loop.is_closed() or not self._thread.is_alive():
                 work.close()
@@ -79,7 +76,7 @@ class LoopThread:
         try:
             ended.result()
         except BaseException:  # Ctrl+C: what is cancelled has ended before the caller goes on
-            self._loop.call_soon_threadsafe(cancel)
+            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - `start` makes it
             ended.result()
             raise
         finally:
@@ -259,7 +256,7 @@ class SyncHome(Blocking[Home]):
 
     def turn(self, ask: Ask | str) -> Generator[TurnEvent, None, None]:
         """As `Home.turn`; `approve` may block: it is called in a thread of its own."""
-        return self._events_of(RunningTurn(ask if isinstance(ask, Ask) else Ask(prompt=ask)))
+        return self._events_of(RunningTurn(ask))
 
     def run(self, ask: Ask) -> RunningTurn[Generator[TurnEvent, None, None]]:
         running: RunningTurn[Generator[TurnEvent, None, None]] = RunningTurn(ask)
