@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 
 from msgspec import Struct, field
@@ -43,7 +43,6 @@ from lmchat.base.errors import (
 )
 from lmchat.base.metrics import METRICS_RESET, Metrics
 from lmchat.core.config.settings import Settings
-from lmchat.core.servers.discovery.choose import Choice
 from lmchat.core.servers.discovery.finder import ServerFinder
 from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.model import ModelInfo
@@ -239,7 +238,9 @@ class ServeApp(Struct, kw_only=True):
             servers = self.watch.routes.at(request.query_params.get("endpoint", ""))
         except LMChatError as failure:
             error = failure
-        document = health_json(self._choice(servers), servers, self.settings, error=error)
+        document = health_json(
+            self.finder.choice(among=servers), servers, self.settings, error=error
+        )
         if error and "endpoint" in request.query_params:
             document["endpoint"] = None  # else the configured server, which was not asked for
         if document["healthy"]:
@@ -249,12 +250,9 @@ class ServeApp(Struct, kw_only=True):
 
     async def _detect(self, _: Request) -> Response:
         servers = self.watch.routes.servers
-        document = detection_json(self._choice(servers), servers)
+        document = detection_json(self.finder.choice(among=servers), servers)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
         return JSONResponse(document, status)
-
-    def _choice(self, servers: Sequence[ServerStatus]) -> Choice:
-        return self.finder.choice(among=servers)
 
     async def _metrics(self, _: Request) -> Response:
         return JSONResponse(
