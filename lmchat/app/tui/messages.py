@@ -18,6 +18,7 @@ class AppMessage(Message):
     No dataclass: to define one takes 0.2 ms, and its `repr` could bring values into a log.
     """
 
+    IS_LATEST_ENOUGH: ClassVar[bool] = False  # one takes the place of others that still wait
     _names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -28,6 +29,9 @@ class AppMessage(Message):
         super().__init__()
         # the last attributes may be in `named`
         self.__dict__.update(zip(self._names, values, strict=False), **named)
+
+    def can_replace(self, message: Message) -> bool:
+        return self.IS_LATEST_ENOUGH and type(message) is type(self)
 
 
 class RunCommand(AppMessage):
@@ -50,8 +54,7 @@ class ReadSessions(AppMessage):
 class ShowChanges(AppMessage):
     """Request to show what has changed: stats, list of sessions, row of keys."""
 
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, ShowChanges)
+    IS_LATEST_ENOUGH = True
 
 
 def bindings(scope: Scope) -> list[BindingType]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -55,8 +54,7 @@ class ChatLog(ScrollView, can_focus=True):
     class Changed(AppMessage):
         """Focus, selection, hits, or what is below the screen has changed."""
 
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, ChatLog.Changed)
+        IS_LATEST_ENOUGH = True
 
     class CodeClicked(AppMessage):
         """The key above a code block was clicked, which copies the block."""

@@ -78,8 +78,7 @@ class PromptInput(PromptEditor):
     class Drafted(AppMessage):
         """The text has changed; receivers read `full_text`."""
 
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, PromptInput.Drafted)  # one is enough
+        IS_LATEST_ENOUGH = True
 
     class FileNamed(AppMessage):
         """A file was chosen after `@`, or a text was pasted that may be paths of files."""
