@@ -56,8 +56,7 @@ class Dialog(ModalScreen[Any]):
         self.heading = safe_line(heading or self.HEADING)
         self.text = text  # below the heading
         self.hints = hints or self.HINTS
-        self._must_leave = False  # `dismiss` was called before the dialog was on top
-        self._late_result: Any = None  # with which it leaves then
+        self._late_result: tuple[Any, ...] = ()  # of a `dismiss` before the dialog was on top
 
     @property
     def can_show(self) -> bool:
@@ -75,14 +74,13 @@ class Dialog(ModalScreen[Any]):
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
-        self._must_leave = True
-        self._late_result = result
+        self._late_result = (result,)
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
         """Leave now that the dialog is on top, if `dismiss` was called before."""
-        if self._must_leave:
-            self.dismiss(self._late_result)
+        if self._late_result:
+            self.dismiss(*self._late_result)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

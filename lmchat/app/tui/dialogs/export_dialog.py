@@ -53,8 +53,12 @@ class ExportDialog(AskDialog):
         `folder` is that of names without one, as it is shown; empty if it is not known. `figure`
         says in a word or two what is exported.
         """
-        super().__init__("Export this session", value=name, verb="export", attempt=self._try_name)
-        self._write = write
+        super().__init__(
+            "Export this session",
+            value=name,
+            verb="export",
+            attempt=lambda typed: write(typed, self._contents),
+        )
         self._contents = contents
         self._folder = folder
         self._figure = figure
@@ -133,9 +137,6 @@ class ExportDialog(AskDialog):
         is_included = getattr(self._contents, part)
         self._contents = replace(self._contents, **{part: not is_included})
         self.draw()
-
-    async def _try_name(self, name: str) -> object:
-        return await self._write(name, self._contents)
 
 
 def _choice(key: str, word: str, value: list[StyledText]) -> Content:
