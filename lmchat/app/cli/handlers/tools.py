@@ -110,11 +110,13 @@ async def call(context: Context) -> int:
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
     servers = [server for server in context.loaded.servers if server.name == server_name]
     async with open_toolbox(context, servers) as toolbox:
-
-        def tell(said: str) -> None:
-            context.output.show_progress(f"lmchat: {said}")
-
-        message = await run_call(message, partial(Tools(toolbox).call, name, arguments, tell=tell))
+        run = partial(
+            Tools(toolbox).call,
+            name,
+            arguments,
+            tell=lambda said: context.output.show_progress(f"lmchat: {said}"),
+        )
+        message = await run_call(message, run)
         context.output.show_progress("")
 
     has_failed = message.state is AnswerState.FAILED

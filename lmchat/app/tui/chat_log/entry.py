@@ -109,7 +109,9 @@ class LivePart(Struct):
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
             if not is_started and is_long(text):
-                text = self._start_at_end(text)
+                # the beginning is put above, and only the end is parsed
+                language = "json" if self.kind is ToolCallPart else None
+                self.blocks_above, self.markdown, text = _excerpt_parts(text, language)
             elif not is_started and self.kind is ToolCallPart:
                 self.markdown.open_code("json")
             self._layout_cost += layout_cost(text)
@@ -117,12 +119,6 @@ class LivePart(Struct):
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
         return self.blocks
-
-    def _start_at_end(self, text: str) -> str:
-        """Put the beginning of a long text above; return what is to be parsed of its end."""
-        language = "json" if self.kind is ToolCallPart else None
-        self.blocks_above, self.markdown, end = _excerpt_parts(text, language)
-        return end
 
     def forget_if_long(self) -> bool:
         """Forget blocks that are too much work to lay out again; return whether they were.

@@ -137,10 +137,11 @@ class KeyHints:
         if widgets.find_bar.has_focus_within:
             _, count = widgets.log.finder.number_and_count
             return _FIND_HINTS if count > 1 else _FIND_HINTS[-2 if count else -1 :]
+        leave_hint = stop_hint or [(stop_key, "prompt")]
         if widgets.has_log_focus:
-            return [*(stop_hint or [(stop_key, "prompt")]), *self._message_hints()]
+            return [*leave_hint, *self._message_hints()]
         if widgets.session_list.has_focus:
-            return [*(stop_hint or [(stop_key, "prompt")]), *self._session_hints()]
+            return [*leave_hint, *self._session_hints()]
         if widgets.session_list.has_focus_within:
             enter = "open" if widgets.session_list.chosen_id else "search"
             return [("enter", enter), ("escape", "clear filter")]
