@@ -22,6 +22,7 @@ from lmchat.base.json_values import (
 from lmchat.base.safe_text import marked_line, safe_line
 
 NOT_MCP = "its answer does not follow MCP"
+MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MOST_IMAGES = 10  # of a result
 _INNER = r"(?s)\A(\s*\{[^\[{]*)[\[{].*[\]}]([^\]}]*\}\s*)\Z"  # of an object, all that is nested
 REQUEST_ID: ContextVar[Any] = ContextVar("REQUEST_ID", default=None)

@@ -18,7 +18,7 @@ from lmchat.core.servers.http.network_errors import unavailable_error
 from lmchat.core.servers.http.proxies import proxy_for
 from lmchat.core.servers.http.reply import read_body
 from lmchat.core.tools.calls import SENT_CALL
-from lmchat.core.tools.mcp_messages import REQUEST_ID
+from lmchat.core.tools.mcp_messages import MESSAGE_BYTES, REQUEST_ID
 from lmchat.core.tools.questions import AskUserThen
 
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
@@ -91,7 +91,11 @@ class ServerOverHttp:
             verify=_certificates(),
             timeout=httpx2.Timeout(ANSWER_S, read=None),  # the caller limits the time of a call
         )
-        return streamable_http_client(address, http_client=await stack.enter_async_context(client))
+        return streamable_http_client(
+            address,
+            http_client=await stack.enter_async_context(client),
+            max_sse_event_size=MESSAGE_BYTES,
+        )
 
     def _is_message(self, request: Any) -> bool:
         """Other requests ask for notices, end the session, or sign in."""

@@ -21,9 +21,8 @@ from lmchat.base.processes.child import ChildProcess
 from lmchat.base.processes.environment import IS_WINDOWS, with_absolute_program
 from lmchat.base.safe_text import as_printed
 from lmchat.core.config.settings import McpSettings
-from lmchat.core.tools.mcp_messages import NOT_MCP, MessageReader, answered_id
+from lmchat.core.tools.mcp_messages import MESSAGE_BYTES, NOT_MCP, MessageReader, answered_id
 
-_MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
 _ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
@@ -71,7 +70,7 @@ class ServerProgram(Struct, eq=False):
                 environment=environment,
                 folder=folder,
                 errors=sink,
-                line_bytes=_MESSAGE_BYTES,
+                line_bytes=MESSAGE_BYTES,
             )
         finally:
             os.close(sink)
@@ -121,7 +120,7 @@ class ServerProgram(Struct, eq=False):
         except anyio.BrokenResourceError:  # the client is closed
             pass
         except ValueError:  # from `read_line`: the line is too long
-            limit = f"{_MESSAGE_BYTES // 2**20} MB"
+            limit = f"{MESSAGE_BYTES // 2**20} MB"
             raise LMChatError(
                 f"The server {self._name} sent a message of more than {limit}.",
                 next_step="Correct it.",

@@ -1065,6 +1065,8 @@ async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path, htt
         async with a_host(tmp_path, over_http(http)) as host:
             assert await states(host) == {"wiki": "ready"}
             assert (await call(host, "wiki/echo", text="leaf")).text == "leaf �"
+            # more than the SDK takes of an event by itself
+            assert not (await call(host, "wiki/echo", text="x" * 2**20)).is_error
 
 
 # the end of what a program writes, and the line that tells why it has ended
