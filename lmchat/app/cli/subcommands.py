@@ -114,7 +114,7 @@ def _effort(word: str) -> str:
 # Of the chat, and of the commands that name them. They have no defaults here, which would overwrite
 # an option that is typed before the command.
 COMMON_ARGUMENTS: tuple[Argument, ...] = (
-    argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
+    argument("--endpoint URL", "address or name of the server; default: a search"),
     argument(
         "--allow-host HOST",
         "allow a host other than this machine",

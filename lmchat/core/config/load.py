@@ -203,12 +203,14 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     )
+    urls = {server.name: server.url for server in endpoints}
+    endpoint = urls.get(settings.endpoint, settings.endpoint)
     return replace(
         file,
-        settings=replace(settings, endpoints=endpoints),
+        settings=replace(settings, endpoints=endpoints, endpoint=endpoint),
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(key_endpoint),
+        key_endpoint=urls.get(str(key_endpoint), str(key_endpoint)),
     )
 
 

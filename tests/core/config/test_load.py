@@ -75,6 +75,13 @@ def test_a_broken_configuration_stops_with_one_sentence(load_with):
     assert caught.value.exit_code == 2
 
 
+def test_the_name_of_a_server_of_the_user_stands_for_its_address(load_with):
+    file = "[[endpoints]]\nname='box'\nurl='http://box.lan:81'\n"
+    assert load_with(file, endpoint="box").settings.endpoint == "http://box.lan:81"
+    loaded = load_with(file, {"LMCHAT_ENDPOINT": "box", "LMCHAT_API_KEY": "k"})
+    assert (loaded.settings.endpoint, loaded.key_endpoint) == ("http://box.lan:81",) * 2
+
+
 def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
     server = "[[endpoints]]\nname='n'\nurl='u'\ntimeouts={connect_s=3}\n"
     (own,) = load_with(f"[timeouts]\nhealth_s=2\n{server}").require_valid().settings.endpoints
