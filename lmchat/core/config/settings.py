@@ -541,7 +541,10 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A configured server; `load` adds the `timeouts` of `[timeouts]` that it leaves out."""
 
     name: Annotated[
-        str, setting("name of the server, which `--endpoint` takes, too", min_length=1, example="workstation")
+        str,
+        setting(
+            "name of the server, which `--endpoint` takes, too", min_length=1, example="workstation"
+        ),
     ]
     url: Annotated[
         str,

@@ -13,8 +13,8 @@ from lmchat.core.config.credentials import Credentials
 from lmchat.core.config.load import Flags, load
 from lmchat.core.servers.endpoint import Endpoint
 from tests.support.programs import Inside as Cli
-from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer, lead_here, text_reply
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import ScriptedServer, error_reply, lead_here, text_reply
 
 
 @pytest.fixture
@@ -414,6 +414,9 @@ def test_headers_go_with_each_request_to_their_server_alone_and_not_without_a_va
         curl = cli("ask", "--dry-run=curl", "--endpoint", own.url, "-m", "tiny", "Hi").stdout
         assert "--header 'X-App-Id: VALUE'" in curl
         assert "--header 'X`Team: VALUE'" in curl
+        own.on(CHAT, error_reply(401, "Invalid API key"))
+        refused = cli("ask", "--endpoint", own.url, "-m", "tiny", "Hi").stderr
+        assert "Check the headers under [[endpoints]] in config.toml" in refused
         asked = own.connections
         for value, words in (
             (None, "variable APP_ID of the server own is not set"),

@@ -29,6 +29,7 @@ from lmchat.core.servers.wire.refusal_rules import (
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
+_CHECK_HEADERS = "Check the headers under [[endpoints]] in config.toml, or add an api_key there."
 _PAGE = "This is not a model server: a web page answered."
 _IN_STREAMS = tuple(rule for rule in REFUSAL_RULES if rule.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
@@ -262,6 +263,8 @@ def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> s
     is_remote = status == HTTPStatus.UNAUTHORIZED and context.is_remote
     if kind == "auth" and (body.error_object.get("signin_url") or is_remote):
         next_step = context.next_steps.get("sign_in", next_step)
+    elif kind == "auth" and context.header_values and not context.key:
+        next_step = _CHECK_HEADERS
     elif kind == "auth" and not context.key:
         next_step = context.next_steps.get(kind, _KEY_MISSING)
     elif kind == "bad_request":
