@@ -147,6 +147,7 @@ OPTIONS_INSTEAD = {
 _MISSING = "the following arguments are required"  # of argparse
 _SPARE = {  # what a spare argument means, by the name of another one
     "files": "One -f for each file, or a pattern in quotes: -f '*.py'.",
+    "output": "To write a file: -o FILE.",
     "prompt": "Put a prompt in quotes.",
     "title": "Put the title in quotes.",
 }

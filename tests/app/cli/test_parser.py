@@ -119,6 +119,10 @@ def test_words_of_other_programs_lead_to_lines_that_run():
             "sessions rename last New title",
             "Put the title in quotes. Run `lmchat sessions rename --help` for usage.",
         ),
+        (
+            "export last x.md",
+            "To write a file: -o FILE. Run `lmchat export --help` for usage.",
+        ),
         ("models -s x", "`lmchat models --help` lists what it takes."),  # it has no system prompt
         ("ask --quiet hi", "`lmchat ask --help` lists what it takes."),
     ):

@@ -14,6 +14,7 @@ from lmchat.api.runtime import Runtime
 from lmchat.app.cli.context import Context
 from lmchat.app.cli.home import load_shown
 from lmchat.app.cli.setup.wiring import setup_of
+from lmchat.app.cli.subcommands import SUBCOMMANDS
 from lmchat.app.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.app.cli.turn_printer import TurnPrinter
 from lmchat.app.commands.conditions import NO_CODE, NOTHING_YET, reason_against
@@ -139,10 +140,12 @@ class PlainFront(TurnListener):
         if handler is None:
             options = self.context.options
             cause = "--inline" if options.inline else "--plain" if options.plain else "TERM=dumb"
+            names = {one.name for one in SUBCOMMANDS}
+            shell = f"lmchat {command.name[1:]}" if command.name[1:] in names else "lmchat"
             raise WrongUse(
                 f"{command.name} needs the screen.",
                 next_step=f"Start lmchat without {cause}, or see what the shell can do: "
-                "lmchat --help.",
+                f"{shell} --help.",
             )
         if command.needs_argument and not slash.argument:
             raise WrongUse(f"{command.name} needs a value.", next_step="/help shows its form.")

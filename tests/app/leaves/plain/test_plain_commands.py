@@ -26,8 +26,11 @@ def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
         assert here < forms
         assert not [line for line in listed if "Show or hide" in line]
         names = {form.partition(" ")[0] for form in forms} - {"/quit"}
-        done = cli("--plain", stdin="\n".join(("/theme", *sorted(names), "/quit", "Hello")))
-        assert done.stderr.count("needs the screen") == 1
+        done = cli(
+            "--plain", stdin="\n".join(("/theme", "/export", *sorted(names), "/quit", "Hello"))
+        )
+        assert done.stderr.count("needs the screen") == 2
+        assert "what the shell can do: lmchat export --help." in done.stderr
         assert server.seen(CHAT) == []
 
 
