@@ -26,6 +26,7 @@ _REQUEST_PATH = (
 """Path of an address that was copied from a request, behind the port."""
 # used only within a private network
 _OWN_ZONES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
+_LOCALHOST = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - they are only recognised
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -95,7 +96,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_loopback(self) -> bool:
-        return self.host == "localhost"
+        return is_loopback_host(self.host)
 
     @property
     def is_near(self) -> bool:
@@ -136,12 +137,13 @@ def bracketed(host: str) -> str:
 def usual_host(host: str) -> str:
     """Return `localhost` for this machine, else a short form.
 
-    Servers that listen on all addresses print 0.0.0.0 or [::]: these mean this machine, too.
+    Servers that listen on all addresses print 0.0.0.0 or [::]: these mean this machine, too. At
+    127.0.0.2, another server may listen.
     """
     address = _ip_address(host)
     if address is None:
         return host
-    return "localhost" if address.is_loopback or address.is_unspecified else address.compressed
+    return "localhost" if str(address) in _LOCALHOST else address.compressed
 
 
 def _port_of(parts: SplitResult) -> int:

@@ -16,7 +16,7 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme():
         ("http://gpu:1234/v1/", "http://gpu:1234/v1"),
         ("localhost:8080", "http://localhost:8080/v1"),
         ("http://127.0.0.1:1234", "http://localhost:1234/v1"),
-        ("127.8.9.1:1234", "http://localhost:1234/v1"),
+        ("127.8.9.1:1234", "http://127.8.9.1:1234/v1"),  # another server may listen there
         ("http://[::1]:11434", "http://localhost:11434/v1"),
         ("http://[::ffff:127.0.0.1]:1234", "http://localhost:1234/v1"),
         ("http://0.0.0.0:8080", "http://localhost:8080/v1"),
