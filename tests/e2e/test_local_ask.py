@@ -96,6 +96,7 @@ def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(l
             program.wait_for("Download it? [y/N]")
             program.type(typed)
             assert program.wait_exit(60) == code
+            assert (f"lmchat: starting {SMOLLM2.name} …" in program.text) == (code == 0)
     assert [path.name for path in (local.folder / "engine").iterdir()] == [SMOLLM2.file_name]
     command = local("ask", "--local", "--dry-run=curl", "Say hello.").stdout
     assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command

@@ -50,7 +50,7 @@ TEXTS = {
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
     # it leaves a child that holds its pipes
-    "leave": lambda _: os._exit(bool(subprocess.Popen([sys.executable, "-c", SLEEP]))),
+    "leave": lambda _: os._exit(bool(subprocess.Popen([sys.executable, "-c", SLEEP]))),  # noqa: S603
 }
 QUESTIONS = {
     "ask": {"message": "Are you sure?", "requestedSchema": {"type": "object", "properties": {}}},

@@ -10,6 +10,7 @@ from lmchat.api.runtime import Runtime
 from lmchat.app.cli.context import Context, confirmed
 from lmchat.app.terminal.output import can_ask
 from lmchat.base.errors import WrongUse
+from lmchat.base.safe_text import safe_line
 from lmchat.base.units import breakable
 from lmchat.core.config.settings import Settings
 
@@ -65,6 +66,8 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
         output.note("Downloading the demo model …")
         model = await engine.fetch(output.show_progress)
         output.show_progress("")
+    if can_ask():  # a large file takes minutes
+        output.note(f"lmchat: starting {safe_line(model.name)} …")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
