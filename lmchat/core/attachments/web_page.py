@@ -110,7 +110,7 @@ class WebPages:
         for _ in range(_MOST_REDIRECTS + 1):
             endpoint = address.endpoint
             consent = (session_id, endpoint.origin)
-            is_configured = self._allow_list.has_host(endpoint.host, endpoint.port)
+            is_configured = self._allow_list.names(endpoint)
             if not (is_configured or consent in self._consents or await ask(address)):
                 raise EndpointNotAllowed(
                     f"Nothing was downloaded from {address.origin}.",

@@ -39,7 +39,7 @@ class AllowList:
                 next_step=f"Write https://{host} in the address.",
                 kind="insecure",
             )
-        if endpoint.is_loopback or self.has_host(host, endpoint.port):
+        if self.allows(endpoint):
             return
 
         raise EndpointNotAllowed(
@@ -48,9 +48,12 @@ class AllowList:
             next_step="Check the address, or add the host to allowed_hosts in config.toml.",
         )
 
-    def has_host(self, host: str, port: int) -> bool:
-        host = usual_host(host)
-        return (host, None) in self._hosts or (host, port) in self._hosts
+    def allows(self, endpoint: Endpoint) -> bool:
+        return endpoint.is_loopback or self.names(endpoint)
+
+    def names(self, endpoint: Endpoint) -> bool:
+        host = usual_host(endpoint.host)
+        return (host, None) in self._hosts or (host, endpoint.port) in self._hosts
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:

@@ -110,7 +110,7 @@ def check(context: Context) -> int:
 
     def check_address(address: str) -> None:
         endpoint = Endpoint.parse(address)
-        if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
+        if not allow_list.allows(endpoint):
             raise EndpointNotAllowed(
                 f"{endpoint.host} is not in allowed_hosts.", next_step="Add it."
             )

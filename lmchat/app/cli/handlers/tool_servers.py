@@ -217,7 +217,7 @@ def _new_hosts(context: Context, servers: Sequence[McpSettings], state: State) -
     for server in servers:
         with suppress(EndpointNotAllowed):  # no address, or one that the start will refuse
             endpoint = Endpoint.parse(_address_of(context, server))
-            if not (endpoint.is_loopback or allowed.has_host(endpoint.host, endpoint.port)):
+            if not allowed.allows(endpoint):
                 hosts[server.name] = endpoint.netloc
     return hosts
 
