@@ -157,7 +157,7 @@ class HttpServerClient:
         ):
             async for chunk in chunks:
                 is_read = is_read or "usage" in chunk  # only the last chunk has the usage
-                progress = prompt_progress(chunk.get("prompt_progress"))
+                progress = prompt_progress(chunk)
                 if progress is not None:
                     yield progress
         if not is_read:

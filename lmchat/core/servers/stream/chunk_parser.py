@@ -174,7 +174,7 @@ class ChunkParser:
                     answer_id=str_or_empty(chunk.get("id"))[:MAX_NAME_CHARS],
                 )
             )
-        if progress := prompt_progress(chunk.get("prompt_progress")):
+        if progress := prompt_progress(chunk):
             self._post(progress)
         if may_have_usage:
             self._usage.keep(chunk)
@@ -401,8 +401,9 @@ class ServerUsage:
         )
 
 
-def prompt_progress(progress: object) -> PromptProgress | None:
+def prompt_progress(chunk: JsonObject) -> PromptProgress | None:
     """Return how far the prompt is read; `fraction` leaves out cached tokens."""
+    progress = chunk.get("prompt_progress")
     if not isinstance(progress, dict):
         return None
     total = count_or_none(progress.get("total")) or 0
