@@ -434,9 +434,9 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.focus(index)
         self.is_marked = self.screen.focused is not self
 
-    def show_start(self, message_id: str) -> None:
-        """Bring a message into view; of a high one, its beginning."""
-        index = self.document.index_of(message_id)
+    def show_card(self) -> None:
+        """Bring the card of a tool call into view; of a high one, its beginning."""
+        index = self.document.index_of(self.calls.card_id)
         if index is not None:
             self.viewport.scroll_to_message(index)
             self._repaint()

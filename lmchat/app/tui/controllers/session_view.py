@@ -167,7 +167,7 @@ class SessionView:
         self._ui.app.key_queue.note_question()
         self.show_calls()
         if self._log.viewport.is_following:
-            self._log.show_start(self._log.calls.card_id)  # "" without a card
+            self._log.show_card()
 
     # Changing the session
 

@@ -228,7 +228,7 @@ class TurnView(TurnListener):
             or self._ui.app.key_queue.early > 0
         ):
             screen.remove_class(*_OVER)
-            self._log.show_start(self._log.calls.card_id)
+            self._log.show_card()
         else:
             self._log.calls.choice = 0
             self._ui.start(partial(self._give, question, scope), "decision", holds_keys=True)
