@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from lmchat.core.config.state import State
 from lmchat.core.servers.endpoint import Endpoint
 from lmchat.core.servers.model import ModelInfo, server_id_of, server_name_of
 
@@ -18,6 +19,10 @@ class Target(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, model: ModelInfo) -> Target:
         return cls(endpoint=model.endpoint, product=model.product, model=model)
+
+    def remembered(self, state: State) -> State:
+        """Let it be the one that was used last."""
+        return state.with_model(self.server_id, self.model_id, is_remote=self.is_remote)
 
     @property
     def server_id(self) -> str:

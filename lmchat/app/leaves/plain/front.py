@@ -252,14 +252,8 @@ class PlainFront(TurnListener):
             await load_shown(self.runtime.load_if_needed, model, self.output)
         target = Target.of(model)
         self.chat.turn_options.target = target
-        await run_abandonable(
-            lambda: change_state(
-                self.context.paths.state_file,
-                lambda state: state.with_model(
-                    target.server_id, target.model_id, is_remote=target.is_remote
-                ),
-            )
-        )
+        state_file = self.context.paths.state_file
+        await run_abandonable(lambda: change_state(state_file, target.remembered))
         self.notify(f"Model: {model_text(target)}.")
 
     async def quit(self, _: str) -> None:

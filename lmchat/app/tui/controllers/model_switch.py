@@ -68,11 +68,7 @@ class ModelSwitch:
         self.aim_at(target)
         if not target.model_id:
             return
-        self._ui.remember(
-            lambda state: state.with_model(
-                target.server_id, target.model_id, is_remote=target.is_remote
-            )
-        )
+        self._ui.remember(target.remembered)
         self._ui.show_action("model chosen")
         self._tell_if_toolless(target)
         if not self._lists.is_loading(target):
