@@ -28,6 +28,7 @@ from lmchat.core.servers.http.connections import (
 from lmchat.core.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.core.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.core.servers.sending.exchange import Exchange
+from lmchat.core.servers.stream.chunk import Fault
 from lmchat.core.servers.stream.chunk_parser import ChunkParser
 from lmchat.core.servers.stream.end import AnswerEnd
 from lmchat.core.servers.stream.timeouts import IdleTimeout
@@ -116,7 +117,7 @@ class Forwarding(Struct, kw_only=True):
                 raise
             finally:
                 stats = self._stats()
-                has_failed = self._reader is not None and self._reader.end.has_failed
+                has_failed = self._reader is not None and self._reader.end.fault is Fault.FAILURE
                 if has_failed and state is AnswerState.COMPLETE:
                     state = AnswerState.INTERRUPTED
                 counters.add_end(state, stats.elapsed_ms)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import IntEnum
 
 from msgspec import Struct
 
@@ -27,6 +28,15 @@ _THOUGHT_TYPES = re.compile("thinking|reasoning|thought")  # of a part of the co
 _NO_REASONS = ("null", "None")  # in a text
 
 
+class Fault(IntEnum):
+    """What a chunk has in place of an answer or beside it, and how long that counts."""
+
+    NONE = 0
+    WORDS = 1  # or what the server is doing; until text follows
+    ERROR = 2  # beside an answer; unless that ends well
+    FAILURE = 3  # whatever follows
+
+
 class Chunk(Struct, frozen=True, kw_only=True):
     """What a JSON object of the server adds to an answer (R-16)."""
 
@@ -38,9 +48,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     is_unknown: bool  # without choices, or with texts under other names alone
     logprobs: object
     reason: str
-    is_error: bool  # also beside an answer
-    has_failed: bool  # by an error that is not beside an answer
-    says: bool  # no answer, but an error, or what the server is doing
+    fault: Fault
 
 
 def chunk_of(value: object, data: bytes) -> Chunk:
@@ -54,9 +62,10 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     if (text := choice.get("text")) and not again:
         again = list(pieces_of({"content": text}))
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-    may_fail = may_be_error(data)
-    has_error = may_fail and is_error(value)
     choices = fields.get("choices")
+    fault = Fault.WORDS if not choices and has_words(fields) else Fault.NONE
+    if may_be_error(data) and is_error(value):
+        fault = Fault.FAILURE if is_failure(value) else Fault.ERROR
     return Chunk(
         pieces=pieces,
         again=again,
@@ -70,9 +79,7 @@ def chunk_of(value: object, data: bytes) -> Chunk:
         is_unknown=not (pieces or again) and _is_unknown(fields, delta | message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
-        is_error=has_error,
-        has_failed=may_fail and is_failure(value),
-        says=has_error or (not choices and has_words(fields)),
+        fault=fault,
     )
 
 

@@ -36,7 +36,7 @@ from lmchat.core.servers.events import (
 )
 from lmchat.core.servers.http.reply import choice_of
 from lmchat.core.servers.http.sse import DONE, MalformedStreamError
-from lmchat.core.servers.stream.chunk import MAX_NAME_CHARS, Piece, chunk_of
+from lmchat.core.servers.stream.chunk import MAX_NAME_CHARS, Fault, Piece, chunk_of
 from lmchat.core.servers.stream.end import AnswerEnd
 from lmchat.core.servers.stream.logprobs import LogprobReader
 from lmchat.core.servers.stream.think_tags import ThoughtFilter
@@ -110,7 +110,7 @@ class ChunkParser:
         if data or is_error_event:
             value = self._read_json(data)
             if is_error_event:
-                self.end.has_failed = True
+                self.end.fault = Fault.FAILURE
                 raise self._refusal_of(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
@@ -123,7 +123,7 @@ class ChunkParser:
             if data[:1] in (b"{", b"["):
                 self._has_unread = True
             else:
-                self.end.note_failure(data, is_error=False)
+                self.end.note_fault(Fault.WORDS, data)
             return data
         self.read_chunk(value, data)
         return value
@@ -159,9 +159,8 @@ class ChunkParser:
         if tokens := self._logprobs.read(chunk.logprobs, pieces):
             self._post(TokensChosen(choices=tokens))
         self.end.note_chunk(chunk.reason, adds=bool(pieces), has_open_call=self._calls.has_open)
-        if chunk.says:
-            self.end.note_failure(value, is_error=chunk.is_error)
-            self.end.has_failed |= chunk.has_failed
+        if chunk.fault:
+            self.end.note_fault(chunk.fault, value)
 
     def _read_fields(self, chunk: JsonObject, *, may_have_usage: bool) -> None:
         """Read what is not of a choice."""

@@ -5,41 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from msgspec import Struct
+
 from lmchat.core.config.settings import TimeoutSettings
+from lmchat.core.servers.stream.chunk import Fault
 from lmchat.core.servers.stream.timeouts import IdleTimeout
 from lmchat.core.sessions.message import is_complete_end
 
 END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
 
 
-class AnswerEnd:
+class AnswerEnd(Struct, eq=False):
     """Facts about the end of one answer.
 
     `[DONE]`, a close, or a finish reason in a chunk of its own ends it. Words in place of chunks,
     and errors beside them, are kept: they say why an answer has not ended so.
     """
 
-    def __init__(self, timeouts: TimeoutSettings, *, needs_reason: bool = False) -> None:
-        """With `needs_reason`, the server always says why an answer has ended."""
-        self.reason = ""  # nothing was added behind it
-        self.is_done = False
-        self.failure: object = None  # words as bytes, or an error as it came
-        self.has_failed = False  # by an error of the server, whatever follows
-        self._timeouts = timeouts
-        self._needs_reason = needs_reason
-        self._has_started = False
-        self._is_settled = False  # the reason came in a chunk of its own
-        self._is_error = False  # see `note_failure`
-        self._told: object = None  # words that were shown
-        self._limit_s: float | None = None  # longest wait; None leaves it to `IdleTimeout`
-        self._waited_s = 0.0  # since the last data, or since the end was settled
+    timeouts: TimeoutSettings
+    needs_reason: bool = False  # the server always says why an answer has ended
+    reason: str = ""  # nothing was added behind it
+    is_done: bool = False
+    fault: Fault = Fault.NONE
+    failure: object = None  # words as bytes, or an error as it came
+    _has_started: bool = False
+    _is_settled: bool = False  # the reason came in a chunk of its own
+    _told: object = None  # words that were shown
+    _limit_s: float | None = None  # longest wait; None leaves it to `IdleTimeout`
+    _waited_s: float = 0.0  # since the last data, or since the end was settled
 
     def note_chunk(self, reason: str, *, adds: bool, has_open_call: bool) -> None:
         """Note a chunk; `adds` says whether it has text, thought or a call."""
         was_settled = self._is_settled
         if adds:
             self._has_started = True
-            if not self._is_error:
+            if self.fault is Fault.WORDS:
+                self.fault = Fault.NONE
                 self.failure = None
         if adds or reason:
             self.reason = reason
@@ -48,21 +49,20 @@ class AnswerEnd:
         if was_settled and self._is_settled:
             return
         self._waited_s = 0.0
-        self._limit_s = self._timeouts.give_up_after_s if can_end else None
+        self._limit_s = self.timeouts.give_up_after_s if can_end else None
         if self._is_settled:
             self._limit_s = END_WAIT_S
 
-    def note_failure(self, failure: object, *, is_error: bool) -> None:
-        """Keep words, or an error, which text behind it does not refute."""
-        if self.has_failed:
+    def note_fault(self, fault: Fault, failure: object) -> None:
+        if self.fault is Fault.FAILURE:
             return
+        self.fault = fault
         self.failure = failure
-        self._is_error = is_error
         if self._is_settled:
             return
         self._waited_s = 0.0
         if self._limit_s is None:
-            self._limit_s = self._timeouts.stalled_after_s
+            self._limit_s = self.timeouts.stalled_after_s
             self.reason = ""  # of a call whose arguments have not come
 
     def note_done(self) -> None:
@@ -73,13 +73,13 @@ class AnswerEnd:
 
     def is_whole(self, *, is_broken: bool, has_whole_calls: bool = False) -> bool:
         """Return whether nothing is missing; `is_broken` is the connection."""
-        if self.has_failed:
+        if self.fault is Fault.FAILURE:
             return False
         if self.reason:
             has_end = self.is_done or self._is_settled or not is_broken
             return has_end and is_complete_end(self.reason)
         has_error = self.failure is not None and not isinstance(self.failure, bytes)
-        needs_reason = self._needs_reason and not has_whole_calls
+        needs_reason = self.needs_reason and not has_whole_calls
         return self.is_done and not needs_reason and not has_error
 
     async def next_part(
