@@ -6,7 +6,7 @@ The command line and `Home` assemble the same. Imports httpx and SQLite.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -33,7 +33,6 @@ from lmchat.core.servers.allow_list import AllowList
 from lmchat.core.servers.client import HttpServerClient
 from lmchat.core.servers.discovery.choose import endpoints_of
 from lmchat.core.servers.discovery.finder import ServerFinder
-from lmchat.core.servers.discovery.status import ServerStatus
 from lmchat.core.servers.endpoint import Endpoint, is_address
 from lmchat.core.servers.local.engine import Engine
 from lmchat.core.servers.local.installed import (
@@ -45,6 +44,7 @@ from lmchat.core.servers.local.installed import (
 from lmchat.core.servers.local.kept_slot import KeptSlot
 from lmchat.core.servers.model import LoadState, ModelInfo, find_model
 from lmchat.core.servers.products import named_endpoints
+from lmchat.core.servers.protocols import ServerClient
 from lmchat.core.sessions.session import SessionHeader
 from lmchat.core.storage.stats_store import StatsStore
 from lmchat.core.storage.store import Store
@@ -182,15 +182,15 @@ class Setup(Struct, frozen=True, kw_only=True):
         )
         return client, engine
 
-    def launcher(self, check: Callable[[Endpoint], Awaitable[ServerStatus]]) -> ServerLauncher:
-        """`check` asks a server that starts."""
+    def launcher(self, backend: ServerClient) -> ServerLauncher:
+        """`backend` asks a server that starts."""
         return ServerLauncher(
             find=lambda: installed_products(self.environ, home_folder()),
             start=partial(
                 start_server,
                 log_folder=self.paths.state_dir,
                 environ=environment_of_programs(self.environ, self.loaded.key_variables),
-                check=check,
+                check=backend.models.check,
             ),
             install_command=lambda: (
                 "" if engine_command(self.environ) else install_command("local")

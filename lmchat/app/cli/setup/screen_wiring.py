@@ -99,7 +99,7 @@ async def make_dispatcher(
                 else Importer(store, programs=leaf("imports:PROGRAMS", ()), environ=context.environ)
             ),
             engine=runtime.engine,
-            launcher=wiring.setup_of(context).launcher(backend.models.check),
+            launcher=wiring.setup_of(context).launcher(backend),
             state=state,
             is_temporary=options.temporary,
             resume_id=options.resume or "",

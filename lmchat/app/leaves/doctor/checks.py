@@ -69,7 +69,7 @@ async def find_rows(
     loaded = context.loaded
     paths = context.paths
     environ = context.environ
-    launcher = setup_of(context).launcher(backend.models.check)
+    launcher = setup_of(context).launcher(backend)
     return await run_checks(
         (  # in the order of the groups
             (SERVERS, partial(_check_servers, context, backend, used)),
@@ -95,7 +95,7 @@ async def _check_servers(
     settings = context.loaded.settings
     setup = setup_of(context)
     keys = setup.keys
-    launcher = setup.launcher(backend.models.check)
+    launcher = setup.launcher(backend)
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
     state = await setup.saved_state()
     finder = ServerFinder(backend.models, settings, lambda: state)
