@@ -152,7 +152,6 @@ def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list
 
 def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Finding]:
     """Return a row for each tool server; one that still starts has not answered for `waited_s`."""
-    row = partial(Finding, Group.TOOLS, "tools")
     rows: list[Finding] = []
     for server in servers:
         step = server.next_step.rstrip(".")
@@ -166,7 +165,7 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
         else:
             grade = Grade.FAULT
             cause = f"It has {server.state_sentence}"
-        rows.append(row(server.name, grade, cause, step))
+        rows.append(Finding(Group.TOOLS, "tools", server.name, grade, cause, step))
     return rows
 
 
