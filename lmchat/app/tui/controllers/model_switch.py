@@ -46,6 +46,7 @@ class ModelSwitch:
         self._workspace = ui.workspace
         self._prompt_text = prompt_text
         self._turn_view = turn_view
+        self._models = ui.workspace.backend.models
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
         self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRecord.key`
@@ -133,7 +134,7 @@ class ModelSwitch:
         if not name.lstrip("+-").isdigit():
             self.pick_named(name)
             return
-        recent = recent_by_number(self._rows(self._workspace.backend.models.cached().models))
+        recent = recent_by_number(self._rows(self._models.cached().models))
         if name in recent:
             self.switch_to(recent[name])
             return
@@ -144,7 +145,7 @@ class ModelSwitch:
         """A whole name that no server lists is used on a server that may have it all the same."""
         used = self._chat.turn_options.endpoint
         try:
-            model = model_meant(name, self._workspace.backend.models.cached().models, used=used)
+            model = model_meant(name, self._models.cached().models, used=used)
         except WrongUse as error:
             unlisted = self._workspace.finder.unlisted(name)
             if unlisted is None:
@@ -163,7 +164,7 @@ class ModelSwitch:
         """
         can_download = any(map(can_pull, self._workspace.finder.servers))
         target = self._chat.turn_options.target
-        listed = self._workspace.backend.models.cached()
+        listed = self._models.cached()
         rows = self._rows(listed.models)
         in_use = (target.server_id, target.model_id) if target else None
         # of a server without a chosen model, the first one
@@ -201,7 +202,7 @@ class ModelSwitch:
         self.open_picker(then=regenerate)
 
     def _refresh_anew(self) -> None:
-        self._workspace.backend.models.forget_lists()
+        self._models.forget_lists()
         self._start_refresh()
 
     def _start_refresh(self) -> None:
@@ -219,7 +220,7 @@ class ModelSwitch:
         with suppress(LMChatError):
             self._speeds = await self._workspace.stats_store.speeds()
         if not models:
-            listed = self._workspace.backend.models.cached()
+            listed = self._models.cached()
             models = listed.models
             age_s = listed.age_s
         if self._picker is not None:
@@ -257,9 +258,7 @@ class ModelSwitch:
 
         async def work(report: Callable[[str], None]) -> ModelInfo:
             report(PullProgress().text)
-            return await self._workspace.backend.models.pull(
-                server, name, lambda progress: report(progress.text)
-            )
+            return await self._models.pull(server, name, lambda progress: report(progress.text))
 
         short = safe_line(name, limit=30)
         try:
@@ -283,7 +282,7 @@ class ModelSwitch:
         text = f"{size}; {model.product} at {model.endpoint.url}.{use}"
         title = f"Delete {safe_line(model.model_id, limit=40)} from the disk?"
         if await confirmed(self._ui, title, text, verb="delete it"):
-            await self._workspace.backend.models.remove(model)
+            await self._models.remove(model)
             self._show_action("deleted", model)
             self._show_new_states()
 
@@ -341,7 +340,7 @@ class ModelSwitch:
         some servers load the model once more.
         """
         if self._lists.load_of(model) is None:
-            load = self._workspace.backend.models.load(model, context=context)
+            load = self._models.load(model, context=context)
             self._ui.start(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
@@ -350,7 +349,7 @@ class ModelSwitch:
             raise StillAnswering
         self._show_action("unloading", model)
         try:
-            await self._workspace.backend.models.unload(model)
+            await self._models.unload(model)
             self._show_action("unloaded", model)
         finally:
             self._show_new_states()
@@ -383,7 +382,7 @@ class ModelSwitch:
     async def _read_abilities(self, model: ModelInfo) -> None:
         """Before the next prompt: some servers tell only of a loaded model what it can do."""
         with suppress(LMChatError):
-            server = await self._workspace.backend.models.check(model.endpoint)
+            server = await self._models.check(model.endpoint)
             loaded = find_model(model.model_id, server.models)
             target = self._chat.turn_options.target
             if loaded is not None and target is not None and self.is_in_use(model):
