@@ -251,7 +251,7 @@ class Scanner:
         if reason == "empty" and product_named(server.product).can_pull(models):
             server = replace(server, reason="not_pulled")
         self._note_product(server, api)
-        return _with_step(server, next_step, is_usual=candidate.is_usual)
+        return _with_step(server, candidate, next_step)
 
     def _with_known_windows(
         self, models: tuple[ModelInfo, ...], api: ServerApi
@@ -345,15 +345,15 @@ def _unread(
     )
     if server.state is not ServerState.AWAY:
         server = replace(server, product=OPENAI_COMPATIBLE)
-    return _with_step(server, next_step, is_usual=candidate.is_usual)
+    return _with_step(server, candidate, next_step)
 
 
-def _with_step(server: ServerStatus, next_step: str, *, is_usual: bool) -> ServerStatus:
+def _with_step(server: ServerStatus, candidate: Candidate, next_step: str) -> ServerStatus:
     """Add the next step in the words of the product; `next_step` is that of the error."""
     meaning = server.meaning
     endpoint = server.endpoint
     product = product_named(server.product)
-    step = meaning.step if is_usual else meaning.named_step or meaning.step
+    step = meaning.step if candidate.is_usual else meaning.named_step or meaning.step
     text = step.format(
         next_step=next_step,
         model=product.step("model"),
