@@ -37,7 +37,7 @@ from lmchat.app.tui.chat_log.log_blocks import (
 )
 from lmchat.base import units
 from lmchat.base.markdown.commonmark import References
-from lmchat.base.safe_text import safe_line, with_line_feeds, without_controls
+from lmchat.base.safe_text import safe_line, with_line_feeds
 from lmchat.base.units import counted
 from lmchat.core.answers.live_stats import LiveStats
 from lmchat.core.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
@@ -302,7 +302,7 @@ class Entry(Struct, gc=False):
         message are made first.
         """
         if not self.parts:
-            self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
+            self.set_parts(self.message.parts)
         if isinstance(delta, ToolCallDelta):
             calls = (call for call in self.parts if call.kind is ToolCallPart)
             part = next((call for call in calls if call.call_index == delta.index), None)
@@ -369,7 +369,7 @@ class Entry(Struct, gc=False):
                 text = safe_line(message.text, limit=_PROMPT_CHARS)
                 blocks = [rule_block(f"System prompt: {text}" if text else "No system prompt")]
                 if not self.is_collapsed:
-                    blocks += shown_plainly(without_controls(message.text))
+                    blocks += shown_plainly(message.text)
                 return blocks
             case Role.USER:
                 return prompt_blocks(message)
@@ -393,7 +393,7 @@ class Entry(Struct, gc=False):
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
         """Return only its name and its plain text if it is shown as source."""
         if not self.parts:
-            self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
+            self.set_parts(message.parts)
         blocks: list[Block] = []
         thought: Thought | None = None
         if self.name:
@@ -402,7 +402,7 @@ class Entry(Struct, gc=False):
             row = custom_block(partial(name_lines, self.name, thought, self.is_switch))
             blocks.append(self._cached(row, self.name, thought, self.is_switch))
         if self.is_source:
-            plain = list(shown_plainly(without_controls(self.source)))
+            plain = list(shown_plainly(self.source))
             plain[0].is_attached = bool(blocks)
             return blocks + plain
         for number, part in enumerate(self.parts):

@@ -102,7 +102,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
         if isinstance(piece, FilePart):
             rows.append(piece)
         elif piece.strip():
-            rows += shown_plainly(without_controls(piece.strip("\n")))
+            rows += shown_plainly(piece.strip("\n"))
 
     blocks: list[Block] = []
     for row in rows or plain_blocks(""):  # an empty prompt has a row, too
@@ -121,6 +121,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
 
 def shown_plainly(text: str) -> Iterator[Block]:
     """Yield the blocks of a plain text; of a long one, those of its beginning and its end."""
+    text = without_controls(text)
     if not is_long(text):
         yield from plain_blocks(text)
         return
