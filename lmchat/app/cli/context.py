@@ -96,9 +96,9 @@ class Context:
         is_configured = not all(server.disabled for server in self.loaded.servers)
         return is_configured or os.path.lexists(self.paths.tools_file)
 
-    def note(self, sentence: str) -> None:
+    def note(self, sentence: str, *details: str) -> None:
         """Print a sentence of lmchat itself on stderr."""
-        self.output.note(f"lmchat: {sentence}")
+        self.output.note(f"lmchat: {sentence}", *details)
 
     def start_log(self) -> None:
         """Use the level of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`.

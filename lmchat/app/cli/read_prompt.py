@@ -56,7 +56,7 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
             )
         files.append(found)
     if left_out:
-        context.output.note(f"lmchat: {_STDIN}: {left_out}.")
+        context.note(f"{_STDIN}: {left_out}.")
     texts = ("" if options.prompt in _STDIN_NAMES else options.prompt, piped_text)
     prompt = "\n\n".join(text for text in texts if text.strip())
     if options.preset is not None:
@@ -77,7 +77,7 @@ async def piped_data(context: Context, most_bytes: int) -> bytes:
     def say_more() -> None:
         if is_terminal(sys.stderr):
             text = "waiting for the end of stdin; add </dev/null if nothing is piped in."
-            context.output.note(f"lmchat: {text}")
+            context.note(text)
 
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
     try:
@@ -124,7 +124,7 @@ async def read_given_files(
     and which files the prompt only names.
     """
     options = context.options
-    note = context.output.note
+    note = context.note
     files: list[Attachment] = []
     sets: list[FileSet] = []
     for name in options.files:
@@ -139,10 +139,10 @@ async def read_given_files(
             sets.append(found)
             left_out = found.label
         if left_out:
-            note(f"lmchat: {name}: {left_out}.")
+            note(f"{name}: {left_out}.")
     # of what is typed here: a name in a pipe is hardly meant
     for name in (await mentioned_files(options.prompt, options.files)).values():
-        note(f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
+        note(f"{safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
     return files, sets
 
 
@@ -162,7 +162,7 @@ async def wanted_value(context: Context) -> SchemaOutput | None:
         path = expanded_path(given)
         wanted = await run_abandonable(lambda: read_schema(path))  # a pipe may have no end
     if wanted.note:
-        context.output.note(f"lmchat: {wanted.note}.")
+        context.note(f"{wanted.note}.")
     return wanted
 
 

@@ -84,7 +84,7 @@ def _run_command(context: Context) -> int:
             _ = context.loaded
         if options.names_left_files:  # the screen shows them as notices
             for sentence in left_files(context.paths):
-                output.note(f"lmchat: {sentence}")
+                context.note(sentence)
     result = handler(context)
     if isinstance(result, int):
         return result

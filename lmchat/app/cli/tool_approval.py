@@ -36,11 +36,11 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
         if can_ask():
             way = "Its arguments do not fit on the screen: call it in the chat screen, or"
             reason = "Its arguments are too long to show."
-        note(f"lmchat: Not allowed: {name}. {way} set [tools.approval] {setting} in config.toml.")
+        context.note(f"Not allowed: {name}. {way} set [tools.approval] {setting} in config.toml.")
         return Decision(choice=ApprovalScope.NO, reason=reason)
 
     if question.note:  # why an always allowed tool needs an answer
-        note(f"lmchat: {question.note}")
+        context.note(question.note)
     while True:
         await drop_typed(note)  # what was typed before does not answer
         note(f"{name} wants to run:", *(f"    {row}" for row in rows))
@@ -60,9 +60,9 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
     """Ask the user about a tool server; without a terminal, the answer is no."""
     note = context.output.note
     if not can_ask():
-        note(f"lmchat: Declined without a terminal: {question.title}")
+        context.note(f"Declined without a terminal: {question.title}")
         return False
-    note(f"lmchat: {question.title}")
+    context.note(question.title)
     await drop_typed(note)
     asked = "Open the address in your browser?" if question.url else "Yes?"
     if not await ask_yes_no(asked, *question.rows):

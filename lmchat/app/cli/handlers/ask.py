@@ -66,7 +66,7 @@ async def ask(context: Context) -> int:
             header = await runtime.take_session(options.resume)
             session_id = header.session_id
             if options.resume == "last":  # another command may have saved one since
-                context.output.note(f"lmchat: continues “{safe_line(header.title)}”.")
+                context.note(f"continues “{safe_line(header.title)}”.")
         async with home_on(context, runtime) as (home, (model,)):
             for file_set in file_sets:  # now: the model's window decides which sets are large
                 await given.require_consent_to(file_set, model.context_loaded)
@@ -93,7 +93,7 @@ async def ask(context: Context) -> int:
 def _print_request(context: Context, request: NextRequest) -> None:
     """Print the body of a request, or a command that sends it, as `--dry-run` says."""
     for note in request.notes:
-        context.output.note(f"lmchat: {note}")
+        context.note(note)
     text = request.curl if context.options.dry_run_form == "curl" else request.json
     # outside of its JSON, the command is ASCII
     context.output.print_safe(safe_json(text, is_ascii=not is_utf8()))
@@ -137,7 +137,7 @@ class _AskFrontEnd:
             if isinstance(misfit, AnswerUnfit) and misfit.retry_prompt:
                 if self._output.is_json_lines:
                     self._output.print_json({"repair": misfit.message})
-                self._output.note(f"lmchat: {misfit.message} Asking again.")
+                self._context.note(f"{misfit.message} Asking again.")
                 again = Ask(
                     prompt=misfit.retry_prompt,
                     session_id=self._turn.session_id,
@@ -242,8 +242,8 @@ class _AskFrontEnd:
             is_new = self._context.options.resume is None
             # of an interrupted answer, the error's next step says how to continue
             if session_id and is_new and answer.state is not AnswerState.INTERRUPTED:
-                text = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
-                output.note(f"lmchat: {text}")
+                command = f"lmchat ask -r {session_id[:SHORT_ID]}"
+                self._context.note(f"saved; to continue: {command}")
         return error or save_error
 
     def _error_of(

@@ -182,9 +182,9 @@ async def purge(context: Context) -> int:
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
     if text := purged.open_note:
-        output.note(f"lmchat: Open in another lmchat, and not deleted: {text}. {_CLOSE}")
+        context.note(f"Open in another lmchat, and not deleted: {text}. {_CLOSE}")
     for path in left:
-        output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
+        context.note(f"{path} could not be removed and may have the text; delete it.")
     return output.print_result(document, f"Deleted permanently: {subject}.")
 
 

@@ -78,7 +78,7 @@ async def add(context: Context) -> int:
     if lines or context.output.is_json:
         context.output.print_result({"added": tools, "refused": refused}, *lines)
     for name, reason in refused.items():
-        context.output.note(f"lmchat: {name} was not added: {reason}")
+        context.note(f"{name} was not added: {reason}")
     return 1 if refused else 0
 
 

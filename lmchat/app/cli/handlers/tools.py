@@ -87,7 +87,7 @@ async def list_tools(context: Context) -> int:
         output.print_list(documents, lines, none_note)
         for server in servers:
             if server.error:
-                output.note(f"lmchat: {server.name}: {server.next_step}")
+                context.note(f"{server.name}: {server.next_step}")
         return 0 if is_any_ready(servers) or not servers else 1
 
 
@@ -124,7 +124,7 @@ async def call(context: Context) -> int:
         context.output.print_json(step_json(message))
     elif has_failed:
         reason, *details = message.tool_result.split("\n")
-        context.output.note(f"lmchat: {name} failed: {reason}", *details)
+        context.note(f"{name} failed: {reason}", *details)
     else:
         context.output.print_text(message.tool_result)
     return 1 if has_failed else 0

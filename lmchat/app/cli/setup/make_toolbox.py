@@ -21,14 +21,14 @@ async def start_tools(context: Context, toolbox: Toolbox, model: ModelInfo) -> N
     Prints errors, and a note if the model cannot use tools. Raises `LMChatError` if no server
     works.
     """
-    note = context.output.note
+    note = context.note
     if not toolbox.can_use(Target.of(model)):
-        note(f"lmchat: {model.model_id} cannot use tools; it answers without them.")
+        note(f"{model.model_id} cannot use tools; it answers without them.")
         return
     servers = await started_servers(context, toolbox.host)
     for server in servers:
         if server.error:
-            note(f"lmchat: {server.error}", server.next_step)
+            note(server.error, server.next_step)
     if not is_any_ready(servers):
         raise LMChatError(
             "No tool server works.", kind="tools", next_step="To ask without tools, omit --tools."

@@ -122,7 +122,7 @@ async def make_dispatcher(
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
-                    context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
+                    context.note(f"{unsaved} could not be saved{reason}")
             elif chat.active.messages and not options.temporary and takes_text(sys.stderr.fileno()):
                 header = chat.active.header
                 title = safe_line(header.title, limit=_MOST_TITLE_CHARS)
@@ -130,7 +130,7 @@ async def make_dispatcher(
                 context.output.note(f"To continue “{title}”: {command}")
             if platform.state_error is not None:
                 with suppress(OSError):
-                    context.output.note(f"lmchat: {platform.state_error.message_with_next_step}")
+                    context.note(platform.state_error.message_with_next_step)
 
 
 class ScreenPlatform:

@@ -97,13 +97,13 @@ async def batch(context: Context) -> int:
                 if missing is not None and target_path:
                     # with `--force`, the command would start again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
-                    output.note(f"lmchat: To answer the rest: {command_line(command)}")
+                    context.note(f"To answer the rest: {command_line(command)}")
                 raise
     done_before = records.done_count if records else 0
     answered, failed = progress.done, progress.failed
     text = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
     silent = f" ({progress.without_text} without text)" if progress.without_text else ""
-    output.note(f"lmchat: {text}{answered - failed} answered{silent}, {failed} failed.")
+    context.note(f"{text}{answered - failed} answered{silent}, {failed} failed.")
     if failed and target_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0

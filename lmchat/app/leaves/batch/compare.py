@@ -103,7 +103,7 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
             printer.end()
         failure = answers[-1].error
     if failure is not None:
-        output.note(f"lmchat: {failure.message_with_next_step}")
+        context.note(failure.message_with_next_step)
     else:
         printer.print_notes_on(replace(answers[0].message, stats=answers[0].stats))
     stats_of_runs = [answer.stats for answer in answers]

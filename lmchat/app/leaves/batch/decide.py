@@ -77,7 +77,7 @@ async def decide(context: Context) -> int:
     rest = 1 - sum(known.values())  # may be of any other
     choice, second = sorted(options, key=lambda option: known.get(option, rest), reverse=True)[:2]
     if unknown := " and ".join(option for option in options if option not in known):
-        context.output.note(f"lmchat: the server has not told how likely {safe_line(unknown)} is.")
+        context.note(f"the server has not told how likely {safe_line(unknown)} is.")
     if choice not in known or known[choice] - known.get(second, rest) < _LEAST_LEAD:
         raise _undecided_error(
             f'"{safe_line(choice)}" and "{safe_line(second)}" may be equally likely'

@@ -70,9 +70,9 @@ async def evaluate(context: Context) -> int:
     cases = await read_cases(source, context.settings.chat.system_prompt)
     for case in cases:
         for part in (part for message in case.messages for part in message.files if part.left_out):
-            output.note(f"lmchat: {safe_line(case.name)}: {part.label}.")
+            context.note(f"{safe_line(case.name)}: {part.label}.")
         if case.wanted and case.wanted.note:
-            output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
+            context.note(f"{safe_line(case.name)}: {case.wanted.note}.")
     async with open_home(context, () if context.is_local else names) as (home, models):
         runs = product(models, cases, range(1, options.runs + 1))
         results = [
