@@ -152,7 +152,6 @@ def _ends_in_new_grapheme(text: str) -> bool:
 
 
 def without_middle(text: str, width: int) -> str:
-    """Cut a text that is wider than `width` cells in its middle."""
     from rich.cells import cell_len  # noqa: PLC0415 - see `widen_cells`
 
     if cell_len(text) <= width:

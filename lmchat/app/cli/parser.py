@@ -234,7 +234,6 @@ class CommandLine(NamedTuple):
 
 
 def split_line(argv: Sequence[str]) -> CommandLine:
-    """Find the command of a line."""
     command = PROGRAM
     prog = PROGRAM.name
     options = list[str]()

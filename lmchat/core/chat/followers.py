@@ -97,5 +97,4 @@ class RepetitionFollower:
         self._report(repetition)
 
     def at_cut_end(self) -> Repetition | None:
-        """Return the repetition at the end of an answer that was cut off."""
         return self._watch.at_end()

@@ -45,7 +45,6 @@ class Query:
         self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
-        """Count what `spans` yields."""
         if not self.needles:
             return 0
         letters = folded(text)

@@ -263,7 +263,6 @@ def _without_key(segment: Segment) -> Segment:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Add a style to the characters from `start` up to `end`."""
     segments = []
     position = 0
     for text, text_style, _ in strip:

@@ -238,7 +238,6 @@ def ends_at(document: Document, position: LogPosition, cell: int, unit: Unit) ->
 
 
 def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
-    """Return the range of the word or paragraph with the character `pressed`."""
     first = text.rfind("\n", 0, pressed) + 1
     last = text.find("\n", pressed)
     if unit is Unit.PARAGRAPH:

@@ -188,7 +188,6 @@ class ModelSwitch:
 
     @property
     def _picker(self) -> ModelPicker | None:
-        """The picker while it is open."""
         screens = self._ui.app.screen_stack
         return next((screen for screen in screens if isinstance(screen, ModelPicker)), None)
 

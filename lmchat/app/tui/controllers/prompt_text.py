@@ -228,7 +228,6 @@ class PromptText:
         return bool(session_id)
 
     def take_typed(self) -> str:
-        """Remove what is typed from the prompt, and return it."""
         typed = self._input.full_text
         self._input.put("")
         return typed

@@ -210,7 +210,6 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 
 def start_question(start: ServerStart) -> ConfirmDialog:
-    """Ask whether to run a command that starts a server."""
     how_to_stop = product_named(start.product).step("stop")
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")

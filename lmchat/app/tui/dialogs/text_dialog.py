@@ -111,7 +111,6 @@ class RequestDialog(TextDialog):
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_change(self) -> None:
-        """Show the other form."""
         self._is_curl = not self._is_curl
         self._show_form()
 

@@ -52,7 +52,6 @@ def styled(text: str, style: str = "") -> Content:
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Mark the characters at `offsets` as hits."""
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
         ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs

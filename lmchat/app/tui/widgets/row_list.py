@@ -97,7 +97,6 @@ def text_row(
     right_style: str = MUTED,
     key: Hashable = None,
 ) -> ListRow:
-    """Make a row with one text in a style, and a text at its end."""
     return ListRow(
         pieces=(((text, style),),),  # one piece of one text
         right=((right, right_style),) if right else (),

@@ -71,7 +71,6 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a web page."""
         kind = self.headers.get("content-type", "").lower()
         return "html" in kind or bool(_HTML.match(self.body[:512]))
 
