@@ -10,6 +10,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from msgspec import Struct, field
+
 from lmchat.app.markdown_lines.block import Block
 from lmchat.base.errors import LMChatError
 from lmchat.base.processes.child import ChildEndedError, ChildProcess
@@ -23,22 +25,21 @@ _MOST_CHARS = 500_000  # of code whose colours are kept
 CodeRequest = tuple[str, str]  # language, and code without terminal commands
 
 
-class Colours:
+class Colours(Struct, eq=False):
     """Known colours of code, and the code that waits for its colours.
 
     The caller gives `newest_request` to the highlighter, and its answer to `put`.
     """
 
-    def __init__(self) -> None:
-        # The block that is being laid out, set by `Layout`; it waits for what `of` requests. No
-        # parameter, as functions in `Block.make` call `of` and must not hold their block: blocks
-        # have no reference cycles.
-        self.block: Block | None = None
-        self._cache: dict[CodeRequest, bytes] = {}  # empty for code that has none
-        # code whose colours arrived last, by language
-        self._last_coloured: dict[str, tuple[str, bytes]] = {}
-        # the newest last, with the blocks to lay out again
-        self._waiting: dict[CodeRequest, list[Block]] = {}
+    # The block that is being laid out, set by `Layout`; it waits for what `of` requests. No
+    # parameter, as functions in `Block.make` call `of` and must not hold their block: blocks
+    # have no reference cycles.
+    block: Block | None = None
+    _cache: dict[CodeRequest, bytes] = {}  # empty for code that has none
+    # code whose colours arrived last, by language
+    _last_coloured: dict[str, tuple[str, bytes]] = {}
+    # the newest last, with the blocks to lay out again
+    _waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
         """Return the known colours, or request them.
@@ -139,15 +140,13 @@ class Highlighter:
             self._child = None  # last: if `end` is cancelled, the next call waits for it again
 
 
-class Highlighting:
+class Highlighting(Struct, eq=False):
     """Colours of code in the log."""
 
-    def __init__(self, highlighter: Highlighter, show_changed: Callable[[], object]) -> None:
-        """`show_changed` is called when there are colours for `drain`."""
-        self.colours = Colours()
-        self._highlighter = highlighter
-        self._show_changed = show_changed
-        self._changed: list[Block] = []
+    _highlighter: Highlighter
+    _show_changed: Callable[[], object]  # called when there are colours for `drain`
+    colours: Colours = field(default_factory=Colours)
+    _changed: list[Block] = []
 
     @property
     def is_needed(self) -> bool:

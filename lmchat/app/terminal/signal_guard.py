@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from msgspec import Struct
+
 from lmchat.base.processes.signals import ENDING_SIGNALS, HANG_UP
 
 _logger = logging.getLogger(__name__)
@@ -20,26 +22,18 @@ _LENT = 254  # another program has the terminal
 _RETURNED = 255  # lmchat has it again
 
 
-class SignalGuard:
+class SignalGuard(Struct, eq=False):
     """Thread that ends the program on a signal.
 
     Python writes the number of each signal into a pipe, in C code that does not wait for the main
     thread. This thread reads it.
     """
 
-    def __init__(
-        self,
-        *,
-        restore_terminal: Callable[[], None],
-        ask_to_end: Callable[[int], None],
-        timeout_s: float,
-    ) -> None:
-        """`ask_to_end` gets the number of the signal."""
-        self.ended_by: int | None = None  # then the screen may not take the terminal back
-        self._restore_terminal = restore_terminal
-        self._ask_to_end = ask_to_end
-        self._timeout_s = timeout_s
-        self._pipe: tuple[int, int] | None = None
+    restore_terminal: Callable[[], None]
+    ask_to_end: Callable[[int], None]  # gets the number of the signal
+    timeout_s: float
+    ended_by: int | None = None  # then the screen may not take the terminal back
+    _pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
         """Call this in the main thread; only the first call has an effect."""
@@ -90,10 +84,10 @@ class SignalGuard:
         self.ended_by = number
         _logger.info("ending on %s", signal.Signals(number).name)
         try:
-            self._restore_terminal()
-            self._ask_to_end(number)
+            self.restore_terminal()
+            self.ask_to_end(number)
         except Exception:
             _logger.exception("could not end in order")
         # if the program ends in time, this thread does
-        threading.Event().wait(self._timeout_s)
+        threading.Event().wait(self.timeout_s)
         os._exit(128 + number)  # as shells report it

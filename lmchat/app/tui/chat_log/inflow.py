@@ -10,6 +10,8 @@ from asyncio import TimerHandle
 from collections.abc import Callable
 from time import perf_counter
 
+from msgspec import Struct
+
 from lmchat.app.tui.chat_log.entry import Delta
 
 # of a core; beyond it, frames are fewer: typing comes first
@@ -17,18 +19,16 @@ _LOAD_LIMIT = 0.25
 _FLOW_FRAMES = 2  # text flows while the last frame is not older than so many frames
 
 
-class FrameBuffer:
+class FrameBuffer(Struct, eq=False):
     """Streamed text that waits for the next frame."""
 
-    def __init__(self, show_frame: Callable[[], object], frames_per_second: int) -> None:
-        """`show_frame` is called when it is time for the next frame."""
-        self.frames_per_second = frames_per_second  # at most
-        self.timer: TimerHandle | None = None
-        self._show_frame = show_frame
-        self._deltas: list[Delta] = []
-        self._shown_s = 0.0  # when the last frame started
-        self._costs_s = (0.0, 0.0)  # of the last two frames
-        self._show_before: Callable[[], object] | None = None
+    _show_frame: Callable[[], object]  # called when it is time for the next frame
+    frames_per_second: int  # at most
+    timer: TimerHandle | None = None
+    _deltas: list[Delta] = []
+    _shown_s: float = 0.0  # when the last frame started
+    _costs_s: tuple[float, float] = (0.0, 0.0)  # of the last two frames
+    _show_before: Callable[[], object] | None = None
 
     def add(self, delta: Delta) -> None:
         self._deltas.append(delta)

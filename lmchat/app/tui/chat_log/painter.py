@@ -44,16 +44,15 @@ def rows_region(log: ScrollView, y: int, count: int) -> Region:
     return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
 
 
-class Thumb:
+class Thumb(Struct, eq=False):
     """Thumb of a scrollbar, painted only where it looks different.
 
     Painting the bar takes half as long as the text.
     """
 
-    def __init__(self, log: ScrollView) -> None:
-        self._log = log
-        self._painted = (0, 0)  # first row and size, in steps
-        self._ends = (0, 0)  # rows with the beginning and the end of the thumb
+    _log: ScrollView
+    _painted: tuple[int, int] = (0, 0)  # first row and size, in steps
+    _ends: tuple[int, int] = (0, 0)  # rows with the beginning and the end of the thumb
 
     def move(self, *, is_growing: bool) -> None:
         """Show the scroll position; while text arrives, in whole rows only."""

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from msgspec import Struct
+
 from lmchat.app.tui.chat_log.entry import CARD_STATES, Entry
 from lmchat.app.tui.chat_log.viewport import Viewport
 from lmchat.base import units
 from lmchat.core.sessions.message import ChatMessage
 
 
-class RunningCalls:
+class RunningCalls(Struct, eq=False):
     """States of running calls, and which answer is chosen on the card."""
 
-    def __init__(
-        self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
-    ) -> None:
-        """`changed` is the context for a change of the message with an index."""
-        self.card_id = ""  # of the tool message that asks
-        self.choice = 0  # number of the chosen answer in `CARD_STATES`
-        self.was_following = False
-        """Whether the log follows the end again when the card is left: see `note_following`."""
-        self._viewport = viewport
-        self._changed = changed
-        self._started_s = 0.0  # monotonic time from which `running …` is counted
+    _viewport: Viewport
+    # the context for a change of the message with an index
+    _changed: Callable[[int], AbstractContextManager[Entry]]
+    card_id: str = ""  # of the tool message that asks
+    choice: int = 0  # number of the chosen answer in `CARD_STATES`
+    was_following: bool = False
+    """Whether the log follows the end again when the card is left: see `note_following`."""
+    _started_s: float = 0.0  # monotonic time from which `running …` is counted
 
     def note_following(self) -> None:
         """Note whether the log follows the end, so that `TurnView` can follow it again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.app.commands.table import BY_ID, COMMANDS, Command, Scope
@@ -21,12 +22,11 @@ from lmchat.app.tui.screen_services import ScreenServices
 _OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
 
 
-class Palette:
+class Palette(Struct, eq=False):
     """Lists the commands, and runs the one that is chosen."""
 
-    def __init__(self, ui: ScreenServices, server_search: ServerSearch) -> None:
-        self._ui = ui
-        self._server_search = server_search
+    _ui: ScreenServices
+    _server_search: ServerSearch
 
     def open(self, can_run: Callable[[Command], bool]) -> None:
         """Show the commands that can do something now, and run the chosen one.

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
@@ -42,7 +42,7 @@ class _Delivered(Struct, eq=False):
     passes: int = _MOST_PASSES  # how often queues may still be passed
 
 
-class KeyQueue:
+class KeyQueue(Struct, eq=False):
     """Queue of keys and pastes.
 
     Text does not wait for earlier text in the same input, which can draw several letters at once.
@@ -52,13 +52,13 @@ class KeyQueue:
     Then the next keys go where the focus is: one may be the Esc that stops what takes so long.
     """
 
-    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
-        self._app = app
-        self._deliver = deliver  # returns the widget that got it, if no binding took it
-        self._waiting: deque[Typed] = deque()
-        self._current: _Delivered | None = None  # None if no key has still to have its effect
-        self.last_key = ""  # also if it waits; "" after a paste
-        self.early = 0  # keys that are not done, of those before `note_question`
+    _app: App[Any]
+    # returns the widget that got it, if no binding took it
+    _deliver: Callable[[Typed], Awaitable[Widget | None]]
+    last_key: str = ""  # also if it waits; "" after a paste
+    early: int = 0  # keys that are not done, of those before `note_question`
+    _waiting: deque[Typed] = field(default_factory=deque)
+    _current: _Delivered | None = None  # None if no key has still to have its effect
 
     async def put(self, event: Typed) -> None:
         self.last_key = event.key if isinstance(event, events.Key) else ""
