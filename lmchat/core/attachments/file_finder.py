@@ -12,6 +12,8 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 
+from msgspec import Struct
+
 from lmchat.base.files.folder_walk import walk
 from lmchat.base.matching import fuzzy_match, normalized
 from lmchat.base.processes.background import in_thread, run_abandonable
@@ -25,19 +27,18 @@ _LIST_VALID_S = 5.0  # then the list of files is made again
 _PLACES = tuple(place + slash for place in ("", "~", "..") for slash in ("/", os.sep))
 
 
-class FileFinder:
+class FileFinder(Struct, eq=False):
     """Fuzzy search for files below a folder, without those that `.gitignore` names.
 
     Each letter is a search, so the files are listed once in `_LIST_VALID_S`, and again when a name
     begins or no file matches.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
-        self._clock = clock
-        # the newest list, perhaps still in the making
-        self._listing: asyncio.Future[Sequence[str]] | None = None
-        self._listing_started_s = 0.0
+    _folder: Path
+    _clock: Callable[[], float] = time.monotonic
+    # the newest list, perhaps still in the making
+    _listing: asyncio.Future[Sequence[str]] | None = None
+    _listing_started_s: float = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most `_MOST_MATCHES` paths, the best first.

@@ -23,12 +23,11 @@ class PromptsReturned(Struct, frozen=True, kw_only=True):
 OnQueueChange = Callable[[QueueChanged | PromptsReturned | None], None]
 
 
-class PromptQueue:
+class PromptQueue(Struct, eq=False):
     """Prompts that wait for the end of the turn, a server, a model or files, oldest first."""
 
-    def __init__(self, on_change: OnQueueChange) -> None:
-        self._on_change = on_change
-        self.prompts: tuple[PendingPrompt, ...] = ()
+    _on_change: OnQueueChange
+    prompts: tuple[PendingPrompt, ...] = ()
 
     @property
     def drafts(self) -> tuple[str, ...]:

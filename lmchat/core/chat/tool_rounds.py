@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError
@@ -59,26 +60,17 @@ _CALL_IN_TEXT = re.compile(
 _MAX_CALL_HEAD = 1_000
 
 
-class ToolRounds:
-    def __init__(
-        self,
-        toolbox: Toolbox,
-        session: OpenSession,
-        *,
-        report: Callable[[ChatEvent], None],
-        ask: Ask,
-        store: Store,
-    ) -> None:
-        self._store = store  # gets pictures of tools
-        self.toolbox = toolbox
-        self.steps = 0
-        self.told: dict[str, str] = {}  # what running tools said last, by message id
-        self._session = session
-        self._report = report
-        self._ask = ask
-        self._last_call = ("", "")  # name in requests, and arguments
-        self._same_calls = 0  # in a row
-        self._limit: LMChatError | None = None  # why no further round may run
+class ToolRounds(Struct, eq=False):
+    toolbox: Toolbox
+    session: OpenSession
+    report: Callable[[ChatEvent], None]
+    ask: Ask
+    store: Store  # gets pictures of tools
+    steps: int = 0
+    told: dict[str, str] = {}  # what running tools said last, by message id
+    _last_call: tuple[str, str] = ("", "")  # name in requests, and arguments
+    _same_calls: int = 0  # in a row
+    _limit: LMChatError | None = None  # why no further round may run
 
     @property
     def must_call(self) -> bool:
@@ -88,7 +80,7 @@ class ToolRounds:
         """Raises the reason for which `count_round` has refused a round."""
         if self._limit is not None:
             raise self._limit
-        return await self.toolbox.offered(target, self._session.session_id)
+        return await self.toolbox.offered(target, self.session.session_id)
 
     def calls_of(self, answer: ChatMessage) -> tuple[ToolCallPart, ...]:
         """Return the calls to run, of an answer that this turn has streamed.
@@ -96,7 +88,7 @@ class ToolRounds:
         Empty if another branch is shown by now. Other answers must not be passed: calls from an
         imported file only run if the user repeats one.
         """
-        is_last = self._session.messages.leaf_id == answer.message_id
+        is_last = self.session.messages.leaf_id == answer.message_id
         return answer.tool_calls if is_last and answer.state is AnswerState.COMPLETE else ()
 
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
@@ -152,7 +144,7 @@ class ToolRounds:
         `version` is that of the first call. A repeated call starts a branch with copies of
         `copied`, the other calls of its answer. Cancelling also cancels running calls.
         """
-        session = self._session
+        session = self.session
         answer_stats = session.messages[-1].stats
         is_cut = answer_stats is not None and answer_stats.is_cut
         running: dict[str, ChatMessage] = {}  # without a result, by message id
@@ -165,7 +157,7 @@ class ToolRounds:
                 session.add(message)
                 version = 1  # calls after the first have no other version
                 running[message.message_id] = message
-                self._report(MessageAdded(message, session.session_id))
+                self.report(MessageAdded(message, session.session_id))
                 await session.save_started_answer(message)  # as for an answer, before the call runs
             for ended in copied:
                 copy = replace(
@@ -176,7 +168,7 @@ class ToolRounds:
                     versions=1,
                 )
                 session.add(copy)
-                self._report(MessageAdded(copy, session.session_id))
+                self.report(MessageAdded(copy, session.session_id))
                 await session.save(copy)
             await self._run_all(running, is_cut=is_cut)
         except BaseException:  # a stop, which is a cancellation, or an error
@@ -210,22 +202,22 @@ class ToolRounds:
     async def _keep_image(self, name: str, image: bytes) -> FilePart | None:
         with suppress(LMChatError):  # it is damaged, or the disk is full
             if attachment := await file_attachment(name, image):
-                await self._store.files.save(attachment.data)
+                await self.store.files.save(attachment.data)
                 return attachment.part
         return None
 
     async def _end(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
         del running[call.message_id]  # else a stop would mark it as stopped
-        self._session.replace(call)
+        self.session.replace(call)
         # to its end: a stop may cancel this task, and the result must not be lost
-        await self._session.finish(self._session.save(call))
-        self._report(MessageEnded(call))
+        await self.session.finish(self.session.save(call))
+        self.report(MessageEnded(call))
 
     async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str | Decision:
         """Return what runs a call, or why it may not run."""
         call = message.tool_calls[0]
         toolbox = self.toolbox
-        session_id = self._session.session_id
+        session_id = self.session.session_id
         tool = toolbox.find(call.name)
         if tool is None:
             names = ", ".join(one.wire_name for one in toolbox.offered_now(session_id))
@@ -239,7 +231,7 @@ class ToolRounds:
             fields = ", ".join(properties or ()) or "none"
             return f"The arguments are not a JSON object. Its fields are: {fields}."
         if toolbox.approval(session_id, tool) == "ask":
-            decision = await self._ask(
+            decision = await self.ask(
                 ToolQuestion(message=message, note=toolbox.why_asked_again(tool))
             )
             if decision.choice is ApprovalScope.NO:

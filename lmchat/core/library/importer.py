@@ -72,28 +72,20 @@ class ImportOutcome(Struct, kw_only=True):
     is_stopped: bool = False  # by the user
 
 
-class Importer:
+class Importer(Struct, eq=False):
     """Importer of files and folders for the command line and the screen.
 
     `programs` are those whose chats it reads, beside lmchat's own exports.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        programs: Sequence[Program] = (),
-        environ: Mapping[str, str] = {},
-        quiet_s: float = 2.0,
-    ) -> None:
-        self._store = store
-        self._programs = programs
-        self._environ = environ
-        self._quiet_s = quiet_s
+    store: Store
+    programs: Sequence[Program] = ()
+    environ: Mapping[str, str] = {}
+    quiet_s: float = 2.0
 
     async def places(self) -> Sequence[ChatPlace]:
         """Return where the programs keep chats on this machine."""
-        return await asyncio.to_thread(_chat_places, self._programs, self._environ)
+        return await asyncio.to_thread(_chat_places, self.programs, self.environ)
 
     async def import_files(
         self,
@@ -112,10 +104,10 @@ class Importer:
         started_s = time.monotonic()
 
         def report() -> None:
-            if time.monotonic() - started_s >= self._quiet_s:  # a short import reports nothing
+            if time.monotonic() - started_s >= self.quiet_s:  # a short import reports nothing
                 report_progress(counts(outcome.chats))
 
-        async with aclosing(ChatReader(self._programs)) as reader, aclosing(Store()) as trial:
+        async with aclosing(ChatReader(self.programs)) as reader, aclosing(Store()) as trial:
             for name in names:
                 try:
                     files: Mapping[str, Path | bytes]
@@ -166,14 +158,14 @@ class Importer:
             sent = {name: options[name] for name in options if not name.startswith(STORED)}
             header = replace(found.header, sampling=sent)
             try:
-                store = self._store
+                store = self.store
                 if outcome.is_trial:
                     store = trial
-                    await trial.take_rows(self._store, header.session_id)
+                    await trial.take_rows(self.store, header.session_id)
                 else:
                     # first, as messages refer to them; the daily check removes unused ones
                     for content in found.files.values():
-                        await self._store.files.save(content)
+                        await self.store.files.save(content)
                 imported = await store.import_session(replace(found, header=header))
             except LMChatError as error:
                 if isinstance(error, StoreUnavailable):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from msgspec import ValidationError, convert
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from lmchat.base.errors import LMChatError
@@ -59,12 +59,11 @@ _SPEEDS = """
     group by endpoint, model"""
 
 
-class StatsStore:
+class StatsStore(Struct, eq=False):
     """The tables `ledger`, a row for each answer of a model, and `metrics`."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
-        self.database = database
-        self._clock = clock
+    database: Database
+    _clock: Callable[[], datetime] = now
 
     async def add(
         self,

@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec import Struct
+
 from lmchat.core.tools.calls import ToolHost
 from lmchat.core.tools.questions import ServerQuestion
 
 
-class WaitingLimits:
+class WaitingLimits(Struct, eq=False):
     """Asks the user about a server. While a question waits, no limit runs."""
 
-    def __init__(self, host: ToolHost) -> None:
-        self._host = host  # shared by all servers: a front end has one question at a time
-        self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
-        self._questions: set[asyncio.Future[Any]] = set()  # that wait for the user
+    _host: ToolHost  # shared by all servers: a front end has one question at a time
+    _limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
+    _questions: set[asyncio.Future[Any]] = set()  # that wait for the user
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[Any]:
