@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError, WrongUse
@@ -49,24 +50,21 @@ class ServerSource(Protocol):
         """Send `key` with this request only; "" is the known one. Silence is no error."""
 
 
-class ServerFinder:
+class ServerFinder(Struct, eq=False):
     """Servers of a run, and server and model of its next request.
 
     Every coroutine may raise the error that says why none can be used.
     """
 
-    def __init__(
-        self, source: ServerSource, settings: Settings, state: Callable[[], State]
-    ) -> None:
-        """`state` returns that of now, which the screen changes."""
-        self._source = source
-        self._settings = settings
-        self._state = state
-        self._lock = asyncio.Lock()  # requests at the same time share one look
-        self._looks = 0  # that have ended
-        self.servers: tuple[ServerStatus, ...] = ()
-        """Those of the last look, usable or not, best first."""
-        self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
+    _source: ServerSource
+    _settings: Settings
+    _state: Callable[[], State]  # that of now, which the screen changes
+    servers: tuple[ServerStatus, ...] = ()
+    """Those of the last look, usable or not, best first."""
+    _looks: int = 0  # that have ended
+    _added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
+    # requests at the same time share one look
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def look(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
         if not self._settings.endpoint:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import LMChatError
@@ -20,28 +21,21 @@ POLL_S = 5.0
 LATENCY_COUNT = 32
 
 
-class Monitor:
+class Monitor(Struct, eq=False):
     """Periodic check of the server in use, except while an answer streams (R-29).
 
     `aim` says which server is in use, `watch` checks it, `health` has the results.
     """
 
-    def __init__(
-        self,
-        check: Callable[[Endpoint], Awaitable[ServerStatus]],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        pause_s: float = POLL_S,
-    ) -> None:
-        self._probe = check
-        self._clock = clock
-        self._pause_s = pause_s  # between two checks
-        self._is_check_due = asyncio.Event()
-        self.health = ServerHealth()
-        """Result of the last check; the next check is of its server and model."""
-        self._is_streaming = False
-        self._has_refused = False  # the last check, since the last answer
-        self.next_check_s: float | None = None  # monotonic time; None during a check
+    _probe: Callable[[Endpoint], Awaitable[ServerStatus]]
+    clock: Callable[[], float] = time.monotonic
+    pause_s: float = POLL_S  # between two checks
+    health: ServerHealth = ServerHealth()
+    """Result of the last check; the next check is of its server and model."""
+    next_check_s: float | None = None  # monotonic time; None during a check
+    _is_streaming: bool = False
+    _has_refused: bool = False  # the last check, since the last answer
+    _is_check_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     def aim(self, target: Target | None) -> None:
         """Let `watch` check the server of this target, for the first time at once.
@@ -71,14 +65,14 @@ class Monitor:
             target = self.health.target
             is_paused = self._is_streaming and self.health.status is not None
             if target is None or is_paused:
-                self.next_check_s = self._clock() + self._pause_s
+                self.next_check_s = self.clock() + self.pause_s
             else:
                 self.next_check_s = None
                 await self._check(target)
-                self.next_check_s = self._clock() + self._pause_s
+                self.next_check_s = self.clock() + self.pause_s
                 yield self.health
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s):
+                async with asyncio.timeout(self.pause_s):
                     await self._is_check_due.wait()
 
     async def _check(self, asked: Target) -> None:
@@ -121,9 +115,9 @@ class Monitor:
         self.health = ServerHealth(
             target=replace(target, product=product, model=model),
             status=server,
-            since_s=current.since_s if is_same else self._clock(),
+            since_s=current.since_s if is_same else self.clock(),
             latencies_ms=(*current.latencies_ms, latency_ms)[-LATENCY_COUNT:],
-            seen_s=self._clock() if has_list else current.seen_s,
+            seen_s=self.clock() if has_list else current.seen_s,
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.base.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
@@ -37,18 +38,16 @@ _PARTS = {
 _logger = logging.getLogger(__name__)
 
 
-class Limiter:
+class Limiter(Struct, eq=False):
     """Limit of requests in the last 60 seconds; 0: no limit."""
 
-    def __init__(self, limit: int, *, section: str = "limits") -> None:
-        """`section` of the configuration has the limit, for a next step."""
-        self._limit = limit
-        self._section = section
-        self._times: deque[float] = deque()  # oldest first
+    limit: int
+    section: str = "limits"  # of the configuration, which has the limit
+    _times: deque[float] = field(default_factory=deque)  # oldest first
 
     def count_request(self, product: str) -> None:
         """Raise `TooManyRequests`."""
-        if self._limit == 0:
+        if self.limit == 0:
             return
         if self.rate_limit().left > 0:
             self._times.append(time.monotonic())
@@ -56,16 +55,16 @@ class Limiter:
         # until the oldest request leaves the window; at least 1 s, not "in 0 s"
         wait_s = max(math.ceil(self._times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
-            f"{too_many_requests(product)}: the limit is {self._limit} a minute; "
+            f"{too_many_requests(product)}: the limit is {self.limit} a minute; "
             f"try again in {wait_s} s.",
             wait_s=wait_s,
-            next_step=f"Wait, or raise requests_per_minute under [{self._section}].",
+            next_step=f"Wait, or raise requests_per_minute under [{self.section}].",
         )
 
     def rate_limit(self) -> RateLimit:
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
-        return RateLimit(left=self._limit - len(self._times), limit=self._limit)
+        return RateLimit(left=self.limit - len(self._times), limit=self.limit)
 
 
 def check_request(request: ChatRequest) -> None:

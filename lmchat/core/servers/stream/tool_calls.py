@@ -116,7 +116,7 @@ class _Call(Struct, eq=False):
             text = self.objects[-1].add(text)
 
 
-class Calls:
+class Calls(Struct, eq=False):
     """Tool calls of one answer, with numbers from 0.
 
     A fragment belongs to the call of its id or index, or else to that of the last fragment. The
@@ -125,13 +125,11 @@ class Calls:
     sequence of JSON objects, of which equal ones are one call, as no call may run twice.
     """
 
-    def __init__(self, offered: Collection[str]) -> None:
-        """`offered` are the names of tools: any other may come in pieces."""
-        self._offered = offered
-        self._calls: list[_Call] = []
-        self._by_index: dict[int | None, _Call] = {}  # the last one at each index of the server
-        self._current: _Call | None = None  # of the last fragment
-        self.named_count = 0
+    _offered: Collection[str]  # names of tools: any other may come in pieces
+    named_count: int = 0
+    _calls: list[_Call] = []
+    _by_index: dict[int | None, _Call] = {}  # the last one at each index of the server
+    _current: _Call | None = None  # of the last fragment
 
     @property
     def has_open(self) -> bool:
