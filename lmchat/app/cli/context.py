@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from msgspec import Struct
+
 from lmchat.app.cli.log_file import start_log
 from lmchat.app.cli.options import LEVELS, ParsedOptions
 from lmchat.app.cli.screen_settings import keymap_problems, theme_problems
@@ -20,14 +22,13 @@ from lmchat.core.config.load import Flags, LoadedSettings, load
 from lmchat.core.config.settings import Settings
 
 
-class Context:
+class Context(Struct, eq=False, dict=True):
     """One run of the program; files are read when an attribute first needs them."""
 
-    def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
-        self.options = options
-        self.environ = environ
-        self.output = output
-        self.tells_notes = True  # of `loaded`; False: the command itself does
+    options: ParsedOptions
+    environ: Mapping[str, str]
+    output: Output
+    tells_notes: bool = True  # of `loaded`; False: the command itself does
 
     @cached_property
     def paths(self) -> Paths:
