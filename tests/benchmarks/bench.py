@@ -6,11 +6,11 @@ import os
 import re
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 
 from tests.benchmarks.server import PacedServer
 from tests.benchmarks.terminal import Drawn
@@ -107,10 +107,6 @@ def row(figure: str, value: str, must: str = "") -> Row:
 
 def ratio_row(figure: str, ours: list[float], base: list[float], must: str = "") -> Row:
     return row(figure, f"{median(ours) / median(base):.2f} x", must)
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)
 
 
 def p95(values: list[float]) -> float:

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from statistics import median
 
-from tests.benchmarks.bench import Bench, Row, median, p95, ratio_row, row
+from tests.benchmarks.bench import Bench, Row, p95, ratio_row, row
 from tests.benchmarks.client_child import PORTS
 from tests.benchmarks.texts import mixed
 from tests.support.scripted_server import Hold, ScriptedServer, raw_reply

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from statistics import median
 
 from lmchat.app.tui.chat_log.document import Document
 from lmchat.app.tui.chat_log.viewport import Viewport
 from lmchat.core.sessions.message import Role, text_message
-from tests.benchmarks.bench import Bench, Row, median, ratio_row, row
+from tests.benchmarks.bench import Bench, Row, ratio_row, row
 from tests.benchmarks.stores import fill_store
 from tests.support.chat_log_app import plain_page
 

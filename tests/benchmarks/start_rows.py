@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from tests.benchmarks.bench import (
@@ -15,7 +16,6 @@ from tests.benchmarks.bench import (
     Bench,
     Row,
     cpu_of,
-    median,
     ratio_row,
     row,
 )

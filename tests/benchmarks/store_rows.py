@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from lmchat.core.sessions.message import AnswerState
 from lmchat.core.storage.store import Store
-from tests.benchmarks.bench import Bench, Row, median, p95, ratio_row, row
+from tests.benchmarks.bench import Bench, Row, p95, ratio_row, row
 from tests.benchmarks.stores import RARE, RARE_SIGN, RARE_SIGNS, fill, texts
 from tests.support.chats import answer, header, say
 

@@ -49,10 +49,6 @@ def importer(store):
     return Importer(store)
 
 
-def library(store):
-    return Library(store)
-
-
 def file_of(folder, value=TALK, name="talk.json"):
     path = folder / name
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
@@ -76,7 +72,7 @@ async def export_all(store, ids, folder):
     folder.mkdir()
     for session_id in ids:
         session = await store.open_session(session_id)
-        await library(store).export_file(session, folder, ExportAs(form="json"))
+        await Library(store).export_file(session, folder, ExportAs(form="json"))
 
 
 async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, other, branched):
@@ -117,7 +113,7 @@ async def test_what_is_imported_is_found_and_gone_on_with_and_known_again(
     await reply(store, session.header, "Berries.", more)
     await say(store, session.header, "Other", session.messages[0])
     assert len(await store.tree(session_id)) == 5
-    await library(store).rename(session_id, "Mine")
+    await Library(store).rename(session_id, "Mine")
     (two,) = await import_all(importer, name)
     assert (two.outcome, two.header.title) == ("present", "Mine")
     assert (await store.open_session(session_id)).header.message_count == 5
@@ -291,7 +287,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
         header=header("evil"),
         messages=(replace(asked, parts=(TextPart(text="evil words"),)),),
     )
-    text = await library(store).export_text(evil, ExportAs(form="json"))
+    text = await Library(store).export_text(evil, ExportAs(form="json"))
     (one,) = await import_all(importer, file_of(tmp_path, text))
     assert one.outcome == "imported"
     assert (await store.open_session(mine.session_id)) == kept
