@@ -67,7 +67,7 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
         model = await engine.fetch(output.show_progress)
         output.show_progress("")
     if can_ask():  # a large file takes minutes
-        output.note(f"lmchat: starting {safe_line(model.name)} …")
+        context.note(f"starting {safe_line(model.name)} …")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
