@@ -160,9 +160,11 @@ class Desktop:
 
     async def until(self, condition, what: str = "") -> None:
         end_s = time.monotonic() + WAIT_S
+        pause_s = 0.01
         while not condition():
             assert time.monotonic() < end_s, f"never came: {what or condition}\n{self.text}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_s)
+            pause_s *= 1.2  # to look takes 10 ms of work
             self.app.screen._on_timer_update()  # as after a pause, which calls each widget
 
     async def ready(self) -> None:
