@@ -11,10 +11,16 @@ from lmchat.app.tui.widgets.prompt_input import PromptInput
 from lmchat.core.sessions.message import FilePart
 from lmchat.core.sessions.prompts import file_line
 from tests.support.programs import until
-from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
+from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once, unpainted
 
 NOTES = FilePart(name="notes.md", media_type="text/plain", digest="0" * 64, size=12)
 HISTORY = ("newest", "two\nlines", "oldest")
+
+
+@pytest.fixture(autouse=True)
+def _unpainted():
+    with unpainted():
+        yield
 
 
 @pytest.fixture
@@ -84,15 +90,14 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
 
 async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot):
     prompt = app.prompt_area.input
-    for _line in range(14):
-        await write(pilot, "peas")
-        await pilot.press("ctrl+j")
+    for _line in range(11):
+        await pilot.press("a", "ctrl+j")
     await pilot.pause()
     assert prompt.scroll_offset.y == prompt.max_scroll_y  # the last line has the cursor
     written = prompt.text
-    await pilot.press(*["ctrl+z"] * 30)
+    await pilot.press(*["ctrl+z"] * 22)
     assert prompt.text == ""
-    await pilot.press(*["ctrl+y"] * 30)
+    await pilot.press(*["ctrl+y"] * 22)
     assert prompt.text == written
     prompt.put("\ncress")
     await pilot.press("up")
