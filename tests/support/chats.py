@@ -212,14 +212,12 @@ def stats_store_at(folder: Path, clock: Clock | None = None) -> StatsStore:
     return StatsStore(store_at(folder, clock).database, clock)
 
 
-async def fill(store: Store, count: int, *, words: int = 50) -> None:
+async def fill(store: Store, count: int) -> None:
     """Write sessions of a prompt and an answer in one transaction: hundreds of commits take seconds."""
     talks = []
     for number in range(count):
         asked = prompt(f"prompt {number}")
-        talks.append(
-            (header(asked.text), [asked, answer(f"answer {number} " * words, parent=asked)])
-        )
+        talks.append((header(asked.text), [asked, answer(f"answer {number} " * 50, parent=asked)]))
     await _write(store, talks)
 
 

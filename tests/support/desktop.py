@@ -598,10 +598,6 @@ def calm(**tables: Any) -> Settings:
     return Settings(ui=UiSettings(reduced_motion=True), **tables)
 
 
-def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:
-    return Settings(endpoint=url, allowed_hosts=tuple(allowed))
-
-
 def sent(backend: ScriptedBackend) -> list[str]:
     """Return the last message of each request as text, with its text files as they are sent."""
     texts: list[str] = []

@@ -120,12 +120,10 @@ def no_room(size_bytes=0):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def spoil(path: Path, table: str) -> None:
-    """Overwrite what lies below the root of a table, on the disk only."""
+def spoil(path: Path) -> None:
+    """Overwrite what lies below the root of the table of parts, on the disk only."""
     with closing(sqlite3.connect(path)) as raw:
-        (root,) = raw.execute(
-            "select rootpage from sqlite_master where name = ?", (table,)
-        ).fetchone()
+        (root,) = raw.execute("select rootpage from sqlite_master where name = 'parts'").fetchone()
         (size,) = raw.execute("pragma page_size").fetchone()
     data = bytearray(path.read_bytes())
     first = (root - 1) * size

@@ -11,8 +11,8 @@ from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, half, model, probed
 
 
-def used_cells(desk, words: str) -> int:
-    return row(desk, words).count("━")
+def used_cells(desk) -> int:
+    return row(desk, "carrots").count("━")
 
 
 def row(desk, words: str) -> str:
@@ -66,7 +66,7 @@ async def test_bars_are_shares_of_a_known_window_and_the_choice_begins_where_spa
         await desk.ask("peas", 2)
         desk.backend.tokens = 80  # of 8192
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        assert not used_cells(desk, "carrots"), "one per cent of the window is no full bar"
+        assert not used_cells(desk), "one per cent of the window is no full bar"
         assert [("cached" in row(desk, words)) for words in ("carrots", "peas")] == [True, False]
         await desk.press("space")
         await desk.until(lambda: "not sent" in row(desk, "B."), "the last message is out")
@@ -74,7 +74,7 @@ async def test_bars_are_shares_of_a_known_window_and_the_choice_begins_where_spa
 
         desk.backend.tokens = 8000
         await desk.say("/context", leads_to=ContextDialog, sees="8 000 of 8 192")
-        assert used_cells(desk, "carrots") in range(2, 8)
+        assert used_cells(desk) in range(2, 8)
         await desk.press("escape", leads_to=ChatScreen)
         desk.backend.results = (probed("", model(context_loaded=None, context_max=None)),)
         await desk.press("f5", hides="of 8 192 tok")

@@ -20,7 +20,7 @@ async def test_damage_that_was_not_met_before_is_told_and_the_chat_goes_on_in_me
     path = tmp_path / "sessions.db"
     async with aclosing(Store(path)) as store:
         await fill(store, 200)
-    spoil(path, "parts")
+    spoil(path)
     monkeypatch.setattr(dispatcher, "CHECK_AFTER_S", 0.05)
     told: list[str] = []  # also what is no longer shown
     monkeypatch.setattr(LMChatApp, "notify", lambda _, message, **more: told.append(message))

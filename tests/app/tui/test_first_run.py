@@ -17,14 +17,10 @@ from tests.support.desktop import calm, desktop, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, hold, model, probed
 
 
-def off(verdict: str = "offline"):
-    return probed(verdict, next_step="Open its Developer tab, then Start server.")
-
-
 async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
     async with ready_desktop(tmp_path, asked=["garden"]):
         pass
-    async with desktop(tmp_path, ScriptedBackend(results=[off()])) as desk:
+    async with desktop(tmp_path, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.press(*"garden")
@@ -45,7 +41,7 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
 
 
 async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_path):
-    backend = ScriptedBackend(results=[off()])
+    backend = ScriptedBackend(results=[probed("offline")])
     async with desktop(tmp_path, backend, settings=calm(endpoint="localhost:1234")) as desk:
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+o", sees="No model was found yet.")
@@ -63,7 +59,7 @@ async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_p
 async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(
     tmp_path,
 ):
-    backend = ScriptedBackend(results=[off()])
+    backend = ScriptedBackend(results=[probed("offline")])
     async with desktop(tmp_path, backend) as desk:
         for text in ("/set 1", "\u3000\u200d", "two\nwords", "What is 2+2?"):
             await desk.on(WelcomeScreen)

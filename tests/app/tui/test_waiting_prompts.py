@@ -19,14 +19,10 @@ def slow_backend(*scripts, **more):
     return backend
 
 
-def off():
-    return probed("offline", next_step="Open its Developer tab, then Start server.")
-
-
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
     tmp_path,
 ):
-    backend = slow_backend(results=[off()])
+    backend = slow_backend(results=[probed("offline")])
     async with desktop(tmp_path, backend, size=(40, 12)) as desk:
         await desk.say("one")
         backend.gate.set()
@@ -54,7 +50,7 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
         await desk.say("one", sees="next  one")
         await desk.type("two")
         await desk.prompt_is("two")
-    backend = slow_backend(results=[off()])
+    backend = slow_backend(results=[probed("offline")])
     async with desktop(tmp_path, backend) as desk:
         await desk.prompt_is("one\n\ntwo")
         backend.gate.set()  # a draft does not hide that there is no server

@@ -127,7 +127,7 @@ async def test_damage_that_nothing_has_met_yet_is_told_and_no_copy_made_of_it(tm
         await fill(store, 200)
         await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
-    spoil(path, "parts")
+    spoil(path)
     before = path.read_bytes()
     clock.moment += timedelta(days=1)
     async with aclosing(Store(path, clock=clock)) as store:

@@ -24,9 +24,9 @@ from tests.support.programs import until
 SIZE = (80, 24)
 
 
-async def pour(log, text, size=20):
-    for start in range(0, len(text), size):
-        log.apply(TextDelta(text=text[start : start + size]))
+async def pour(log, text):
+    for start in range(0, len(text), 20):
+        log.apply(TextDelta(text=text[start : start + 20]))
 
 
 @pytest.mark.parametrize("up", [5, 120])

@@ -19,9 +19,9 @@ def rows(text, width=60):
     return [re.sub("▀+", "▀", shown(line)[1:]) for line in lines]
 
 
-def styled(text, width=60):
+def styled(text):
     """Pieces of text with the names of their styles."""
-    page = plain_page(width, lambda name: Style(meta={"named": (name,)}))
+    page = plain_page(look=lambda name: Style(meta={"named": (name,)}))
     laid_out(tail_of(text), page)
     while wanted := page.colours.newest_request:
         page.colours.put(wanted, colours_of(*wanted))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.core.config.settings import Settings
 from tests.support import desktop
 from tests.support.desktop import shown
 from tests.support.scripted_products import plain
@@ -12,7 +13,7 @@ REFUSAL = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --
 
 async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path, start, picture):
     server = start(plain, "far", key=KEY)
-    settings = desktop.named("http://gpu-box:8000")
+    settings = Settings(endpoint="http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.on(WelcomeScreen)
         await shown(

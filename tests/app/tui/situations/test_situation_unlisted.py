@@ -6,6 +6,7 @@ from lmchat.app.tui.dialogs.ask_dialog import AskDialog
 from lmchat.app.tui.dialogs.model_picker import ModelPicker
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.core.config.settings import Settings
 from tests.support import desktop
 from tests.support.desktop import shown
 from tests.support.scripted_products import CHAT, chat_reply
@@ -16,7 +17,7 @@ async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run
     server: ScriptedServer = start()
     server.on("GET /v1/models", json_reply({"detail": "Not Found"}, status=404))
     server.on(CHAT, lambda seen: chat_reply("Hello there.", model=f"{seen.json['model']}@main"))
-    settings = desktop.named("http://localhost:9000")
+    settings = Settings(endpoint="http://localhost:9000")
     async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
         await seen.on(WelcomeScreen)
         await shown(seen, "Or press Enter on its row to name a model.")
@@ -47,7 +48,7 @@ async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run
 async def test_a_typed_name_that_is_not_listed_is_not_called_ready(tmp_path, start):
     server: ScriptedServer = start()
     server.on("GET /v1/models", json_reply({"object": "list", "data": [{"id": "alder"}]}))
-    settings = desktop.named("http://localhost:9000")
+    settings = Settings(endpoint="http://localhost:9000")
     async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
         await shown(seen, "alder is ready.")
         await seen.say("/model oak")
