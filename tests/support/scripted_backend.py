@@ -97,6 +97,19 @@ def set_options(request: ChatRequest) -> dict[str, object]:
     return options
 
 
+async def is_event(step: object) -> bool:
+    """Raise an error and wait at a gate; return whether it is neither."""
+    if isinstance(step, Exception):
+        raise step
+    if isinstance(step, asyncio.Event):
+        await step.wait()
+    elif isinstance(step, float):
+        await asyncio.sleep(step)
+    else:
+        return True
+    return False
+
+
 async def read(events) -> list:
     async with aclosing(events) as stream:
         return [event async for event in stream]
@@ -206,13 +219,7 @@ class ScriptedBackend:
         self.counters.add(total_requests=1)
         try:
             for step in script:
-                if isinstance(step, Exception):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif isinstance(step, float):
-                    await asyncio.sleep(step)
-                else:
+                if await is_event(step):
                     yield step
             self.counters.add(successful_requests=1)
         except (asyncio.CancelledError, GeneratorExit):
@@ -232,11 +239,7 @@ class ScriptedBackend:
         self.is_reading.set()
         try:
             for step in self.reading_script:
-                if isinstance(step, Exception):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                else:
+                if await is_event(step):
                     yield step
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled_read_aheads += 1
@@ -275,11 +278,7 @@ class ScriptedBackend:
         """Play the script of a download: how far it is, gates to wait at, and errors to raise."""
         self.pulled.append(name)
         for step in self.pull_script:
-            if isinstance(step, Exception):
-                raise step
-            if isinstance(step, asyncio.Event):
-                await step.wait()
-            else:
+            if await is_event(step):
                 on_pull(step)
         return model(name, endpoint=server.endpoint, product=server.product)
 
