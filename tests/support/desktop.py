@@ -649,17 +649,9 @@ def full_disk(store: Store) -> AbstractContextManager[object]:
     return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 
-async def click(desk: Desktop, words: str, *, nth: int = 0, times: int = 1) -> None:
-    """Click the second letter of some words, at the n-th place of the log where they stand."""
-    log = desk.log_view
+async def click(desk: Desktop, words: str, *, nth: int = 0, times: int = 1, by: int = 0) -> None:
+    """Click the second letter of some words, or cells beside it, at the n-th place where they stand."""
     rows = desk.text.split("\n")
-    positions = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
-    x, y = positions[nth]
-    await desk.pilot.click(log, offset=(x - log.region.x + 1, y - log.region.y), times=times)
-
-
-async def click_screen(desk: Desktop, words: str, *, times: int = 1, by: int = 0) -> None:
-    """Click the second letter of some words, or cells beside it, wherever they first stand."""
-    rows = desk.text.split("\n")
-    x, y = next((row.index(words), y) for y, row in enumerate(rows) if words in row)
-    await desk.pilot.click(offset=(x + 1 + by, y), times=times)
+    x, y = [(row.index(words) + 1 + by, y) for y, row in enumerate(rows) if words in row][nth]
+    widget, region = desk.app.get_widget_at(x, y)
+    await desk.pilot.click(widget, offset=(x - region.x, y - region.y), times=times)

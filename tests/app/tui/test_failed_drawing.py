@@ -10,7 +10,7 @@ from lmchat.app.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.widgets.row_list import RowList
 from lmchat.core.sessions.message import AnswerState
-from tests.support.desktop import click_screen, gone, ready_desktop, shown
+from tests.support.desktop import click, gone, ready_desktop, shown
 from tests.support.scripted_backend import half
 from tests.support.tui_host import painted
 
@@ -31,7 +31,7 @@ async def test_a_log_that_fails_while_an_answer_streams_is_a_card_until_it_is_re
             with failing(Painter, "rows"):
                 desk.log_view.refresh()
                 await shown(desk, SENTENCE, "Retry  Copy details", "qwen3-8b")
-                await click_screen(desk, "Retry")
+                await click(desk, "Retry")
                 await desk.until(lambda: len(internal_errors) == 2, "a failure after the retry")
                 await shown(desk, SENTENCE)
                 await desk.press(*"next", sees="▌ next")
@@ -41,14 +41,14 @@ async def test_a_log_that_fails_while_an_answer_streams_is_a_card_until_it_is_re
             assert (answer.text, answer.state) == ("Lettuce.", AnswerState.COMPLETE)
             assert "Lettuce." not in desk.text
 
-            await click_screen(desk, "Copy details")
+            await click(desk, "Copy details")
             await desk.until(lambda: desk.copied, "a copy")
             error_id = desk.text.partition(SENTENCE)[2][:4]
             assert desk.copied[-1].startswith(f"error id {error_id}: ValueError\n")
             assert "chat_log.py" in desk.copied[-1]
             assert "a private word" not in desk.copied[-1]
 
-            await click_screen(desk, "Retry")
+            await click(desk, "Retry")
             await shown(desk, "Lettuce.", "What grows in shade?")
             await gone(desk, SENTENCE)
             assert desk.prompt_input.text == "next"

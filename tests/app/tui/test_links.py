@@ -4,7 +4,7 @@ from lmchat.app.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.app.tui.dialogs.text_dialog import LinksDialog
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.base.markdown.links import ascii_host
-from tests.support.desktop import click_screen, ready_desktop, shown
+from tests.support.desktop import click, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
 LONG = f"https://other.example/{'x' * 9_000}"
@@ -45,7 +45,7 @@ async def test_what_is_no_page_of_the_web_is_never_opened_and_a_click_on_a_page_
         desk.backend.scripts = [answer_steps("Here: https://one.example/x")]
         await desk.ask("hello", 3)
         await shown(desk, "Here: https")
-        await click_screen(desk, "one.ex")
+        await click(desk, "one.ex")
         await desk.on(ConfirmDialog)
         assert desk.opened == []
 

@@ -12,7 +12,7 @@ from lmchat.app.tui.chat_log.chat_log import ChatLog
 from lmchat.app.tui.messages import RunCommand
 from lmchat.app.tui.screen import ChatScreen
 from lmchat.app.tui.widgets.session_list import SessionList
-from tests.support.desktop import Desktop, click_screen, ready_desktop
+from tests.support.desktop import Desktop, click, ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 CODE = "See [one](http://a.example) and [two](http://b.example).\n\n```py\na = 1\n```"
@@ -36,7 +36,7 @@ Way = Callable[[Desktop], Awaitable[None]]
 
 
 def clicks(words: str, **how: int) -> Way:
-    return lambda desk: click_screen(desk, words, **how)
+    return lambda desk: click(desk, words, **how)
 
 
 def presses(*keys: str) -> Way:
@@ -44,7 +44,7 @@ def presses(*keys: str) -> Way:
 
 
 async def copies_a_word(desk: Desktop) -> None:
-    await click_screen(desk, "See one", times=2)
+    await click(desk, "See one", times=2)
     await desk.press("ctrl+c")
 
 
@@ -56,7 +56,7 @@ async def opens_a_hit(desk: Desktop) -> None:
 
 async def clicks_after_keys(desk: Desktop) -> None:
     await desk.press("alt+up")
-    await click_screen(desk, "See one")
+    await click(desk, "See one")
 
 
 def says(line: str, *keys: str, opens: str = "") -> Way:
@@ -75,7 +75,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "a copied word": copies_a_word,
         "a drag": drag,
         "a click on a version": clicks("/2›"),
-        "a click beside the sessions": clicks("/ filter", by=-1),
+        "a click beside the sessions": clicks("/ filter", by=-2),
     },
     "keys": {
         "Tab": presses("tab"),

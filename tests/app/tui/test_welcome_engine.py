@@ -10,7 +10,7 @@ from lmchat.app.tui.welcome.server_rows import LocalSetup, welcome_rows
 from lmchat.app.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.core.servers.local.installed import Installed, ServerLauncher
 from lmchat.core.servers.model import LoadState, ModelInfo
-from tests.support.desktop import click_screen, gone, make_desktop, running, shown
+from tests.support.desktop import click, gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,
     DEMO,
@@ -48,14 +48,14 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         await desk.press("2", leads_to=PickDialog, sees="60 files · 60.0 GB")
         await desk.press("down", "down", "escape", leads_to=WelcomeScreen)
         assert engine.started == []
-        await click_screen(desk, "Use a model")
+        await click(desk, "Use a model")
         await desk.on(PickDialog)
         await desk.press("end", sees="model-59 ")
         info = ModelInfo(
             model_id="model-59", endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED
         )
         desk.backend.results = (probed("", info, endpoint=ADDRESS, product="llama.cpp"),)
-        await click_screen(desk, "model-59 ")
+        await click(desk, "model-59 ")
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["model-59"], "it is started")
 
