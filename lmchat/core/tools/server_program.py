@@ -185,11 +185,14 @@ class ServerProgram(Struct, eq=False):
                 await self._child.write_line(text.encode())
 
     async def end(self) -> None:
-        """The time limit for the start, which may be over, does not cancel this."""
+        """Not cancelled by the limit for the start, which may be over, nor by the end of lmchat."""
         import anyio
 
         with anyio.CancelScope(shield=True):
-            await self._child.end_politely()
+            ending = asyncio.create_task(self._child.end_politely())
+            while not ending.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([ending])
             await asyncio.to_thread(self._copying.join, _ERRORS_S)
 
 
