@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.content import Content
@@ -54,6 +54,7 @@ def test_an_address_loses_its_middle():
     assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
 
 
+@example("¡🏻", 2)  # a character of three cells
 @given(st.lists(WORDS.filter(bool), min_size=1, max_size=8).map(" ".join), st.integers(2, 60))
 def test_a_title_of_two_rows_loses_no_wide_character_between_them(title, width):
     first, rest = parted(title, width)

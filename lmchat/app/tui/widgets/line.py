@@ -85,7 +85,7 @@ def parted(text: str, width: int) -> tuple[str, str]:
     """Cut a text at the end of a word that fits; return both parts."""
     if cell_len(text) <= width:
         return text, ""
-    at = next(iter(cut_points(text, width)), len(text))  # a wide character goes to the rest
+    at = next(iter(cut_points(text, width)), 0)  # a character without room goes to the rest
     end = text.rfind(" ", 0, at + 1)  # a blank may be behind the last word
     if end <= 0:  # one long word
         return text[:at], text[at:]
