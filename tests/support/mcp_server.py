@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 PAGE = 100
-SLEEP = "import time; time.sleep(600)"
 WORK_S = 0.4  # before each notice of `work`
 NAMES = [
     *(
@@ -19,7 +18,6 @@ NAMES = [
         "environment",
         "never",
         "die",
-        "leave",
         "escape",
         "parts",
         "fail",
@@ -49,8 +47,6 @@ TEXTS = {
     "escape": lambda _: "\x1b[2J\x1b]0;owned\x07",
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
-    # it leaves a child that holds its pipes
-    "leave": lambda _: os._exit(bool(subprocess.Popen([sys.executable, "-c", SLEEP]))),  # noqa: S603
 }
 QUESTIONS = {
     "ask": {"message": "Are you sure?", "requestedSchema": {"type": "object", "properties": {}}},
@@ -158,7 +154,7 @@ def main():
     is_stubborn = "IGNORE_END" in os.environ  # only SIGKILL ends it, and it has a child
     if is_stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sleep = [sys.executable, "-c", SLEEP, os.environ["IGNORE_END"]]
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)", os.environ["IGNORE_END"]]
         subprocess.Popen(sleep)  # noqa: S603 - ours
     sys.stdin.reconfigure(encoding="utf-8")  # Windows reads pipes in its code page
     sys.stdout.write("not a message\n")  # many servers greet

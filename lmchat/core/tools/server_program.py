@@ -24,7 +24,6 @@ from lmchat.core.config.settings import McpSettings
 from lmchat.core.tools.mcp_messages import MESSAGE_BYTES, NOT_MCP, MessageReader, answered_id
 
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
-_LOOK_S = 1.0  # between two looks whether the program still runs
 _ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
 _MOST_LOG_BYTES = 4 * 1024 * 1024  # then the log is emptied: a server may write for weeks
@@ -113,7 +112,7 @@ class ServerProgram(Struct, eq=False):
         from mcp.shared.message import SessionMessage
 
         try:
-            while line := await self._next_line():
+            while line := await self._child.read_line():
                 for message in self._messages(line):
                     await incoming_sender.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond
@@ -130,16 +129,6 @@ class ServerProgram(Struct, eq=False):
         finally:
             on_end()
             incoming_sender.close()
-
-    async def _next_line(self) -> bytes:
-        """Return b"" at the end, also if what the program has left holds its output open."""
-        while True:
-            has_ended = self.exit_code is not None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    return await self._child.read_line()
-            if has_ended:
-                return b""
 
     def _messages(self, line: bytes) -> list[Any]:
         """Return the message of a line; an error without an id answers each request that waits.

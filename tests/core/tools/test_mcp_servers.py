@@ -158,11 +158,10 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         assert (slow.text, slow.is_error) == ("No answer within 0.5 s.", True)
         assert (await call(host, "files/echo", text="a")).text == "a"
 
-        for tool in ("die", "leave"):
-            broken = await call(host, f"files/{tool}")
-            words = "The server files ended. It starts again when it is used."
-            assert (broken.text, broken.is_error) == (words, True)
-            assert (await call(host, "files/echo", text="again")).text == "again"
+        broken = await call(host, "files/die")
+        words = "The server files ended. It starts again when it is used."
+        assert (broken.text, broken.is_error) == (words, True)
+        assert (await call(host, "files/echo", text="again")).text == "again"
 
 
 @pytest.mark.slow  # ten limits of time
