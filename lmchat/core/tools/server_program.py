@@ -174,14 +174,17 @@ class ServerProgram(Struct, eq=False):
                 await self._child.write_line(text.encode())
 
     async def end(self) -> None:
-        """Not cancelled by the limit for the start, which may be over, nor by the end of lmchat."""
+        """Not cut short by the limit for the start, which may be over, nor by the end of lmchat."""
         import anyio
 
         with anyio.CancelScope(shield=True):
             ending = asyncio.create_task(self._child.end_politely())
-            while not ending.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([ending])
+            try:
+                await asyncio.shield(ending)
+            finally:
+                while not ending.done():  # whoever cancels waits for it
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([ending])
             await asyncio.to_thread(self._copying.join, _ERRORS_S)
 
 

@@ -708,6 +708,21 @@ async def test_functions_of_a_corrected_file_are_tools_and_a_stopped_one_ends_wi
     assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text(encoding="utf-8")
 
 
+async def test_a_program_that_ends_as_lmchat_does_is_not_started_again(tmp_path):
+    starts = tmp_path / "starts"
+    text = f"""import subprocess
+open({str(starts)!r}, "a").write("x")
+input()  # older programs end at a request that they do not know; this one leaves a child
+subprocess.Popen(["sleep", "9"], stdin=-3, stdout=-3, stderr=-3)"""
+    server = McpSettings(name="files", command=sys.executable, args=("-c", text))
+    async with a_host(tmp_path, server) as host:
+        starting = asyncio.create_task(host.start_servers())
+        await until(starts.exists, "the start")
+        await asyncio.sleep(0.4)
+    await starting
+    assert starts.read_text(encoding="utf-8") == "x"
+
+
 async def test_a_message_without_end_ends_its_server_and_delays_no_other(tmp_path):
     flood = "import sys\nwhile True: sys.stdout.write(65536 * 'x')"
     server = McpSettings(name="flood", command=sys.executable, args=("-c", flood))
