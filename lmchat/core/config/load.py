@@ -7,6 +7,7 @@ top level. Its origin is the place that has set it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
+_LIKE_ADDRESS = r"[:/.]|^\d+$|^localhost$"
 # settings of earlier versions, which have no effect
 _RETIRED: tuple[tuple[str, str], ...] = (
     ("chat", "detach"),
@@ -203,7 +205,9 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     )
-    urls = {server.name: server.url for server in endpoints}
+    # of several with one name, the first
+    urls = {server.name: server.url for server in reversed(endpoints)}
+    urls = {name: url for name, url in urls.items() if not re.search(_LIKE_ADDRESS, name)}
     endpoint = urls.get(settings.endpoint, settings.endpoint)
     return replace(
         file,

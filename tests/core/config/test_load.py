@@ -80,6 +80,8 @@ def test_the_name_of_a_server_of_the_user_stands_for_its_address(load_with):
     assert load_with(file, endpoint="box").settings.endpoint == "http://box.lan:81"
     loaded = load_with(file, {"LMCHAT_ENDPOINT": "box", "LMCHAT_API_KEY": "k"})
     assert (loaded.settings.endpoint, loaded.key_endpoint) == ("http://box.lan:81",) * 2
+    file = "[[endpoints]]\nname='localhost'\nurl='http://box.lan:81'\n"
+    assert load_with(file, endpoint="localhost").settings.endpoint == "localhost"
 
 
 def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
