@@ -309,12 +309,12 @@ class ScriptedServer:
         with self._changed:
             return [one for one in self.requests if route in ("", one.route)]
 
-    def wait_for(self, route: str = "", *, timeout_s: float = 5) -> Seen:
-        """Block until a request of a route has come; return the first of them."""
+    def wait_for(self, route: str = "", *, count: int = 1, timeout_s: float = 5) -> Seen:
+        """Block until that many requests of a route have come; return the last of them."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.seen(route), timeout_s):
-                raise AssertionError(f"{route!r} did not come; seen: {self.requests}")
-        return self.seen(route)[0]
+            if not self._changed.wait_for(lambda: len(self.seen(route)) >= count, timeout_s):
+                raise AssertionError(f"{count} x {route!r} did not come; seen: {self.requests}")
+        return self.seen(route)[count - 1]
 
     def __enter__(self) -> Self:
         self.start()
