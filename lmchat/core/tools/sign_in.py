@@ -107,12 +107,11 @@ class SignIn(Auth):
             async with aclosing(self.provider.async_auth_flow(request)) as flow:
                 async with self._using, AsyncExitStack() as stack:
                     await self._freshen(refused, stack)
+                    # else the SDK takes a refused token again
+                    self.provider._initialized = True  # noqa: SLF001
                     outgoing = await anext(flow)
                     while outgoing is not request:
                         outgoing = await flow.asend((yield outgoing))
-                    if not self.provider.context.is_token_valid():
-                        # the server may have forgotten the client, too: register anew
-                        self.provider.context.client_info = self._client
                 response = yield request
                 if request.method != "POST" or SENT_CALL.get(SentCall()).starts_session:
                     return
@@ -121,11 +120,20 @@ class SignIn(Auth):
                 sent = request.headers.pop("Authorization", "")
                 can_renew = response.status_code == HTTPStatus.UNAUTHORIZED and sent and not refused
                 async with self._using:
-                    if not can_renew and not self._has_newer(sent):
-                        with suppress(StopAsyncIteration):
-                            while True:
-                                response = yield await flow.asend(response)
-                        return
+                    signs_in = not can_renew and not self._has_newer(sent)
+                    if signs_in:
+                        if not self.provider.context.is_token_valid():
+                            # the server may have forgotten the client, too: register anew
+                            self.provider.context.client_info = self._client
+                        try:
+                            outgoing = await flow.asend(response)
+                            while outgoing is not request:
+                                outgoing = await flow.asend((yield outgoing))
+                        except StopAsyncIteration:  # the SDK knows no sign-in that helps
+                            return
+                if signs_in:
+                    yield request
+                    return
                 refused = sent
 
     def _has_newer(self, sent: str) -> bool:
