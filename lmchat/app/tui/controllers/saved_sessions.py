@@ -166,7 +166,7 @@ class SavedSessions:
                 "Session tags",
                 text="Separate tags with spaces. "
                 "To find them, type #tag in the filter of the list.",
-                value=line_without_controls("".join(f"{tag} " for tag in header.tags)),
+                value=f"{line_without_controls(' '.join(header.tags))} ".lstrip(),
                 verb="save",
                 may_be_empty=True,
             )
