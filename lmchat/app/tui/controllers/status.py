@@ -245,6 +245,8 @@ class StatusDisplay:
         status = self.health.status
         if target is None:
             state = self._workspace.chat_state
+            if state is ServerState.NO_MODEL:
+                return "no model"
             return LOOKING if state is None else f"server {search_word(state)}"
         if self._chat.turn_options.is_loading:
             return f"loading{self._progress(target)}"

@@ -114,7 +114,7 @@ class TurnView(TurnListener):
         elif session.queue.prompts:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
-            if state in LACKS_SERVER:
+            if state in (*LACKS_SERVER, ServerState.NO_MODEL):
                 text = _WAITS_FOR_KEY if state is ServerState.NEEDS_KEY else _WAITS_FOR_SERVER
                 self._waiting_note = f"{text}; {self._ui.key_name('stop')} cancels it."
                 self._ui.notify(self._waiting_note)
