@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ SHORT_ID = 8  # characters of a session's id
 # Their safe form depends on the next character: CR, ZWNJ and ZWJ, and those that may be left out
 # between.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
+_PASTE_MARK = "\x1b\\[20[01]~"
 _USUAL_COLUMNS = 80  # of a terminal
 _ASKED_LINES = 5  # for what a question says besides foreign text
 _ASKED_INDENT = 4  # of foreign text
@@ -322,8 +324,9 @@ async def drop_typed(note: Callable[[str], None]) -> None:
     typed = take_typed(sys.stdin.fileno())
     if is_in_paste(typed):
         typed = await _whole_line(typed)
-    if typed:
-        text = safe_line(typed.decode("utf-8", "replace"), limit=_MAX_CELL)
+    text = re.sub(_PASTE_MARK, "", typed.decode("utf-8", "replace")).strip()
+    if text:
+        text = safe_line(text, limit=_MAX_CELL)
         note(f"lmchat: Not taken, as it was typed before the question: {text}")
 
 

@@ -234,8 +234,8 @@ class _AskFrontEnd:
             self._printer.end()
             if self._extract_text:
                 output.print_text(self._extract_text)
-            elif misfit is not None:  # it may have taken minutes
-                output.note(*safe_text(answer.text).split("\n"))
+            elif misfit is not None and (text := answer.text.strip()):  # it may have taken minutes
+                output.note(*safe_text(text).split("\n"))
             # else the error says what is wrong, or the value stood in the thought
             if error is None and (answer.text.strip() or not self._extract_text):
                 self._printer.print_notes_on(answer)

@@ -211,7 +211,7 @@ def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(start, 
     talk.wait_until(lambda: talk.text.count("n no:") == 2, "the next question")
     talk.type("y\rand more\r")
     talk.wait_until(lambda: talk.text.count("n no:") == 3, "the question again")
-    assert "lmchat: Not taken, as it was typed before the question: and more" in talk.text
+    assert "lmchat: Not taken, as it was typed before the question: and more\n" in talk.text
     talk.type(f"{START}Which?\r")  # a paste that stalls
     talk.wait_quiet(0.2)
     talk.type("y\r")
