@@ -85,7 +85,10 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         await desk.ask("two", 2)
         await desk.ask("three", 3)
         await desk.ask("four", 4)
-        await shown(desk, "left out", "100 %")
+        desk.prompt_input.put("many words " * 148)
+        await desk.at_rest()
+        assert "100 %" in desk.text
+        desk.prompt_input.put("")
         desk.app.passing = None
         await desk.press(*["alt+up"] * 8, "e", sees="Esc cancel edit", hides="left out")
         await shown(desk, " 0 %")

@@ -194,8 +194,8 @@ class StatusDisplay:
         if use is None:
             return None
         tokens = use.tokens + draft_tokens
-        if self._ui.widgets.log.left_out:
-            tokens = max(tokens, use.limit or 0)
+        if self._ui.widgets.log.left_out and use.limit:
+            tokens = max(draft_tokens, use.limit)
         return replace(use, tokens=tokens, is_estimated=use.is_estimated or tokens != use.tokens)
 
     def _speeds(self, now_s: float) -> tuple[float, ...]:
