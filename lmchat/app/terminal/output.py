@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,15 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from lmchat.app.cells import split_at_cell, widen_cells
-from lmchat.app.terminal.tty import LONGEST_WAIT_S, echo, has_more_input, is_in_paste, take_typed
+from lmchat.app.terminal.tty import (
+    LONGEST_WAIT_S,
+    PASTE_END,
+    PASTE_START,
+    echo,
+    has_more_input,
+    is_in_paste,
+    take_typed,
+)
 from lmchat.base.errors import FileRefused, LMChatError, WrongUse
 from lmchat.base.safe_text import (
     SELECTORS,
@@ -35,7 +42,6 @@ SHORT_ID = 8  # characters of a session's id
 # Their safe form depends on the next character: CR, ZWNJ and ZWJ, and those that may be left out
 # between.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
-_PASTE_MARK = "\x1b\\[20[01]~"
 _USUAL_COLUMNS = 80  # of a terminal
 _ASKED_LINES = 5  # for what a question says besides foreign text
 _ASKED_INDENT = 4  # of foreign text
@@ -324,7 +330,7 @@ async def drop_typed(note: Callable[[str], None]) -> None:
     typed = take_typed(sys.stdin.fileno())
     if is_in_paste(typed):
         typed = await _whole_line(typed)
-    text = re.sub(_PASTE_MARK, "", typed.decode("utf-8", "replace")).strip()
+    text = typed.decode("utf-8", "replace").replace(PASTE_START, "").replace(PASTE_END, "").strip()
     if text:
         text = safe_line(text, limit=_MAX_CELL)
         note(f"lmchat: Not taken, as it was typed before the question: {text}")
